@@ -1,0 +1,110 @@
+"""Gates: a token reports that it has begun, and goes on when the test lets it.
+
+So a test knows what runs at a moment, in whichever process, without waiting for time to pass. What
+core processes import from here is light: no test framework.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Address = tuple[str, int]
+
+PATIENCE = 30.0
+"""Seconds that a test waits for a token to arrive before it fails."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A token that waits at a gate."""
+
+    name: str
+    pid: int
+    thread: int
+    connection: socket.socket
+
+
+class Gate:
+    """The test's side of a gate. Nobody is held up any more once it is closed."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._server.settimeout(PATIENCE)
+        self._waiting: list[Arrival] = []
+        self.address: Address = self._server.getsockname()
+
+    def arrivals(self, count: int = 1) -> list[Arrival]:
+        """Wait for `count` more tokens to come, and say who they are."""
+        came = []
+        for _ in range(count):
+            connection, _ = self._server.accept()
+            with connection.makefile("r", encoding="utf-8", newline="\n") as lines:
+                name, pid, thread = lines.readline().rstrip("\n").rsplit(" ", 2)
+            came.append(Arrival(name, int(pid), int(thread), connection))
+        self._waiting += came
+        return came
+
+    def names(self, count: int = 1) -> list[str]:
+        """Wait for `count` more tokens to come, and give their names."""
+        return [arrival.name for arrival in self.arrivals(count)]
+
+    def open(self, *names: str) -> None:
+        """Let the tokens of these names pass, or all that wait."""
+        for arrival in list(self._waiting):
+            if not names or arrival.name in names:
+                self._waiting.remove(arrival)
+                arrival.connection.close()
+
+    def close(self) -> None:
+        """Let everybody pass, now and later."""
+        self.open()
+        self._server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _arrive(address: Address, name: str) -> socket.socket:
+    connection = socket.create_connection(address)
+    line = f"{name} {os.getpid()} {threading.get_native_id()}\n"
+    connection.sendall(line.encode())
+    return connection
+
+
+def wait_at(address: Address, name: str = "") -> str:
+    """Wait at a gate, off the CPU, until the test opens it."""
+    try:
+        with _arrive(address, name) as connection:
+            connection.recv(1)
+    except OSError:  # the gate is closed: nobody is held up
+        pass
+    return name
+
+
+def spin_at(address: Address, name: str = "") -> str:
+    """Wait at a gate, computing, until the test opens it."""
+    with _arrive(address, name) as connection:
+        connection.setblocking(False)
+        while True:
+            try:
+                connection.recv(1)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return name
+            return name

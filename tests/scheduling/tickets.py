@@ -1,0 +1,68 @@
+"""Tokens as the scheduler's tests make them, and what the tests say of routing in their own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.scheduling.operation import Operation
+
+WEIGHTS = ("light", "medium", "heavy")
+MS = 1_000_000
+
+
+@dataclass(slots=True, eq=False)
+class FakeTicket:
+    """A token without a future."""
+
+    number: int
+    operation: Operation
+    stage: TokenState = TokenState.CREATED
+    core: int | None = None
+    cost: int = 0
+    admitted: int = 0
+
+
+class Maker:
+    """Numbers tickets as the decorator numbers calls."""
+
+    def __init__(self, scheduler):
+        self.scheduler = scheduler
+        self.made = 0
+
+    def __call__(self, weight="medium", name="work", count=1):
+        """Make tickets of one operation."""
+        operation = self.scheduler.operation(name, weight)
+        self.made += count
+        return [FakeTicket(self.made - count + 1 + i, operation) for i in range(count)]
+
+    def submit(self, weight="medium", name="work", count=1):
+        """Make tickets of one operation and submit them."""
+        tickets = self(weight, name, count)
+        self.scheduler.submitted(tickets)
+        return tickets
+
+
+def measured(maker, duration, weight="medium", name="work", *, core=1, now=0, blocked=False):
+    """Let the scheduler see one run of an operation, which takes it from unknown to measured."""
+    (ticket,) = maker.submit(weight, name)
+    (sent,) = maker.scheduler.assign(now).values()
+    assert sent == [ticket]
+    number = [ticket.number]
+    maker.scheduler.settle(
+        ticket.core or core, number, [duration], now, blocked=number if blocked else ()
+    )
+
+
+def homes(cores):
+    """The range of each class as the specification has it: from core 3, from core 2, all."""
+    return {
+        "light": set(range(min(3, cores), cores + 1)),
+        "medium": set(range(min(2, cores), cores + 1)),
+        "heavy": set(range(1, cores + 1)),
+    }
+
+
+def numbers(tickets):
+    """Their numbers, in order."""
+    return [ticket.number for ticket in tickets]

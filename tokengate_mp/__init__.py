@@ -1,0 +1,104 @@
+"""A multi-process, token-managed executor for CPU-heavy batch jobs.
+
+    import asyncio
+    from tokengate_mp import OperationsCoordinator, task_token_guard
+
+    @task_token_guard(operation_type="square", tags={"weight": "light"})
+    def square(n: int) -> int:
+        return n * n
+
+    async def main() -> None:
+        async with OperationsCoordinator():
+            print(await asyncio.gather(*(square(n) for n in range(10))))
+
+    asyncio.run(main())
+
+The names below are loaded when first used (PEP 562): a core process imports this package on the
+way to `tokengate_mp.worker`, and to the decorator when it loads a user's module, and must not pay
+for asyncio and the coordinator, which it never runs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokengate_mp.coordinator.coordinator import OperationsCoordinator
+    from tokengate_mp.decorator import TokenFunction, task_token_guard
+    from tokengate_mp.errors import (
+        AdmissionRejected,
+        CoordinatorNotRunning,
+        CoordinatorRunning,
+        CoreStartError,
+        OperationBlocked,
+        PayloadError,
+        RemoteError,
+        RemoteTraceback,
+        TokenGateError,
+        TokenKilled,
+        TokenTimeout,
+        WireError,
+    )
+    from tokengate_mp.lifecycle import TokenState
+    from tokengate_mp.token import Timing, Token
+    from tokengate_mp.worker_lost import WorkerLost
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "OperationsCoordinator": "tokengate_mp.coordinator.coordinator",
+    "Timing": "tokengate_mp.token",
+    "Token": "tokengate_mp.token",
+    "TokenFunction": "tokengate_mp.decorator",
+    "task_token_guard": "tokengate_mp.decorator",
+    "TokenState": "tokengate_mp.lifecycle",
+    "AdmissionRejected": "tokengate_mp.errors",
+    "CoordinatorNotRunning": "tokengate_mp.errors",
+    "CoordinatorRunning": "tokengate_mp.errors",
+    "CoreStartError": "tokengate_mp.errors",
+    "OperationBlocked": "tokengate_mp.errors",
+    "PayloadError": "tokengate_mp.errors",
+    "RemoteError": "tokengate_mp.errors",
+    "RemoteTraceback": "tokengate_mp.errors",
+    "TokenGateError": "tokengate_mp.errors",
+    "TokenKilled": "tokengate_mp.errors",
+    "TokenTimeout": "tokengate_mp.errors",
+    "WireError": "tokengate_mp.errors",
+    "WorkerLost": "tokengate_mp.worker_lost",
+}
+
+__all__ = [
+    "AdmissionRejected",
+    "CoordinatorNotRunning",
+    "CoordinatorRunning",
+    "CoreStartError",
+    "OperationBlocked",
+    "OperationsCoordinator",
+    "PayloadError",
+    "RemoteError",
+    "RemoteTraceback",
+    "Timing",
+    "Token",
+    "TokenFunction",
+    "TokenGateError",
+    "TokenKilled",
+    "TokenState",
+    "TokenTimeout",
+    "WireError",
+    "WorkerLost",
+    "task_token_guard",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,163 @@
+"""What the command line can be asked for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+WAVES = 15
+"""Waves of the demo when nothing else is asked for: 4 to 65,536 tokens."""
+
+ROWS = ("noop", "trip", "mix", "1ms", "10ms", "uneven", "start", "first", "memory", "growth")
+"""The benchmark's rows. Written out, so that parsing loads no benchmark; a test compares."""
+
+
+OTHERS = ("loop", "PPE", "Pool", "asyncio", "loky", "pebble", "joblib")
+"""Whom the benchmark compares with; written out for the same reason."""
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what `argv` asks for; `command` and, for the demo, `which` say what it is.
+
+    Raises:
+        SystemExit: Wrong usage (code 2), or the help was asked for (code 0).
+    """
+    asked = _parser().parse_args(argv)
+    if asked.command is None:
+        return _parser().parse_args(["demo"])
+    return asked
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tokengate-mp",
+        description="Shows, measures and examines tokengate_mp on this machine.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_demo(commands.add_parser("demo", help="run waves of mixed work (default), pi, or burst"))
+    _add_bench(commands.add_parser("bench", help="measure it against what else there is"))
+    commands.add_parser("doctor", help="show what this machine gives, and what is wrong with it")
+    return parser
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.set_defaults(which="waves")
+    _add_cores(demo, None)
+    demo.add_argument(
+        "--waves",
+        type=_whole(1, 20),
+        default=WAVES,
+        metavar="N",
+        help="how many doubling waves, from 4 tokens on (default: %(default)s)",
+    )
+    kinds = demo.add_subparsers(metavar="KIND")
+    pi = kinds.add_parser("pi", help="Leibniz's series as a tree of tokens, its digits checked")
+    pi.set_defaults(which="pi")
+    _add_cores(pi, argparse.SUPPRESS)
+    pi.add_argument(
+        "--terms",
+        type=_whole(1, 100_000_000),
+        default=1_000_000,
+        metavar="N",
+        help="how many terms (default: %(default)s)",
+    )
+    burst = kinds.add_parser("burst", help="a few equal tokens at once, then a sustained window")
+    burst.set_defaults(which="burst")
+    _add_cores(burst, argparse.SUPPRESS)
+    burst.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="length of the sustained window (default: %(default)g)",
+    )
+    burst.add_argument(
+        "--tokens",
+        type=_whole(1, 10_000),
+        default=8,
+        metavar="N",
+        help="tokens of the burst (default: %(default)s)",
+    )
+
+
+def _add_bench(bench: argparse.ArgumentParser) -> None:
+    _add_cores(bench, None)
+    bench.add_argument(
+        "--repeat",
+        type=_whole(1, 1_000),
+        metavar="N",
+        help="samples of each figure, of which the median counts (default: 5, with --quick 1)",
+    )
+    bench.add_argument(
+        "--only",
+        type=_some_of("row", ROWS),
+        default=ROWS,
+        metavar="ROWS",
+        help=f"a list of rows, with commas: {', '.join(ROWS)}",
+    )
+    bench.add_argument(
+        "--against",
+        type=_some_of("competitor", OTHERS),
+        default=OTHERS,
+        metavar="NAMES",
+        help=f"a list of competitors, with commas: {', '.join(OTHERS)}",
+    )
+    bench.add_argument(
+        "--quick",
+        action="store_true",
+        help="a few small sizes: shows that it works, and is no measurement",
+    )
+    bench.add_argument(
+        "--json", metavar="FILE", help="write machine, versions and every raw sample to FILE"
+    )
+    bench.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
+
+
+def _add_cores(parser: argparse.ArgumentParser, default: object) -> None:
+    parser.add_argument(
+        "--cores",
+        type=_whole(1, 4_096),
+        default=default,
+        metavar="N",
+        help="core domains, and worker processes of others (default: the CPUs it may use)",
+    )
+
+
+class _whole:  # noqa: N801 - used as a function, and its name is what argparse prints
+    def __init__(self, low: int, high: int) -> None:
+        self._low, self._high = low, high
+
+    def __call__(self, text: str) -> int:
+        try:
+            number = int(text.replace("_", "").replace(",", ""))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if not self._low <= number <= self._high:
+            raise argparse.ArgumentTypeError(
+                f"{number:,} is not from {self._low:,} to {self._high:,}"
+            )
+        return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return seconds
+
+
+def _some_of(kind: str, all_of_them: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    def chosen(text: str) -> tuple[str, ...]:
+        asked = {part.strip() for part in text.split(",")} - {""}
+        unknown = sorted(asked.difference(all_of_them))
+        if unknown or not asked:
+            named = f"is called {', '.join(map(repr, unknown))}" if unknown else "is named"
+            raise argparse.ArgumentTypeError(
+                f"no {kind} {named}; there are {', '.join(all_of_them)}"
+            )
+        return tuple(name for name in all_of_them if name in asked)
+
+    return chosen

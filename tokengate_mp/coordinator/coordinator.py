@@ -1,0 +1,262 @@
+"""The coordinator: starts and stops, and is what a user holds.
+
+A token's way, each room once:
+
+    call → decorator (encode) → gate (lane) → scheduler (core) → request ring
+         → crew thread (run) → outcome ring → ledger (settle) → the Token's future
+
+The walking is done in the corridor, and the deciding in the scheduler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Callable, Iterable
+from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, cast
+
+from tokengate_mp.coordinator.corridor import Corridor
+from tokengate_mp.coordinator.host import Host
+from tokengate_mp.coordinator.topology import usable_cpus
+from tokengate_mp.decorator import (
+    TokenFunction,
+    current_intake,
+    operation_name,
+    refuse_unsuitable,
+)
+from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
+from tokengate_mp.options import coordinator_settings, token_options
+from tokengate_mp.token import Token
+from tokengate_mp.worker.invoke import apply
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_claiming = threading.RLock()
+_running: OperationsCoordinator | None = None
+
+
+class OperationsCoordinator:
+    """Runs the tokens of this process on core processes.
+
+    Started within a running event loop, it serves that loop. Without one, it runs a loop of its own
+    in a background thread, and `token.get()` waits for results. There is one at a time.
+
+        async with OperationsCoordinator():      # joins at the end, stops on an exception
+            results = await asyncio.gather(*(f(x) for x in data))
+
+        with OperationsCoordinator():            # the same, in a plain script
+            tokens = [f(x) for x in data]
+            results = [token.get() for token in tokens]
+
+    Args:
+        cores: How many core domains, or the CPU number of each; default: one for each CPU that
+            this process may really use (affinity, cgroup quota, PYTHON_CPU_COUNT). A count may be
+            higher than that.
+        threads_per_core: Threads in each core process, for tokens that wait for something; those
+            that compute run one at a time.
+        routing: "work_conserving": weight ranges say who comes first on a core, and no core is
+            idle while anything waits; "strict": a class never leaves its range.
+        ring_bytes: Size of the two rings between this process and each core process, a power of
+            two. What is larger travels in pieces.
+        grace: Seconds that `stop` gives core processes to end by themselves.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: An argument is out of range, or names a CPU that may not be used.
+    """
+
+    def __init__(
+        self,
+        cores: int | Iterable[int] | None = None,
+        threads_per_core: int = 4,
+        routing: str = "work_conserving",
+        *,
+        ring_bytes: int = 1 << 20,
+        grace: float = 2.0,
+    ) -> None:
+        self.settings = coordinator_settings(
+            cores,
+            usable_cpus(),
+            threads_per_core=threads_per_core,
+            routing=routing,
+            ring_bytes=ring_bytes,
+            grace=grace,
+        )
+        self._host: Host | None = None
+        self._corridor: Corridor | None = None
+        # The function submitted last: most submit one many times.
+        self._submitted: TokenFunction[..., Any] | None = None
+
+    # ---- starting and stopping
+
+    def start(self) -> Self:
+        """Start the core processes and take calls from now on; tokens wait until one is ready.
+
+        Raises:
+            CoordinatorRunning: A coordinator is running in this process.
+            CoordinatorNotRunning: This one was stopped; make a new one.
+            CoreStartError: The core processes cannot be started.
+        """
+        global _running  # noqa: PLW0603 - one coordinator a process: that is what this says
+        with _claiming:
+            if _running is not None:
+                raise CoordinatorRunning(
+                    "a coordinator is running in this process already; stop it first, or share "
+                    "it: decorated functions find it by themselves"
+                )
+            if self._host is not None:
+                raise CoordinatorNotRunning(
+                    "this coordinator was stopped; make a new OperationsCoordinator"
+                )
+            _running = self
+            self._host = host = Host.find()
+        # The lock is not held while one thread waits for another.
+        corridor = Corridor(self.settings, host)
+        try:
+            host.call(corridor.open)
+        except BaseException:
+            self._host = _running = None
+            host.close()
+            raise
+        self._corridor = corridor
+        return self
+
+    def stop(self) -> None:
+        """End everything now: every token that has not ended is killed, every process ended.
+
+        May be called from anywhere, and again.
+        """
+        global _running  # noqa: PLW0603 - see `start`
+        with _claiming:
+            host, corridor = self._host, self._corridor
+            if _running is not self or host is None or corridor is None:
+                return
+            _running = None  # so that only one call of stop goes on
+        try:
+            host.call(lambda: corridor.close(_stopped))
+        finally:
+            host.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        try:
+            # Inside a running loop nobody could resolve the tokens while this thread waits: there,
+            # `async with` joins, and `with` does not.
+            if kind is None and self._host is not None and self._host.own:
+                asyncio.run_coroutine_threadsafe(self.join(), self._host.loop).result()
+        finally:
+            self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                await self.join()
+        finally:
+            self.stop()
+
+    # ---- using
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
+        """Make a token of calling an undecorated function (or any other callable).
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+            TypeError: `function` is not callable, or calling it would only make a coroutine or a
+                generator.
+            PayloadError: The function or an argument cannot be encoded.
+        """
+        corridor = self._corridor
+        if corridor is None or current_intake() is not corridor:
+            raise CoordinatorNotRunning(
+                "submit() was called on a coordinator that is not running; start it first"
+            )
+        if isinstance(function, TokenFunction):
+            token: Token[R] = function(*args, **kwargs)
+            return token
+        if _is_constant(function):
+            if self._submitted is None or self._submitted.__wrapped__ is not function:
+                refuse_unsuitable(function)
+                self._submitted = TokenFunction(function, token_options(operation_name(function)))
+            return self._submitted(*args, **kwargs)
+        # Anything else may change between two calls, so it travels with each, as an argument.
+        refuse_unsuitable(function)
+        by_argument: TokenFunction[..., R] = TokenFunction(
+            cast("Callable[..., R]", apply), token_options(operation_name(function))
+        )
+        return by_argument(function, *args, **kwargs)
+
+    async def join(self) -> None:
+        """Wait until every token has ended."""
+        host, corridor = self._host, self._corridor
+        if host is None or corridor is None:
+            return
+        if asyncio.get_running_loop() is host.loop:
+            await corridor.join()
+        else:
+            joined = asyncio.run_coroutine_threadsafe(corridor.join(), host.loop)
+            await asyncio.wrap_future(joined)
+
+    def get_stats(self) -> dict[str, Any]:
+        """Counts of tokens, operations and cores, as plain data.
+
+        Returns:
+            `cores`: for each, core 1 first, `core`, `pid`, `cpu`, `alive`, `queued`, `executing`,
+            `completed`, `restarts`. `tokens`: how many are in each state. `operations`: for each
+            operation_type its `weight`, `counts`, `durations` (`p50`, `p95`, `max`; ns) and
+            whether it is `paused`. `conductor` and `sticky`: live counts.
+
+        Raises:
+            CoordinatorNotRunning: It was never started.
+        """
+        host, corridor = self._host, self._corridor
+        if host is None or corridor is None:
+            raise CoordinatorNotRunning("get_stats() needs a coordinator that was started")
+        return host.call(corridor.stats)
+
+
+def _is_constant(function: object) -> bool:
+    """Whether calling `function` depends on nothing that could change between two calls."""
+    if isinstance(function, BuiltinFunctionType):  # which the methods of built-in objects are too
+        return isinstance(function.__self__, ModuleType | None)
+    return isinstance(function, (FunctionType, type))
+
+
+def _stopped(token: Token[Any]) -> TokenKilled:
+    return TokenKilled(token.token_id, "the coordinator was stopped")
+
+
+def _stop_at_exit() -> None:
+    if _running is not None:
+        _running.stop()
+
+
+def _let_go_after_fork() -> None:
+    global _running, _claiming  # noqa: PLW0603 - see `start`
+    # Another thread may have held the lock, and there is no other thread in a fork.
+    _claiming = threading.RLock()
+    coordinator, _running = _running, None
+    if coordinator is not None and coordinator._corridor is not None:  # noqa: SLF001 - this module's
+        coordinator._corridor.abandon()  # noqa: SLF001
+
+
+atexit.register(_stop_at_exit)
+os.register_at_fork(after_in_child=_let_go_after_fork)

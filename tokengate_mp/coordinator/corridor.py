@@ -1,0 +1,406 @@
+"""The corridor: what is walked through on the way out and back, in turns.
+
+Everything happens in the thread of one event loop. In a *turn*, outcomes that have come in are
+settled and their futures resolved, new tokens go to the scheduler, and what the scheduler then
+orders is sent. A turn is taken when a core rings, when a call was made, and within every so many
+calls of a long burst, so that the cores work while the burst is still being made. A turn that has
+lasted `TURN_NS` leaves what remains to the next one, and the loop runs in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Any, Final, TypeVar
+
+from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.functions import Functions
+from tokengate_mp.coordinator.host import Host
+from tokengate_mp.coordinator.settlement import settle
+from tokengate_mp.coordinator.stats import stats
+from tokengate_mp.coordinator.supervisor import Supervisor
+from tokengate_mp.decorator import open_intake
+from tokengate_mp.errors import (
+    CoordinatorNotRunning,
+    CoreStartError,
+    TokenGateError,
+    TokenKilled,
+    WireError,
+)
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.options import CoordinatorSettings, TokenOptions
+from tokengate_mp.scheduling.operation import Operation
+from tokengate_mp.scheduling.scheduler import RECALL_NS, Scheduler
+from tokengate_mp.scheduling.ticket import Ticket
+from tokengate_mp.token import Token, VisitingToken, open_desk
+from tokengate_mp.worker_lost import WorkerLost
+
+R = TypeVar("R")
+
+TURN_NS: Final = 4_000_000
+"""How long a turn may go on taking up outcomes, ns."""
+
+HUNGRY_CALLS: Final = 64
+"""Calls of a burst between two turns while a core has room."""
+
+SATED_CALLS: Final = 512
+"""The same while all cores are busy: each turn then mostly finds out that they still are."""
+
+_CREATED = TokenState.CREATED
+_log = logging.getLogger(__name__)
+
+
+class Corridor:
+    """Where calls go in and results come out, while a coordinator runs.
+
+    It is the intake of the decorated functions, the desk of the tokens, and the watcher of the
+    supervisor; and it decides nothing.
+
+    Args:
+        settings: The coordinator's settings.
+        host: The loop it lives in.
+    """
+
+    def __init__(self, settings: CoordinatorSettings, host: Host) -> None:
+        self._settings = settings
+        self._host = host
+        self._loop = host.loop
+        self._scheduler = Scheduler(len(settings.cpus), settings.threads_per_core, settings.routing)
+        self._functions = Functions()
+        self._supervisor = Supervisor(settings, host.loop, self)
+        self._living = self._supervisor.living
+        self._inbox: list[Token[Any]] = []
+        self._visitors: deque[Token[Any]] = deque()
+        self._calls_left = 0
+        self._looking = False
+        self._turn_due = False
+        self._ended = False
+        self._without: set[int] = set()
+        self._joining: list[asyncio.Future[None]] = []
+        self._recall_timer: asyncio.TimerHandle | None = None
+
+    # ---- opening and closing
+
+    def open(self) -> None:
+        """Start the core processes and take calls.
+
+        Raises:
+            CoreStartError: They cannot be started.
+        """
+        self._supervisor.start_all()
+        open_intake(self)
+        open_desk(self)
+
+    def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
+        """Take no more calls, end every token with `error(token)`, and end the core processes."""
+        if self._ended:
+            return
+        self._ended = True
+        open_intake(None)
+        if self._recall_timer is not None:
+            self._recall_timer.cancel()
+        self._take_in()
+        for ticket in self._scheduler.unended():
+            token = _token(ticket)
+            self._scheduler.killed(token)
+            try:
+                token.deliver_error(error(token))
+            except RuntimeError:
+                # The loop was closed before us, so nobody is left whom a callback could tell.
+                _log.debug("%r: its loop is closed", token)
+        open_desk(None)
+        self._end_joins()
+        self._supervisor.stop_all()
+
+    def abandon(self) -> None:
+        """In a fork of this process: the core processes and the tokens are the parent's."""
+        self._ended = True
+        open_intake(None)
+        self._supervisor.abandon()
+
+    # ---- the intake
+
+    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
+        """Make a function known: its index, and the operation that its tokens count as.
+
+        Raises:
+            PayloadError: The function cannot be sent to a core process.
+        """
+        index = self._functions.index(function, options.operation_type)
+        return index, self._scheduler.operation(options.operation_type, options.weight)
+
+    def issue(
+        self, number: int, operation: Operation, record: bytes, function: Callable[..., R]
+    ) -> Token[R]:
+        """Take in an encoded call.
+
+        Raises:
+            CoordinatorNotRunning: The coordinator was stopped while the call was encoded.
+        """
+        if self._ended:
+            raise CoordinatorNotRunning.for_call(operation.name)
+        home = self._loop
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        token: Token[R] = (
+            Token(loop=home) if loop is home or loop is None else VisitingToken(loop=loop)
+        )
+        token.number = number
+        token.operation = operation
+        token.stage = _CREATED
+        token.core = None
+        token.record = record
+        token.function = function
+        token.created = monotonic_ns()
+        if loop is home:
+            self._inbox.append(token)
+            self._calls_left -= 1
+            if self._calls_left <= 0:
+                self._turn_within_call()
+        else:
+            self._visit(token)
+        return token
+
+    def _visit(self, token: Token[Any]) -> None:
+        """Take in a call made in another thread."""
+        self._visitors.append(token)
+        if self._ended:
+            # The other thread may have closed the corridor, and looked for visitors, before this
+            # one came. Whoever finds the token there deals with it.
+            try:
+                self._visitors.remove(token)
+            except ValueError:
+                return
+            raise CoordinatorNotRunning.for_call(token.operation_type)
+        if not self._turn_due:
+            self._turn_due = True
+            self._host.post(self._turn_in_loop)
+
+    # ---- turns
+
+    def _turn_within_call(self) -> None:
+        """In the middle of the caller's code: the loop does not run, but the cores should."""
+        if not self._looking:  # loading a result runs user code, which may make a token
+            if not self._scheduler.has_room:
+                self._look()
+            self._send()
+        self._calls_left = HUNGRY_CALLS if self._scheduler.has_room else SATED_CALLS
+        self._request_turn()
+
+    def _request_turn(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            self._loop.call_soon(self._turn_in_loop)
+
+    def _turn_in_loop(self) -> None:
+        """From the loop: a turn, and then everything that lets the loop sleep."""
+        # Before looking: whoever makes a token from here on asks for another turn.
+        self._turn_due = False
+        self._calls_left = 0
+        if self._ended:
+            return
+        try:
+            more = self._look()
+            self._send()
+            for incarnation in self._living.values():
+                more |= not incarnation.arm()
+            if more:
+                self._request_turn()
+            elif self._recall_timer is None and self._scheduler.could_recall():
+                self._recall_later()
+            if self._joining and self.is_done():
+                self._end_joins()
+        except Exception as error:  # noqa: BLE001 - whatever it is, no token may wait for ever
+            self._break(error)
+
+    def _look(self) -> bool:
+        """Take up what the cores have to say; whether there is more."""
+        self._looking = True
+        try:
+            more = False
+            deadline = monotonic_ns() + TURN_NS
+            for incarnation in list(self._living.values()):
+                more |= self._look_at(incarnation, deadline)
+            return more
+        finally:
+            self._looking = False
+
+    def _look_at(self, incarnation: Incarnation, deadline: int | None) -> bool:
+        if not incarnation.ready and incarnation.is_ready():
+            incarnation.ready = True
+            self._scheduler.core_ready(incarnation.core)
+        try:
+            while incarnation.collect():
+                settle(self._scheduler, incarnation)
+                if deadline is not None and monotonic_ns() > deadline:
+                    return True
+        except WireError:
+            # Nothing from there can be trusted now. What it holds ends, or moves, with its process.
+            _log.exception("core %d: its process is ended", incarnation.core)
+            incarnation.arrived.clear()
+            self._supervisor.condemn(incarnation)
+        if incarnation.congested:
+            incarnation.flush()
+        if incarnation.is_hungry():
+            self._scheduler.hungry(incarnation.core)
+        return False
+
+    def _send(self) -> None:
+        """Take in calls and send what is ordered."""
+        self._take_in()
+        for core, tickets in self._scheduler.assign(monotonic_ns()).items():
+            self._living[core].send(
+                [ticket.number for ticket in tickets],
+                [ticket.record for ticket in tickets],  # type: ignore[attr-defined]  # tokens
+            )
+        if len(self._without) == len(self._settings.cpus):
+            self._end_stranded()
+
+    def _take_in(self) -> None:
+        """New functions, then new tokens: a token must find its function known."""
+        # Looked at first: a visitor that is here by then has had its function enrolled before.
+        visitors = [self._visitors.popleft() for _ in range(len(self._visitors))]
+        if self._functions.news:
+            for index, definition in self._functions.read_news():
+                for incarnation in self._living.values():
+                    if definition is None:
+                        incarnation.forget(index)
+                    else:
+                        incarnation.define(index, definition)
+        if self._inbox:
+            tokens, self._inbox = self._inbox, []
+            self._scheduler.submitted(tokens)
+        if visitors:
+            self._scheduler.submitted(visitors)
+
+    def _recall_later(self) -> None:
+        self._recall_timer = self._loop.call_later(RECALL_NS / 1e9, self._recall)
+
+    def _recall(self) -> None:
+        """A core is idle and nothing waits: take back what others hold and have not begun."""
+        self._recall_timer = None
+        for core in self._scheduler.overdue(monotonic_ns()):
+            self._living[core].recall()
+        if self._scheduler.could_recall():
+            self._recall_later()
+
+    def _break(self, error: Exception) -> None:
+        """Something happened that should not be possible: end everything, and say so."""
+        _log.critical("the coordinator cannot go on", exc_info=error)
+
+        def broken(_token: Token[Any]) -> BaseException:
+            ending = TokenGateError(
+                "the coordinator cannot go on after an error of its own; please report it with "
+                "this traceback"
+            )
+            ending.__cause__ = error
+            return ending
+
+        self.close(broken)
+
+    # ---- the watcher
+
+    def launched(self, incarnation: Incarnation) -> None:
+        """A new process has to learn every function."""
+        for index, definition in self._functions.known.items():
+            incarnation.define(index, definition)
+
+    def heard(self, incarnation: Incarnation) -> None:
+        """A core has rung."""
+        incarnation.hear()
+        self._turn_in_loop()
+
+    def exited(self, incarnation: Incarnation, exitcode: int | None) -> None:
+        """A core's process is gone; its last outcomes are still in the ring."""
+        self._look_at(incarnation, None)
+        if incarnation.ready:
+            pid = incarnation.launched.process.pid
+            running = set(incarnation.running())
+            for ticket in self._scheduler.core_lost(incarnation.core, running):
+                token = _token(ticket)
+                token.deliver_error(WorkerLost(pid, exitcode, f"it was running {token!r}"))
+        self._request_turn()
+
+    def given_up(self, core: int) -> None:
+        """A core cannot be started."""
+        self._without.add(core)
+        self._request_turn()
+
+    def _end_stranded(self) -> None:
+        for ticket in self._scheduler.stranded():
+            _token(ticket).deliver_error(
+                CoreStartError(
+                    "no core process can be started: each ended before it was ready. What they "
+                    "wrote to stderr says why; `python -m tokengate_mp doctor` tries it too."
+                )
+            )
+
+    # ---- the desk
+
+    def kill(self, token: Token[Any], reason: str) -> bool:
+        """End a token; False if it had ended already."""
+        return self._host.call(lambda: self._kill(token, reason))
+
+    def _kill(self, token: Token[Any], reason: str) -> bool:
+        if self._ended or not self._scheduler.killed(token):
+            return False
+        token.deliver_error(TokenKilled(token.token_id, reason))
+        self._request_turn()
+        return True
+
+    def cancelled(self, token: Token[Any]) -> None:
+        """A token's future was cancelled: take note of it, in the right thread."""
+        if self._host.is_here:
+            self._note_cancelled(token)
+        else:
+            self._host.post(lambda: self._note_cancelled(token))
+
+    def _note_cancelled(self, token: Token[Any]) -> None:
+        if not self._ended:
+            self._scheduler.killed(token)
+            self._request_turn()
+
+    def is_running(self, token: Token[Any]) -> bool:
+        """Whether a crew thread runs a token now."""
+        incarnation = self._living.get(token.core or 0)
+        return incarnation is not None and token.number in incarnation.running()
+
+    # ---- joining and looking
+
+    def is_done(self) -> bool:
+        """Whether every token has ended."""
+        return not (self._inbox or self._visitors or self._scheduler.unended_count)
+
+    async def join(self) -> None:
+        """Wait, in the coordinator's loop, until every token has ended."""
+        if not self._ended and not self.is_done():
+            waiter = self._loop.create_future()
+            self._joining.append(waiter)
+            await waiter
+
+    def _end_joins(self) -> None:
+        for waiter in self._joining:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._joining.clear()
+
+    def stats(self) -> dict[str, Any]:
+        """The numbers of `get_stats`."""
+        return stats(
+            self._scheduler.snapshot(),
+            len(self._inbox) + len(self._visitors),
+            self._living,
+            self._supervisor.restarts,
+            self._settings,
+        )
+
+
+def _token(ticket: Ticket) -> Token[Any]:
+    """The tickets that the scheduler was given here are tokens."""
+    assert isinstance(ticket, Token), f"{ticket!r} is not a token"
+    return ticket

@@ -1,0 +1,60 @@
+"""What a token gets: the values and errors that outcomes stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tokengate_mp.errors import PayloadError, RemoteError, RemoteTraceback, WireError
+from tokengate_mp.wire.codec import loads
+from tokengate_mp.wire.records import decode_failure
+
+
+def result(pickled: bytes) -> Any:
+    """The result that travelled as `pickled`.
+
+    Raises:
+        PayloadError: It cannot be loaded in this process.
+    """
+    try:
+        return loads(pickled)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PayloadError(
+            f"the result arrived, but cannot be loaded here: {type(error).__name__}: {error}. "
+            "Can its class be imported in this process, and does its pickling round-trip?"
+        ) from error
+
+
+def raised(value: bytes) -> Exception:
+    """The exception that travelled as `value`, with the core's traceback as its cause.
+
+    Raises:
+        WireError: `value` is not a failure.
+    """
+    try:
+        failure = decode_failure(value)
+    except msgspec.DecodeError as error:
+        raise WireError(f"a failure does not decode: {error}") from error
+    exception = _loaded(failure.pickled)
+    if exception is None:
+        exception = RemoteError(failure.type_name, failure.message, failure.traceback)
+    exception.__cause__ = RemoteTraceback(failure.traceback)
+    return exception
+
+
+def _loaded(pickled: bytes) -> Exception | None:
+    """The exception itself; None if it cannot be brought here."""
+    if not pickled:
+        return None
+    try:
+        exception = loads(pickled)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - unpickling runs user code; its text has come too
+        return None
+    # Unpickling can give anything, and no future takes a StopIteration.
+    fit = isinstance(exception, Exception) and not isinstance(exception, StopIteration)
+    return exception if fit else None

@@ -1,0 +1,187 @@
+"""One core domain, as the parent handles it: whichever process serves the core at the moment.
+
+It moves records in and out and decides nothing. Sending never blocks: what the request ring has no
+room for waits in `_outbox`, in order, until the core has read on and rings.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from tokengate_mp.coordinator.launch import Launched
+from tokengate_mp.wire import mailbox as page
+from tokengate_mp.wire.mailbox import Arming, Ringing
+from tokengate_mp.wire.records import (
+    DEFINE,
+    FORGET,
+    JOIN,
+    PART,
+    Outcome,
+    Pieces,
+    Stream,
+    encode,
+    split,
+)
+from tokengate_mp.worker.main import RECALL, STOP
+
+
+class Incarnation:
+    """One process of a core, and this process's side of its mailbox.
+
+    Attributes:
+        core: The core's number.
+        launched: The process and what connects it.
+        arrived: Outcomes that were read and not settled yet.
+        pieces: Outcomes that have arrived in part.
+        ready: Whether it was seen to take requests.
+        hunger: How often it was seen to be hungry (see `wire.mailbox`).
+    """
+
+    def __init__(self, core: int, launched: Launched) -> None:
+        self.core = core
+        self.launched = launched
+        self.arrived: deque[Outcome] = deque()
+        self.pieces = Pieces()
+        self.ready = False
+        self.hunger = 0
+        mailbox = launched.mailbox
+        self._mailbox = mailbox
+        self._words = mailbox.words
+        self._writer = mailbox.request_writer()
+        self._reader = mailbox.outcome_reader()
+        self._stream = Stream(Outcome, checked=mailbox.checked)
+        self._requests = Ringing(mailbox.requests, mailbox.words, page.REQUESTS_ARMED)
+        self._room = Ringing(mailbox.room, mailbox.words, page.ROOM_ARMED)
+        self._for_outcomes = Arming(mailbox.words, page.OUTCOMES_ARMED)
+        self._for_room = Arming(mailbox.words, page.STARVED)
+        self._outbox: deque[tuple[bytes, int]] = deque()
+
+    # ---- requests
+
+    def define(self, index: int, definition: bytes) -> None:
+        """Make a function known to the process."""
+        self._send_one(index, encode((index, DEFINE, definition)))
+
+    def forget(self, index: int) -> None:
+        """Let the process drop a function."""
+        self._send_one(index, encode((index, FORGET, b"")))
+
+    def send(self, numbers: Iterable[int], records: list[bytes]) -> None:
+        """Send encoded requests, in order.
+
+        Args:
+            numbers: Their tokens' numbers.
+            records: The requests.
+        """
+        stream = b"".join(records)
+        whole = len(stream) <= self._writer.part_limit and not self._outbox
+        if not (whole and self._writer.write(stream, len(records))):
+            self._outbox.extend(_frames(numbers, records, self._writer.part_limit))
+            self.flush()
+        self._requests.ring_if_armed()
+
+    def _send_one(self, number: int, record: bytes) -> None:
+        self._outbox.extend(_frames([number], [record], self._writer.part_limit))
+        self.flush()
+        self._requests.ring_if_armed()
+
+    def flush(self) -> None:
+        """Write what waits for room, as far as there is any."""
+        while self._outbox:
+            if not self._writer.write(*self._outbox[0]):
+                # Once more after arming: the core may have read on just before.
+                self._for_room.arm()
+                if not self._writer.write(*self._outbox[0]):
+                    break
+            self._outbox.popleft()
+        else:
+            self._for_room.disarm()
+        self._requests.ring_if_armed()
+
+    @property
+    def congested(self) -> bool:
+        """Whether something waits for room."""
+        return bool(self._outbox)
+
+    # ---- outcomes
+
+    def fileno(self) -> int:
+        """What becomes readable when the process has news."""
+        return self._mailbox.outcomes.fileno()
+
+    def hear(self) -> None:
+        """The bell was heard."""
+        self._mailbox.outcomes.clear()
+        self._for_outcomes.disarm()
+
+    def arm(self) -> bool:
+        """Ask for the bell at the next outcome; False if there are some already."""
+        if not self._for_outcomes.armed:
+            self._for_outcomes.arm()
+        return not self._reader.pending()
+
+    def collect(self) -> bool:
+        """Read what has come in; whether there is anything to settle.
+
+        Raises:
+            WireError: The process wrote something that is not an outcome.
+        """
+        taken = self._reader.read()
+        if taken is not None:
+            self._room.ring_if_armed()
+            self.arrived += self._stream.records(*taken)
+        return bool(self.arrived)
+
+    def is_ready(self) -> bool:
+        """Whether the process takes requests by now."""
+        return bool(self._words[page.READY])
+
+    def is_hungry(self) -> bool:
+        """Whether, since the last look, its crew had threads free beside blocked tokens."""
+        before, self.hunger = self.hunger, self._words[page.HUNGRY]
+        return before != self.hunger
+
+    def running(self) -> list[int]:
+        """The tokens that its crew runs now."""
+        return self._mailbox.running()
+
+    # ---- control
+
+    def recall(self) -> None:
+        """Ask for everything back that it has not begun."""
+        self._control(RECALL)
+
+    def tell_to_stop(self) -> None:
+        """Tell it to end."""
+        self._control(STOP)
+
+    def _control(self, message: bytes) -> None:
+        try:
+            self.launched.control.send(message)
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            pass  # it is gone, or has a thousand such messages unread: its exit is noticed apart
+
+    def close(self) -> None:
+        """Give up everything shared with the process; it must have ended."""
+        self.launched.close()
+
+
+def _frames(
+    numbers: Iterable[int], records: Iterable[bytes], limit: int
+) -> Iterator[tuple[bytes, int]]:
+    """Requests as portions for the ring, each of so many bytes and so many records."""
+    portion: list[bytes] = []
+    size = 0
+    for number, record in zip(numbers, records, strict=True):
+        pieces = [record]
+        if len(record) > limit:
+            pieces = list(split(number, record, limit, PART, JOIN))
+        for piece in pieces:
+            if portion and size + len(piece) > limit:
+                yield b"".join(portion), len(portion)
+                portion, size = [], 0
+            portion.append(piece)
+            size += len(piece)
+    if portion:
+        yield b"".join(portion), len(portion)

@@ -1,0 +1,80 @@
+"""The functions that the core processes know, each under an index.
+
+Every process gets every definition, and gets it before the first token that needs it, since both
+go through the same ring. A function nobody refers to any more (a lambda that was submitted once)
+is forgotten everywhere; its unended tokens refer to it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from tokengate_mp.errors import PayloadError
+from tokengate_mp.wire.definition import define
+
+
+class Functions:
+    """Indices and definitions. Calls may come from any thread.
+
+    Attributes:
+        known: The definition of each index.
+        news: What the core processes have to be told: an index and its definition, or None for one
+            to be forgotten.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[int, bytes] = {}
+        self.news: deque[tuple[int, bytes | None]] = deque()
+        self._by_id: dict[int, int] = {}
+        self._kept: list[object] = []
+        self._next = count()
+        self._lock = threading.Lock()
+
+    def index(self, function: Callable[..., Any], operation_type: str) -> int:
+        """The index of `function`, which becomes news if it is new.
+
+        Raises:
+            PayloadError: It cannot be sent.
+        """
+        known = self._by_id.get(id(function))
+        if known is not None:
+            return known
+        try:
+            definition = define(function)
+        except Exception as error:
+            raise PayloadError(
+                f"{operation_type!r}: the function cannot be sent to a core process: "
+                f"{type(error).__name__}: {error}. Define it at the top of a module, or do "
+                "without what it refers to."
+            ) from error
+        with self._lock:
+            index = self._by_id.setdefault(id(function), next(self._next))
+            if index in self.known:  # another thread was faster
+                return index
+            self.known[index] = definition
+            self.news.append((index, definition))
+            try:
+                weakref.finalize(function, self._gone, id(function), index).atexit = False
+            except TypeError:  # it cannot be referred to weakly: it is never forgotten
+                self._kept.append(function)
+        return index
+
+    def _gone(self, identity: int, index: int) -> None:
+        # Runs in whatever thread drops the last reference, perhaps inside the lock: so no lock.
+        self._by_id.pop(identity, None)
+        self.news.append((index, None))
+
+    def read_news(self) -> list[tuple[int, bytes | None]]:
+        """Take what is new. In the coordinator's thread."""
+        news = []
+        while self.news:
+            index, definition = self.news.popleft()
+            if definition is None:
+                self.known.pop(index, None)
+            news.append((index, definition))
+        return news

@@ -1,0 +1,115 @@
+"""Starting a core process.
+
+It is a fresh interpreter, not a fork: a fork of a process with threads copies locks that nobody
+will release. It does not import the user's `__main__` either, so a script needs no guard. It gets
+the parent's sys.path, arguments, working directory and interpreter flags, and of the parent's
+descriptors only those it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from tokengate_mp.errors import CoreStartError
+from tokengate_mp.wire.mailbox import Mailbox
+from tokengate_mp.worker.main import CoreBrief
+
+_BOOT: Final = (
+    "import sys; brief, path, *argv = sys.argv[1:]; sys.path[:] = eval(path); "
+    "sys.argv[:] = argv; from tokengate_mp.worker.main import main; main(brief)"
+)
+
+_ONE_THREAD: Final = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""Numeric libraries would start a thread per CPU in every core process: n² threads on n CPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A core process that was started, and this process's ends of what connects them.
+
+    Attributes:
+        process: The process.
+        mailbox: Its mailbox.
+        control: Socket for control messages.
+        lifeline: Descriptor whose closing ends the process.
+    """
+
+    process: subprocess.Popen[bytes]
+    mailbox: Mailbox
+    control: socket.socket
+    lifeline: int
+
+    def close(self) -> None:
+        """Give up the descriptors and the memory. This kills the process, should it still live."""
+        os.close(self.lifeline)
+        self.control.close()
+        self.mailbox.close()
+
+
+def launch(core: int, cpu: int | None, threads: int, ring_bytes: int) -> Launched:
+    """Start a process for a core.
+
+    Args:
+        core: The core's number.
+        cpu: The CPU to pin it to; None for none.
+        threads: Crew threads.
+        ring_bytes: Size of each of its rings.
+
+    Raises:
+        CoreStartError: There is no memory for its mailbox, or no process can be started.
+    """
+    mailbox = Mailbox.create(ring_bytes)
+    near, far = socket.socketpair()
+    lifeline_end, lifeline = os.pipe()
+    try:
+        brief = CoreBrief(
+            core=core,
+            cpu=cpu,
+            threads=threads,
+            mailbox=mailbox.address,
+            control=far.fileno(),
+            lifeline=lifeline_end,
+        )
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does; no public way
+                "-c",
+                _BOOT,
+                msgspec.json.encode(brief).decode(),
+                repr([os.fspath(entry) for entry in sys.path]),
+                *sys.argv,
+            ],
+            stdin=subprocess.DEVNULL,
+            env=_environment(),
+            pass_fds=(*mailbox.address.fds, far.fileno(), lifeline_end),
+            # A group of its own: Ctrl-C in a terminal goes to the parent, which decides.
+            process_group=0,
+        )
+    except (OSError, ValueError) as error:
+        os.close(lifeline)
+        near.close()
+        mailbox.close()
+        raise CoreStartError(f"core {core} cannot be started: {error}") from error
+    finally:
+        far.close()
+        os.close(lifeline_end)
+    near.setblocking(False)  # a control message must never hold up the event loop
+    return Launched(process, mailbox, near, lifeline)
+
+
+def _environment() -> dict[str, str]:
+    return {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ}

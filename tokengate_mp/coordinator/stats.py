@@ -1,0 +1,75 @@
+"""`get_stats()`: one plain dict, made from frozen views when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.options import CoordinatorSettings
+from tokengate_mp.scheduling.snapshot import Snapshot
+
+
+def stats(
+    snapshot: Snapshot,
+    created: int,
+    living: Mapping[int, Incarnation],
+    restarts: Mapping[int, int],
+    settings: CoordinatorSettings,
+) -> dict[str, Any]:
+    """What the coordinator knows, as plain data.
+
+    Args:
+        snapshot: The scheduler's counts.
+        created: Calls that the scheduler has not been told of yet.
+        living: The process of each core that has one.
+        restarts: How many processes each core has had beyond its first.
+        settings: The coordinator's settings.
+    """
+    cores: list[dict[str, Any]] = []
+    executing = 0
+    for view in snapshot.cores:
+        incarnation = living.get(view.core)
+        running = view.held.intersection(incarnation.running()) if incarnation else ()
+        executing += len(running)
+        cores.append(
+            {
+                "core": view.core,
+                "pid": incarnation.launched.process.pid if incarnation else None,
+                "cpu": settings.cpus[view.core - 1],
+                "alive": incarnation is not None and view.ready,
+                "queued": len(view.held) - len(running),
+                "executing": len(running),
+                "completed": view.answered,
+                "restarts": restarts[view.core],
+            }
+        )
+    return {
+        "cores": cores,
+        "tokens": {
+            TokenState.CREATED.value: created,
+            TokenState.WAITING.value: snapshot.waiting,
+            TokenState.ADMITTED.value: max(0, snapshot.admitted - executing),
+            TokenState.EXECUTING.value: executing,
+            TokenState.COMPLETED.value: snapshot.completed,
+            TokenState.FAILED.value: snapshot.failed,
+            TokenState.KILLED.value: snapshot.killed,
+            TokenState.TIMEOUT.value: snapshot.timeout,
+        },
+        "operations": {
+            name: {
+                "weight": view.weight,
+                "counts": {
+                    "completed": view.completed,
+                    "failed": view.failed,
+                    "killed": view.killed,
+                },
+                "durations": {"p50": view.p50, "p95": view.p95, "max": view.max},
+                "paused": view.paused,
+            }
+            for name, view in snapshot.operations.items()
+        },
+        "conductor": {"domains": 0},
+        "sticky": {"pins": 0},
+    }

@@ -1,0 +1,88 @@
+"""Which CPUs this process may really use."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
+
+
+def affinity() -> list[int]:
+    """The CPUs that this process is allowed on; all of them where the system does not say."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def cgroup_cpu_quota(root: Path = CGROUP, own: Path = OWN_CGROUP) -> float | None:
+    """How many CPUs' worth of time the control groups of this process allow; None for no limit.
+
+    The limit of a group holds for all groups within it, so the lowest one on the way up counts.
+    (Linux, `Documentation/admin-guide/cgroup-v2.rst`, cpu.max; and cgroup v1's cpu.cfs_quota_us.)
+
+    Args:
+        root: Where the control groups are mounted.
+        own: The file that says which groups this process is in.
+    """
+    quotas = [quota for group in _groups(root, own) for quota in (_v2(group), _v1(group)) if quota]
+    return min(quotas, default=None)
+
+
+def python_cpu_count() -> int | None:
+    """`PYTHON_CPU_COUNT`, which Python 3.13 obeys itself; None if unset or no number above 0."""
+    text = os.environ.get("PYTHON_CPU_COUNT", "")
+    return int(text) if text.isdecimal() and int(text) > 0 else None
+
+
+def usable_cpus() -> list[int]:
+    """The CPU of each core domain, by default: at least one.
+
+    As many as affinity and control groups allow, or as `PYTHON_CPU_COUNT` says; a quota of a
+    part of a CPU counts as one.
+    """
+    cpus = affinity()
+    asked = python_cpu_count()
+    if asked is not None:
+        return [cpus[i % len(cpus)] for i in range(asked)]
+    quota = cgroup_cpu_quota()
+    if quota is not None:
+        cpus = cpus[: max(1, math.ceil(quota))]
+    return cpus
+
+
+def _groups(root: Path, own: Path) -> list[Path]:
+    """The directories of this process's groups and all those above them."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:  # no control groups on this system
+        return []
+    found: list[Path] = []
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root / "cpu" if controllers else root
+        # In a container the path may be the host's; then only the top is there.
+        relative = Path(path.lstrip("/"))
+        found += [base / part for part in (relative, *relative.parents)]
+    return found
+
+
+def _v2(group: Path) -> float | None:
+    try:
+        quota, period = (group / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):  # the top group has no such file
+        return None
+
+
+def _v1(group: Path) -> float | None:
+    try:
+        quota = int((group / "cpu.cfs_quota_us").read_text())
+        period = int((group / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+    return quota / period if quota > 0 and period > 0 else None

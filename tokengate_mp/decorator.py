@@ -1,0 +1,281 @@
+"""The decorator: a plain function becomes one whose calls are tokens.
+
+A call encodes its arguments and hands the record to the running coordinator, all before it returns:
+so what cannot be encoded fails right there, in the caller's line, and what the caller does to the
+arguments afterwards changes nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import update_wrapper
+from itertools import count
+from types import MethodType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
+
+from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
+from tokengate_mp.options import TokenOptions, Weight, token_options
+from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
+from tokengate_mp.wire.definition import name_of, named
+from tokengate_mp.wire.records import MAX_PAYLOAD, encode
+
+if TYPE_CHECKING:
+    # For the types alone: a core process imports this module and must not load asyncio.
+    from tokengate_mp.scheduling.operation import Operation
+    from tokengate_mp.token import Token
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+class Intake(Protocol):
+    """The coordinator, as calls see it."""
+
+    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
+        """Make a function known; the index it travels by, and the operation it counts as."""
+
+    def issue(
+        self, number: int, operation: Operation, record: bytes, function: Callable[..., R]
+    ) -> Token[R]:
+        """Take in an encoded call."""
+
+
+_intake: Intake | None = None
+_numbers = count(1)
+
+
+def open_intake(intake: Intake | None) -> None:
+    """From now on calls go to `intake`; None: there is nobody to take them."""
+    global _intake  # noqa: PLW0603 - one coordinator a process: that is what this says
+    _intake = intake
+
+
+def current_intake() -> Intake | None:
+    """Where calls go at the moment."""
+    return _intake
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    """The names of a function's positional parameters, as far as they can be found out."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [each.name for each in parameters if each.kind in positional]
+
+
+class TokenFunction(Generic[P, R]):
+    """A decorated function; calling it gives a `Token` at once.
+
+    Attributes:
+        __wrapped__: The plain function.
+        token_options: How its tokens are treated.
+    """
+
+    # The coordinator that the function is enrolled with, and what enrolling gave.
+    _enrolled_with: Intake | None = None
+    _index: int
+    _operation: Operation
+
+    def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
+        update_wrapper(self, function)
+        self.__wrapped__ = function
+        self.__tokengate_plain__ = function
+        self.token_options = options
+
+    @property
+    def operation_type(self) -> str:
+        """The operation that its tokens count as."""
+        return self.token_options.operation_type
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
+        """Make a token of this call.
+
+        Raises:
+            CoordinatorNotRunning: No coordinator is running in this process.
+            PayloadError: The function or an argument cannot be encoded.
+        """
+        intake = _intake
+        if intake is None:
+            raise CoordinatorNotRunning.for_call(self.operation_type)
+        if intake is not self._enrolled_with:
+            self._index, self._operation = intake.enrol(self.__wrapped__, self.token_options)
+            self._enrolled_with = intake
+        number = next(_numbers)
+        if not kwargs:
+            for argument in args:
+                if type(argument) not in SCALARS:
+                    record = self._pickled(number, args, kwargs)
+                    break
+            else:
+                try:
+                    record = encode((number, self._index, args))
+                except NOT_MSGPACK:
+                    record = self._pickled(number, args, kwargs)
+        else:
+            record = self._pickled(number, args, kwargs)
+        return intake.issue(number, self._operation, record, self.__wrapped__)
+
+    def _pickled(self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """A call as an encoded request, where msgpack would not keep its arguments exactly."""
+        pickled = arguments_to_pickle(
+            self.operation_type, args, kwargs, lambda: _parameters(self.__wrapped__)
+        )
+        if len(pickled) > MAX_PAYLOAD:
+            raise PayloadError(
+                f"{self.operation_type!r}: the arguments take {len(pickled)} bytes, and a token "
+                f"carries {MAX_PAYLOAD} at most; pass a file name instead, or split the work"
+            )
+        return encode((number, self._index, pickled))
+
+    def options(self, **overrides: Any) -> TokenFunction[P, R]:
+        """A copy of this function with other options (those of `task_token_guard`).
+
+        Raises:
+            TypeError: There is no such option, or it has the wrong type.
+            ValueError: A value is not allowed.
+        """
+        return TokenFunction(self.__wrapped__, self.token_options.changed(overrides))
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> TokenFunction[P, R]: ...
+
+    @overload
+    def __get__(
+        self: TokenFunction[Concatenate[S, Q], R], instance: S, owner: type[Any] | None = None
+    ) -> Callable[Q, Token[R]]: ...
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        """As an attribute of a class it is a method; `self` is the first argument of its calls."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        name = name_of(self)
+        if name is not None:
+            return name.partition(":")[2]  # pickle finds it again by module and qualname
+        name = name_of(self.__wrapped__)
+        if name is not None:
+            return _from_name, (name, self.token_options)
+        return TokenFunction, (self.__wrapped__, self.token_options)
+
+    def __repr__(self) -> str:
+        return f"<TokenFunction {self.operation_type} {self.token_options.weight}>"
+
+
+def _from_name(name: str, options: TokenOptions) -> TokenFunction[..., Any]:
+    return TokenFunction(named(name), options)
+
+
+class _Guard(Protocol):
+    """What `task_token_guard(…)` returns: the decorator itself."""
+
+    def __call__(self, function: Callable[P, R], /) -> TokenFunction[P, R]: ...
+
+
+def task_token_guard(  # noqa: PLR0913 - the public options, each with its default
+    operation_type: str | None = None,
+    tags: Mapping[str, Any] | None = None,
+    *,
+    weight: Weight | None = None,
+    timeout: float | None = None,
+    retries: int = 0,
+    retry_on: tuple[type[BaseException], ...] = (Exception,),
+    backoff: float = 0.0,
+    idempotent: bool = False,
+    sticky_anchor: str | None = None,
+    external_calls: Sequence[Any] | None = None,
+) -> _Guard:
+    """Decorate a synchronous function, so that its calls are tokens.
+
+    Args:
+        operation_type: Name under which its tokens are counted and controlled; default
+            `module.qualname`.
+        tags: Tags for telemetry. The reserved ones (`weight` …) are the options of that name.
+        weight: Weight class; default medium, or "heavy" or "light" if `operation_type` has that
+            word in it.
+        timeout: Not available in this version.
+        retries: Not available in this version.
+        retry_on: Not available in this version.
+        backoff: Not available in this version.
+        idempotent: Not available in this version.
+        sticky_anchor: Not available in this version.
+        external_calls: Not available in this version.
+
+    Raises:
+        TypeError: What is decorated is no plain synchronous function, or an option has the wrong
+            type.
+        ValueError: An option has a value that is not allowed.
+        NotImplementedError: The option is not available in this version.
+    """
+    if callable(operation_type):
+        raise TypeError(
+            "task_token_guard takes options, not the function: "
+            "write @task_token_guard() with parentheses"
+        )
+    given: dict[str, Any] = {
+        "weight": weight,
+        "timeout": timeout,
+        "retries": retries,
+        "retry_on": retry_on,
+        "backoff": backoff,
+        "idempotent": idempotent,
+        "sticky_anchor": sticky_anchor,
+        "external_calls": external_calls,
+    }
+    # Before there is a function: the mistake is in this line, not in the one below.
+    token_options(operation_type or "operation", tags, **given)
+
+    def decorate(function: Callable[P, R], /) -> TokenFunction[P, R]:
+        refuse_unsuitable(function)
+        name = operation_type if operation_type is not None else operation_name(function)
+        return TokenFunction(function, token_options(name, tags, **given))
+
+    return decorate
+
+
+def operation_name(function: Callable[..., Any]) -> str:
+    """`module.qualname` of a function, or of the type of another callable."""
+    named_thing: Any = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named_thing.__module__}.{named_thing.__qualname__}"
+
+
+def refuse_unsuitable(function: Any) -> None:
+    """Refuse what cannot be run as a token.
+
+    Raises:
+        TypeError: It is not callable, or calling it would run nothing but make a coroutine or a
+            generator, which cannot travel.
+    """
+    if isinstance(function, TokenFunction):
+        raise TypeError(f"{function.operation_type!r} is decorated already; use its .options(…)")
+    if not callable(function):
+        raise TypeError(f"a {type(function).__name__} is not callable, so it cannot be a token")
+    body = inspect.unwrap(function) if inspect.isroutine(function) else function
+    call = body if inspect.isroutine(body) or inspect.isclass(body) else type(body).__call__
+    for kind, test in _UNSUITABLE.items():
+        if test(body) or test(call):
+            raise TypeError(
+                f"{operation_name(function)!r} is {kind}: tokens run plain synchronous "
+                "functions. Return a list instead of yielding, or run the coroutine inside "
+                "the function with asyncio.run()."
+            )
+
+
+_UNSUITABLE: dict[str, Callable[[Any], bool]] = {
+    "a coroutine function": inspect.iscoroutinefunction,
+    "an asynchronous generator function": inspect.isasyncgenfunction,
+    "a generator function": inspect.isgeneratorfunction,
+}

@@ -1,0 +1,118 @@
+"""What can go wrong, as types.
+
+Every error derives from `TokenGateError`, survives pickling with all its fields, and its message
+says who caused it and what to do about it. Where the standard library has a name for the same
+trouble the error is one of those too, so that code written for a thread or process pool goes on
+catching it. (`WorkerLost` has a module of its own: see there.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class TokenGateError(Exception):
+    """Base of every error that tokengate_mp raises itself."""
+
+
+class CoordinatorNotRunning(TokenGateError, RuntimeError):
+    """A call was made while no coordinator of this process was running."""
+
+    @classmethod
+    def for_call(cls, operation_type: str) -> CoordinatorNotRunning:
+        """The error of a call to `operation_type` that found nobody to take it."""
+        return cls(
+            f"{operation_type!r} was called, but no coordinator is running in this process. "
+            "Start one around the calls: `async with OperationsCoordinator():` (or `with …` in "
+            "a plain script), or call the undecorated function: `f.__wrapped__(…)`."
+        )
+
+
+class CoordinatorRunning(TokenGateError, RuntimeError):
+    """A second coordinator was started, or a running one started again."""
+
+
+class PayloadError(TokenGateError, TypeError):
+    """An argument or a result cannot be turned into bytes and back."""
+
+
+class AdmissionRejected(TokenGateError):
+    """A limit on waiting tokens was reached, and the coordinator was told to reject."""
+
+
+class OperationBlocked(TokenGateError):
+    """The operation takes no calls at the moment."""
+
+
+class TokenKilled(TokenGateError):
+    """The token was ended on request before it had a result.
+
+    Attributes:
+        token_id: The token's id.
+        reason: What the caller of `kill` (or the coordinator) gave as the reason.
+    """
+
+    def __init__(self, token_id: str, reason: str) -> None:
+        super().__init__(token_id, reason)
+        self.token_id = token_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"token {self.token_id} was killed: {self.reason}"
+
+
+class TokenTimeout(TokenGateError, TimeoutError):
+    """The token did not end within the time it was given."""
+
+
+class CoreStartError(TokenGateError, OSError):
+    """A core process, or the shared memory it needs, could not be set up."""
+
+
+class WireError(TokenGateError):
+    """Bytes from the other process do not follow the wire format."""
+
+
+class RemoteTraceback(TokenGateError):
+    """Carries the traceback text of a core process as the `__cause__` of a user's exception."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text.rstrip()}\n"""'
+
+
+class RemoteError(TokenGateError):
+    """Stands for an exception that cannot itself be brought into this process.
+
+    It will not pickle, will not unpickle here, or (as SystemExit and KeyboardInterrupt) would do
+    harm when raised in the caller's event loop.
+
+    Attributes:
+        type_name: Qualified name of the exception's type.
+        message: Its text.
+        traceback: The traceback in the core process, formatted.
+    """
+
+    def __init__(self, type_name: str, message: str, traceback: str = "") -> None:
+        super().__init__(type_name, message, traceback)
+        self.type_name = type_name
+        self.message = message
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.message}" if self.message else self.type_name
+
+
+def describe(error: BaseException) -> tuple[str, str]:
+    """The qualified type name and the text of `error`, even where its `__str__` fails."""
+    kind: type[Any] = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        name = f"{kind.__module__}.{name}"
+    try:
+        return name, str(error)
+    except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything
+        return name, f"<its __str__ raised {type(failure).__name__}>"

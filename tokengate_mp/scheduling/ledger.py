@@ -1,0 +1,213 @@
+"""Who holds what: the tokens each core was sent and has not answered for, and the counts.
+
+A token is in exactly one place: in a lane of the gate, in the book of one core, or ended. (One that
+is killed while a core holds it has ended, and stays in the book until the core answers: it takes
+that core's time all the same.)
+
+Whoever needs a core looks it up in a set, never core by core, so that a token costs the same
+however many cores there are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from operator import attrgetter
+
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.scheduling import pacing
+from tokengate_mp.scheduling.ticket import Ticket
+from tokengate_mp.scheduling.weights import Cores
+
+_cost: Callable[[Ticket], int] = attrgetter("cost")
+
+
+class Book:
+    """What one core holds.
+
+    Attributes:
+        core: Its number.
+        held: The tokens it was sent and has not answered for, by number, in the order of sending.
+        load: What they were charged, ns.
+        reach: Where they could run as well: the ranges of all classes it was sent since it last
+            held nothing.
+        ready: Whether it can be sent tokens.
+        answered: Outcomes so far, over all its processes.
+        progress: When it last answered or was sent something while it held nothing, ns.
+        floor: How many tokens it may hold at any rate, because its crew had threads free.
+        stuck: Whether it gave tokens back and has not finished one since. Whatever it were sent
+            would lie there as what it gave back did.
+    """
+
+    __slots__ = (
+        "answered",
+        "core",
+        "floor",
+        "held",
+        "load",
+        "progress",
+        "reach",
+        "ready",
+        "stuck",
+    )
+
+    def __init__(self, core: int) -> None:
+        self.core = core
+        self.held: dict[int, Ticket] = {}
+        self.load = 0
+        self.reach: Cores = 0
+        self.ready = False
+        self.answered = 0
+        self.progress = 0
+        self.floor = 0
+        self.stuck = False
+
+    def strike(self, numbers: Iterable[int]) -> list[Ticket]:
+        """Take the tokens with these numbers out of `held`, all or none; `load` is not changed.
+
+        Raises:
+            KeyError: The core does not hold one of them.
+        """
+        tickets: list[Ticket] = []
+        try:
+            tickets.extend(map(self.held.pop, numbers))
+        except KeyError:
+            # What a core is wrong about must not vanish with it: the rest is still to be ended.
+            self.held.update((ticket.number, ticket) for ticket in tickets)
+            raise
+        return tickets
+
+    def take_back(self, numbers: Iterable[int]) -> list[Ticket]:
+        """Take the tokens with these numbers out of the book, all or none.
+
+        Raises:
+            KeyError: The core does not hold one of them.
+        """
+        tickets = self.strike(numbers)
+        self.load -= sum(map(_cost, tickets))
+        return tickets
+
+    def is_full(self) -> bool:
+        """Whether there is no point in offering it more."""
+        return self.load >= pacing.WINDOW_NS or len(self.held) >= pacing.MAX_HELD
+
+    def may_reopen(self, threads: int) -> bool:
+        """Whether it should be offered tokens again after it was full."""
+        return not self.stuck and (self.load <= pacing.LOW_WATER_NS or len(self.held) < threads)
+
+    def overdue_since(self) -> int:
+        """Since when a token has been waiting in it behind another, at the least, ns.
+
+        Either nothing has come out of the core since then, or the token that follows the oldest
+        one has lain there since then. It must hold two tokens.
+        """
+        following = next(islice(self.held.values(), 1, None))
+        return min(self.progress, following.admitted)
+
+
+class Ledger:
+    """The books of all cores, and how many tokens there are in each state.
+
+    Attributes:
+        books: The book of each core, core 1 first.
+        ended: How many tokens have ended in each final state.
+        submitted: How many there have been.
+        ready: The cores that can be sent tokens.
+        open: Those of them with room in their window (see `pacing`).
+        idle: Those of them that hold nothing.
+        recallable: Those of them that hold more than one token, and were not asked to give back
+            what they have not begun since they were last sent or answered anything.
+    """
+
+    __slots__ = ("_threads", "books", "ended", "idle", "open", "ready", "recallable", "submitted")
+
+    def __init__(self, cores: int, threads: int) -> None:
+        self._threads = threads
+        self.books = [Book(core) for core in range(1, cores + 1)]
+        self.ended: Counter[TokenState] = Counter()
+        self.submitted = 0
+        self.ready: Cores = 0
+        self.open: Cores = 0
+        self.idle: Cores = 0
+        self.recallable: Cores = 0
+
+    def __getitem__(self, core: int) -> Book:
+        return self.books[core - 1]
+
+    def __iter__(self) -> Iterator[Ticket]:
+        """The tokens that cores hold and that have not ended."""
+        return (
+            ticket for book in self.books for ticket in book.held.values() if not ticket.stage.ended
+        )
+
+    def enrol(self, book: Book) -> None:
+        """A core can be sent tokens."""
+        book.ready = True
+        self.ready |= 1 << book.core
+        self.lightened(book)
+
+    def strike_off(self, book: Book) -> list[Ticket]:
+        """A core is gone: everything that it held."""
+        tickets = book.take_back(list(book.held))
+        book.ready = book.stuck = False
+        book.floor = book.reach = 0
+        others = ~(1 << book.core)
+        self.ready &= others
+        self.open &= others
+        self.idle &= others
+        self.recallable &= others
+        return tickets
+
+    def loaded(self, book: Book, load: int, reach: Cores, now: int) -> None:
+        """Tokens charged `load` ns, which could run on the cores of `reach`, were put in a book."""
+        bit = 1 << book.core
+        if self.idle & bit:
+            self.idle &= ~bit
+            book.progress = now
+            book.reach = 0
+        book.load += load
+        book.reach |= reach
+        if len(book.held) > 1:
+            self.recallable |= bit
+
+    def lightened(self, book: Book) -> None:
+        """Tokens were taken out of a book."""
+        bit = 1 << book.core
+        if not book.held:
+            book.stuck = False
+            self.idle |= bit
+            self.open |= bit
+            self.recallable &= ~bit
+            return
+        if book.stuck:
+            self.open &= ~bit
+        elif not self.open & bit and book.may_reopen(self._threads):
+            self.open |= bit
+        if len(book.held) > 1:
+            self.recallable |= bit
+        else:
+            self.recallable &= ~bit
+
+    def validate(self) -> None:
+        """Check what must always hold.
+
+        Raises:
+            AssertionError: It does not.
+        """
+        for book in self.books:
+            name, bit = f"core {book.core}", 1 << book.core
+            assert book.load == sum(map(_cost, book.held.values())), f"{name}: wrong load"
+            assert book.ready or not book.held, f"{name} holds tokens, but is not ready"
+            assert book.ready == bool(self.ready & bit), f"{name}: ready"
+            assert bool(self.idle & bit) == (book.ready and not book.held), f"{name}: idle"
+            assert not self.open & bit or book.ready, f"{name} is open, but not ready"
+            assert not self.open & bit or not book.stuck, f"{name} is open, but stuck"
+            assert not self.idle & bit or self.open & bit, f"{name} is idle, but not open"
+            assert not self.recallable & bit or len(book.held) > 1, f"{name}: nothing to recall"
+            for number, ticket in book.held.items():
+                assert ticket.number == number, f"{name}: {number} is {ticket.number}"
+                assert ticket.core == book.core, f"{ticket} is held by {name}"
+                assert ticket.stage is TokenState.ADMITTED or ticket.stage.ended, f"{ticket}"
+        held = [number for book in self.books for number in book.held]
+        assert len(held) == len(set(held)), "two cores hold the same token"

@@ -1,0 +1,117 @@
+"""One operation type: its name and weight, and what has been measured of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from tokengate_mp.options import Weight
+from tokengate_mp.scheduling import pacing
+
+RECENT: Final = 1024
+"""How many of an operation's latest durations its percentiles are taken from."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationView:
+    """What is known of one operation type, at one moment.
+
+    Attributes:
+        weight: Its weight class (that of the first call, should calls differ).
+        completed: Tokens whose function returned.
+        failed: Tokens whose function raised, or that were lost with their core process.
+        killed: Tokens ended on request.
+        p50: Median duration of its latest runs, ns; None before the first.
+        p95: 95th percentile of the same, ns.
+        max: The longest run so far, ns.
+        paused: Whether its waiting tokens are held back.
+    """
+
+    weight: Weight
+    completed: int
+    failed: int
+    killed: int
+    p50: int | None
+    p95: int | None
+    max: int | None
+    paused: bool
+
+
+class Operation:
+    """An operation type as the scheduler sees it.
+
+    Attributes:
+        name: The operation_type.
+        weight: Its weight class.
+        cost: What one token of it is charged against a core's window, ns (see `pacing`).
+        floor: How many tokens a core may always hold before one of these is refused.
+    """
+
+    __slots__ = (
+        "blocking",
+        "completed",
+        "cost",
+        "failed",
+        "floor",
+        "killed",
+        "longest",
+        "mean",
+        "name",
+        "recent",
+        "threads",
+        "weight",
+    )
+
+    def __init__(self, name: str, weight: Weight, threads: int) -> None:
+        self.name = name
+        self.weight = weight
+        self.threads = threads
+        self.mean = 0.0
+        self.blocking = False
+        self.cost = pacing.UNKNOWN_NS
+        self.floor = pacing.UNKNOWN_FLOOR
+        self.recent: deque[int] = deque(maxlen=RECENT)
+        self.longest = 0
+        self.completed = 0
+        self.failed = 0
+        self.killed = 0
+
+    def observe(self, durations: Sequence[int], *, blocking: bool) -> None:
+        """Take note of finished runs.
+
+        Args:
+            durations: How long each took, ns.
+            blocking: Whether they spent most of that time off the CPU.
+        """
+        self.mean = pacing.smoothed(self.mean, durations, first=not self.recent)
+        self.recent.extend(durations)
+        self.longest = max(self.longest, *durations)
+        self.blocking = blocking
+        self.cost = pacing.cost(self.mean, self.threads, blocking=blocking)
+        self.floor = pacing.floor(self.cost, self.threads, blocking=blocking)
+
+
+def views(operations: Iterable[Operation]) -> dict[str, OperationView]:
+    """Frozen copies of what is known now, by name: the calls of all weights together."""
+    by_name: dict[str, list[Operation]] = {}
+    for operation in operations:
+        by_name.setdefault(operation.name, []).append(operation)
+    return {name: _view(together) for name, together in by_name.items()}
+
+
+def _view(operations: list[Operation]) -> OperationView:
+    ordered = sorted(chain.from_iterable(each.recent for each in operations))
+    count = len(ordered)
+    return OperationView(
+        weight=operations[0].weight,
+        completed=sum(each.completed for each in operations),
+        failed=sum(each.failed for each in operations),
+        killed=sum(each.killed for each in operations),
+        p50=ordered[count // 2] if ordered else None,
+        p95=ordered[count * 95 // 100] if ordered else None,
+        max=max(each.longest for each in operations) if ordered else None,
+        paused=False,
+    )

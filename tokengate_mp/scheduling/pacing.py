@@ -1,0 +1,106 @@
+"""How much a core is sent: late binding, sized from measured durations.
+
+Tokens wait in the parent, where they can still go to any core, be paused or be killed. A core gets
+only what will keep it busy for a *window* of a few milliseconds: enough that it does not run dry
+while its outcomes travel to the parent and new tokens travel back, little enough that no token is
+stuck for long behind one that takes longer than expected.
+
+Each token is charged a *cost* against the window of the core that it is sent to: the mean duration
+of its operation (an exponentially weighted moving average) plus what the core process itself needs
+for a token. Runs that mostly wait, for a disk or another machine, share their core among its crew
+threads, and are charged accordingly.
+
+Long tokens would not fit any window, so a core may always hold a *floor* of tokens: one running and
+one to go on with, as long as fetching the next one would cost more time than a possible wait
+behind the first is worth; and enough for its whole crew when they block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+WINDOW_NS: Final = 6_000_000
+"""How much work a core may hold, ns."""
+
+LOW_WATER_NS: Final = WINDOW_NS // 2
+"""A core whose window was full is sent more once it holds no more work than this, ns."""
+
+QUANTUM_NS: Final = WINDOW_NS // 4
+"""How much work a core is given in one visit at the most, before the next has its turn, ns."""
+
+LEAST_NS: Final = 100_000
+"""Work that is not worth waking another core for, ns.
+
+Waking one costs the parent some 20 µs, and its tokens arrive some 50 µs later.
+"""
+
+OVERHEAD_NS: Final = 4_000
+"""What a core process needs for a token besides running its function, ns.
+
+(Decoding, bookkeeping and encoding, as measured with no-op tokens on CPython 3.11.)
+"""
+
+UNKNOWN_NS: Final = WINDOW_NS // 4
+"""The cost assumed for an operation that has not been measured yet, ns."""
+
+UNKNOWN_FLOOR: Final = 1
+"""How many tokens a core may hold before one that has not been measured must wait for room."""
+
+PREFETCH_NS: Final = 25_000_000
+"""Tokens up to this cost are worth fetching while the one before still runs, ns.
+
+A core with nothing to go on with waits some 0.2 ms for the next token: below 1 % of a longer one,
+and a longer one, once sent, could not be run by another core that becomes idle first.
+"""
+
+MAX_HELD: Final = 4096
+"""The most tokens that a core may hold, however short they are.
+
+It bounds the memory of a core process, and the outcomes that the parent may find at one look.
+"""
+
+
+def smoothed(mean: float, durations: Sequence[int], *, first: bool) -> float:
+    """The moving average after more durations, all in ns.
+
+    A batch of n durations counts for n/16 of the new value, and 16 or more replace the old one.
+    """
+    batch = sum(durations) / len(durations)
+    if first:
+        return batch
+    return mean + (batch - mean) * min(1.0, len(durations) / 16)
+
+
+def cost(mean: float, threads: int, *, blocking: bool) -> int:
+    """What one token is charged against its core's window, ns.
+
+    Args:
+        mean: Mean duration of its operation, ns.
+        threads: Crew threads of a core, which blocking tokens share.
+        blocking: Whether the operation mostly waits.
+    """
+    return int(mean / threads if blocking else mean) + OVERHEAD_NS
+
+
+def helping(waiting: int, cores: int) -> int:
+    """How much work a core is given in one visit, ns: few tokens spread over all that have room.
+
+    Args:
+        waiting: How much work waits, ns.
+        cores: How many cores have room for it.
+    """
+    return min(QUANTUM_NS, max(LEAST_NS, waiting // cores))
+
+
+def floor(charged: int, threads: int, *, blocking: bool) -> int:
+    """How many tokens a core may hold when the next one would not fit its window.
+
+    Args:
+        charged: The cost of that next token, ns.
+        threads: Crew threads of a core.
+        blocking: Whether its operation mostly waits.
+    """
+    if blocking:
+        return threads
+    return 2 if charged <= PREFETCH_NS else 1

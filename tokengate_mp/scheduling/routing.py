@@ -1,0 +1,149 @@
+"""Routing: which waiting token goes to which core.
+
+Cores are served in passes, and in each pass share by share (see `weights`), the narrowest range
+first: on a core that several classes may use, they come first in that order.
+
+1. Cores that hold nothing: each gets a helping, from the classes at home there; under
+   work-conserving routing, one that gets none so borrows from any lane.
+2. All cores that are *open*, which means that they have room in their window (see `pacing`), until
+   they are full or the lanes are empty: again those at home first, and then those that borrow.
+
+So no core goes without while another one is given more than a helping. A borrowed core gives way to
+its own classes at the very next order; what it was lent by then is a window at most.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.options import Routing, Weight
+from tokengate_mp.scheduling import pacing
+from tokengate_mp.scheduling.gate import Gate, Lane
+from tokengate_mp.scheduling.ledger import Book, Ledger
+from tokengate_mp.scheduling.pacing import MAX_HELD, WINDOW_NS
+from tokengate_mp.scheduling.ticket import Ticket
+from tokengate_mp.scheduling.weights import ALL_CORES, Cores, Position, Share, shares
+
+WAITING: Final = TokenState.WAITING
+ADMITTED: Final = TokenState.ADMITTED
+
+
+class Router:
+    """Moves tokens from the gate's lanes to the ledger's books.
+
+    Args:
+        gate: Where they wait.
+        ledger: Where it is noted which core they were sent to.
+        routing: Whether cores borrow.
+
+    Attributes:
+        reach: The cores that tokens of each class may be sent to.
+    """
+
+    __slots__ = ("_borrows", "_gate", "_ledger", "_shares", "reach")
+
+    def __init__(self, gate: Gate, ledger: Ledger, routing: Routing) -> None:
+        self._gate = gate
+        self._ledger = ledger
+        self._shares = shares(len(ledger.books))
+        self._borrows = routing == "work_conserving"
+        self.reach: dict[Weight, Cores] = {
+            weight: ALL_CORES if self._borrows else share.home
+            for share in self._shares
+            for weight in share.classes
+        }
+
+    def assign(self, now: int) -> dict[int, list[Ticket]]:
+        """Send out what there is room for: the tokens for each core, now ADMITTED."""
+        orders: dict[int, list[Ticket]] = {}
+        ledger = self._ledger
+        if ledger.open and self._gate:
+            for share in self._shares:
+                if not share.home & ledger.ready & ~ledger.idle:
+                    share.position.reset()
+            if ledger.idle:
+                self._pass(orders, now, idle=True)
+            if ledger.open:
+                self._pass(orders, now, idle=False)
+        return orders
+
+    def starving(self) -> Cores:
+        """Cores that hold nothing, and for which nothing waits."""
+        starving = self._ledger.idle
+        for weight, lane in self._gate.lanes.items():
+            if lane:
+                starving &= ~self.reach[weight]
+        return starving
+
+    def _pass(self, orders: dict[int, list[Ticket]], now: int, *, idle: bool) -> None:
+        """Serve the idle cores, or all that are open."""
+        for share in self._shares:
+            self._place(share, share.home, share.position, orders, now, idle=idle)
+        if self._borrows:
+            for share in self._shares:
+                self._place(share, ~share.home, share.away, orders, now, idle=idle)
+
+    def _place(  # noqa: PLR0913 - the state of one `assign`, split over three functions
+        self,
+        share: Share,
+        cores: Cores,
+        position: Position,
+        orders: dict[int, list[Ticket]],
+        now: int,
+        *,
+        idle: bool,
+    ) -> None:
+        """Hand out the lanes of one share to these cores, a helping a visit."""
+        ledger, lanes = self._ledger, self._gate.lanes
+        while candidates := cores & (ledger.idle if idle else ledger.open):
+            lane = next((lane for weight in share.in_turn() if (lane := lanes[weight])), None)
+            if lane is None:
+                return
+            # The first token's cost stands for all: it only says how finely to spread them.
+            waiting = len(lane.queue) * lane.queue[0].operation.cost
+            rivals = self._ledger.idle if idle and self._borrows else candidates
+            helping = pacing.helping(waiting, rivals.bit_count())
+            book = ledger[position.pick(candidates)]
+            self._fill(book, lane, helping, orders, now)
+
+    def _fill(
+        self, book: Book, lane: Lane, helping: int, orders: dict[int, list[Ticket]], now: int
+    ) -> None:
+        """Give a core a helping from one lane; if that is more than it has room for, close it."""
+        queue, held, core = lane.queue, book.held, book.core
+        room = WINDOW_NS - book.load
+        either = min(helping, room)
+        spent = 0
+        full = False
+        batch: list[Ticket] = []
+        for _ in range(MAX_HELD - len(held)):
+            if not queue:
+                break
+            ticket = queue.popleft()
+            if ticket.stage is not WAITING:
+                lane.ended -= 1
+                continue
+            operation = ticket.operation
+            cost = operation.cost
+            if spent + cost > either:
+                served = bool(batch) and spent + cost > helping
+                full = spent + cost > room and len(held) >= max(operation.floor, book.floor)
+                if served or full:
+                    queue.appendleft(ticket)
+                    break
+            ticket.stage = ADMITTED
+            ticket.core = core
+            ticket.cost = cost
+            ticket.admitted = now
+            held[ticket.number] = ticket
+            batch.append(ticket)
+            spent += cost
+        if batch:
+            self._ledger.loaded(book, spent, self.reach[batch[0].operation.weight], now)
+            if core in orders:
+                orders[core] += batch
+            else:
+                orders[core] = batch
+        if full or book.is_full():
+            self._ledger.open &= ~(1 << core)

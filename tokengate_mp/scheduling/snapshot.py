@@ -1,0 +1,110 @@
+"""Frozen views of the scheduler, for whoever observes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.scheduling.gate import Gate
+from tokengate_mp.scheduling.ledger import Ledger
+from tokengate_mp.scheduling.operation import Operation, OperationView, views
+from tokengate_mp.scheduling.ticket import Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class CoreView:
+    """One core at one moment.
+
+    Attributes:
+        core: Its number, from 1.
+        ready: Whether a process of it takes tokens.
+        held: The numbers of the tokens it was sent and has not answered for, those that were killed
+            meanwhile among them.
+        answered: Outcomes so far, over all its processes.
+    """
+
+    core: int
+    ready: bool
+    held: frozenset[int]
+    answered: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All counts at one moment.
+
+    Attributes:
+        waiting: Tokens in the lanes.
+        admitted: Tokens that were sent to a core, executing ones included.
+        completed: Tokens whose function returned.
+        failed: Tokens whose function raised, or that were lost with their core process.
+        killed: Tokens ended on request.
+        timeout: Tokens whose time was up.
+        cores: Every core, core 1 first.
+        operations: Every operation type, by name.
+    """
+
+    waiting: int
+    admitted: int
+    completed: int
+    failed: int
+    killed: int
+    timeout: int
+    cores: tuple[CoreView, ...]
+    operations: Mapping[str, OperationView]
+
+
+@dataclass(frozen=True, slots=True)
+class TicketStory:
+    """What has become of one token.
+
+    Attributes:
+        number: Its number.
+        operation: Its operation_type.
+        stage: Its state as recorded by the scheduler.
+        core: The core it was last sent to; None before.
+        admitted: When that was, ns; None before.
+        held: Whether that core has yet to answer for it.
+        ahead: How many tokens will leave its lane before it; None if it does not wait.
+    """
+
+    number: int
+    operation: str
+    stage: TokenState
+    core: int | None
+    admitted: int | None
+    held: bool
+    ahead: int | None
+
+
+def snapshot(gate: Gate, ledger: Ledger, operations: Iterable[Operation]) -> Snapshot:
+    """All counts as they are now."""
+    ended = ledger.ended
+    return Snapshot(
+        waiting=len(gate),
+        admitted=sum(1 for _ in ledger),
+        completed=ended[TokenState.COMPLETED],
+        failed=ended[TokenState.FAILED],
+        killed=ended[TokenState.KILLED],
+        timeout=ended[TokenState.TIMEOUT],
+        cores=tuple(
+            CoreView(book.core, book.ready, frozenset(book.held), book.answered)
+            for book in ledger.books
+        ),
+        operations=views(operations),
+    )
+
+
+def story(ticket: Ticket, gate: Gate, ledger: Ledger) -> TicketStory:
+    """What has become of one token so far."""
+    sent = ticket.core is not None
+    return TicketStory(
+        number=ticket.number,
+        operation=ticket.operation.name,
+        stage=ticket.stage,
+        core=ticket.core,
+        admitted=ticket.admitted if sent else None,
+        held=ticket.core is not None and ticket.number in ledger[ticket.core].held,
+        ahead=gate.ahead(ticket),
+    )

@@ -1,0 +1,283 @@
+"""The token: what a call returns at once, and what its result arrives in.
+
+It is an `asyncio.Future`, because anything else that can be awaited would cost `gather` a Task
+each. It is also the scheduler's ticket (see `scheduling.ticket`), because a record of its own
+beside each token would double what a token costs. It stands below the decorator, whose calls are
+typed as giving tokens, and knows the coordinator only as its `Desk`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from secrets import token_hex
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from tokengate_mp.errors import TokenKilled
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.options import Weight
+from tokengate_mp.scheduling.operation import Operation
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Timing(NamedTuple):
+    """When things happened to a token: monotonic ns, comparable across the processes.
+
+    Attributes:
+        created: The call.
+        admitted: Sent to a core; None before.
+        started: The function was called; None until the outcome is here.
+        finished: The function returned or raised; None until then.
+    """
+
+    created: int
+    admitted: int | None
+    started: int | None
+    finished: int | None
+
+
+class Desk(Protocol):
+    """What a token needs of its coordinator."""
+
+    def kill(self, token: Token[Any], reason: str) -> bool:
+        """End the token."""
+
+    def cancelled(self, token: Token[Any]) -> None:
+        """The token's future was cancelled."""
+
+    def is_running(self, token: Token[Any]) -> bool:
+        """Whether a crew thread runs the token now."""
+
+
+_desk: Desk | None = None
+_prefix = token_hex(4)
+
+
+def open_desk(desk: Desk | None) -> None:
+    """From now on `desk` looks after the tokens; None: there is nobody, and every token ended."""
+    global _desk  # noqa: PLW0603 - one coordinator a process; a slot in every token would say less
+    _desk = desk
+
+
+def _after_fork() -> None:
+    """The numbers go on in both processes, so the ids must begin differently."""
+    global _prefix, _desk
+    _prefix, _desk = token_hex(4), None
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class Token(asyncio.Future[R]):
+    """A call that is on its way.
+
+    Awaitable any number of times, from the event loop that it was made in; it works with everything
+    in asyncio that takes futures. In a thread without a loop, use `get`.
+    """
+
+    __slots__ = (
+        "admitted",
+        "core",
+        "cost",
+        "created",
+        "finished",
+        "function",
+        "number",
+        "operation",
+        "record",
+        "stage",
+        "started",
+    )
+
+    number: int
+    operation: Operation
+    stage: TokenState
+    core: int | None
+    cost: int
+    admitted: int
+    record: bytes
+    function: Callable[..., R] | None
+    created: int
+    started: int  # not there before the outcome is
+    finished: int  # likewise
+
+    @property
+    def token_id(self) -> str:
+        """Its id, unique among all tokens of this machine's processes."""
+        return f"{_prefix}-{self.number}"
+
+    @property
+    def operation_type(self) -> str:
+        """The operation that it is a call of."""
+        return self.operation.name
+
+    @property
+    def weight(self) -> Weight:
+        """Its weight class."""
+        return self.operation.weight
+
+    @property
+    def seed(self) -> str | None:
+        """The seed of the chain that it belongs to, hex; None outside a chain."""
+        return None
+
+    @property
+    def state(self) -> TokenState:
+        """Where in its life it is."""
+        if self.stage is TokenState.ADMITTED and _desk is not None and _desk.is_running(self):
+            return TokenState.EXECUTING
+        return self.stage
+
+    @property
+    def timing(self) -> Timing:
+        """When it was created, admitted, started and finished."""
+        return Timing(
+            self.created,
+            self.admitted if self.core is not None else None,
+            getattr(self, "started", None),
+            getattr(self, "finished", None),
+        )
+
+    def get(self, timeout: float | None = None) -> R:
+        """Its result, waiting for it in this thread.
+
+        Args:
+            timeout: Seconds to wait; None for as long as it takes.
+
+        Raises:
+            TimeoutError: It has not ended within `timeout`. The token goes on.
+            RuntimeError: This thread runs the event loop that the result has to arrive in.
+            Exception: Whatever the function raised.
+        """
+        if not self.done():
+            wait(self, timeout)
+        return self.result()
+
+    def kill(self, reason: str = "killed by the caller") -> bool:
+        """End it now; who awaits it gets `TokenKilled`.
+
+        Returns:
+            False if it had ended already.
+        """
+        return _desk is not None and _desk.kill(self, reason)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel it, as a future; who awaits it gets `CancelledError`.
+
+        Returns:
+            False if it had ended already.
+        """
+        return in_loop(self.get_loop(), lambda: self._cancel(msg))
+
+    def _cancel(self, msg: Any | None) -> bool:
+        if not super().cancel(msg):
+            return False
+        if _desk is not None:
+            _desk.cancelled(self)
+        return True
+
+    def get_status(self) -> Mapping[str, Any]:
+        """What is known of it, for people and logs."""
+        return {
+            "token_id": self.token_id,
+            "operation_type": self.operation_type,
+            "weight": self.weight,
+            "state": self.state.value,
+            "core": self.core,
+            "seed": self.seed,
+            **self.timing._asdict(),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Token {self.token_id} {self.operation_type} {self.state.name}>"
+
+    # What its coordinator does to it, in the coordinator's thread.
+
+    deliver = asyncio.Future.set_result
+    """The function returned. (The method of the future itself: one call less for each token.)"""
+
+    def deliver_error(self, error: BaseException) -> None:
+        """The function raised, or the token was ended."""
+        if self.done():  # whoever holds a future can set its result
+            return
+        self.set_exception(error)
+        if isinstance(error, TokenKilled):
+            # Somebody asked for this end: that nobody awaits the token now is nothing to log.
+            self._log_traceback = False
+
+
+class VisitingToken(Token[R]):
+    """A token made in another thread than the coordinator's, and awaited in that thread's loop."""
+
+    __slots__ = ()
+
+    def deliver(self, result: R) -> None:
+        """The function returned: tell the loop of the other thread."""
+        self._pass_on(super().deliver, result)
+
+    def deliver_error(self, error: BaseException) -> None:
+        """The function raised, or the token was ended: tell the loop of the other thread."""
+        self._pass_on(super().deliver_error, error)
+
+    def _pass_on(self, deliver: Callable[[Any], None], outcome: object) -> None:
+        def arrive() -> None:
+            if not self.done():  # it may have been cancelled there meanwhile
+                deliver(outcome)
+
+        loop = self.get_loop()
+        if not loop.is_closed():  # else nobody is left who could await it
+            loop.call_soon_threadsafe(arrive)
+
+
+def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
+    """Run `function` in the thread of `loop`, and return what it returns.
+
+    Directly if this is that thread, or if the loop does not run, so that nobody is in there.
+
+    Raises:
+        Exception: Whatever it raises.
+    """
+    try:
+        here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        here = False
+    if here or not loop.is_running():
+        return function()
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - it is raised in the calling thread
+            done.set_exception(error)
+
+    loop.call_soon_threadsafe(run)
+    return done.result()
+
+
+def wait(token: Token[Any], timeout: float | None) -> None:
+    """Block until the token's future is done.
+
+    Raises:
+        RuntimeError: This thread runs the loop that the result has to arrive in.
+        TimeoutError: It is not done within `timeout` seconds.
+    """
+    loop = token.get_loop()
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        here = None
+    if here is loop:
+        raise RuntimeError(
+            "token.get() would stop the event loop that its result has to arrive in; "
+            "use `await token` here"
+        )
+    done = threading.Event()
+    loop.call_soon_threadsafe(token.add_done_callback, lambda _token: done.set())
+    if not done.wait(timeout):
+        raise TimeoutError(f"{token!r} has not ended within {timeout} s")

@@ -1,0 +1,95 @@
+"""Arguments and results as bytes, type-exact both ways.
+
+What comes out is what went in: a tuple stays a tuple, True stays True, a subclass stays itself.
+msgpack alone would turn tuples and sets into lists and subclasses into their bases, without a
+word, so it carries only values whose *exact* type is one of `SCALARS`. Everything else is a
+pickle (protocol 5), and where that fails, or where it refers to `__main__`, which in a core process
+is another module, a cloudpickle, which carries functions and classes by value.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from tokengate_mp.errors import PayloadError
+
+SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
+"""Types that msgpack keeps exactly, given that `type(value)` is one of them.
+
+(Ints beyond 64 bits and strings with lone surrogates are refused by msgspec, and then pickled.)
+"""
+
+NOT_MSGPACK: Final = (OverflowError, UnicodeEncodeError)
+"""What msgspec raises for a scalar that msgpack cannot hold."""
+
+dumps: Callable[..., bytes] = pickle.dumps
+loads: Callable[[bytes], Any] = pickle.loads
+PROTOCOL: Final = 5
+_MAIN: Final = b"__main__"
+
+
+def by_value(value: object) -> bytes:
+    """A pickle that carries functions and classes of `__main__`, and nested ones, themselves.
+
+    Raises:
+        Exception: Whatever pickling raises.
+    """
+    import cloudpickle  # noqa: PLC0415 - 40 ms that most core processes never need
+
+    pickled: bytes = cloudpickle.dumps(value, protocol=PROTOCOL)
+    return pickled
+
+
+def to_pickle(value: object) -> bytes:
+    """`value` as a pickle that both processes can load.
+
+    Raises:
+        Exception: Whatever pickling raises; user code takes part in it.
+    """
+    try:
+        pickled = dumps(value, PROTOCOL)
+    except Exception:  # noqa: BLE001 - cloudpickle may manage; if not, it raises
+        return by_value(value)
+    return by_value(value) if _MAIN in pickled else pickled
+
+
+def arguments_to_pickle(
+    operation: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], names: Callable[[], list[str]]
+) -> bytes:
+    """A call's arguments as a pickle of `(args, kwargs)`.
+
+    Args:
+        operation: The operation_type, for the error.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        names: Gives the names of the positional parameters, for the error.
+
+    Raises:
+        PayloadError: They cannot be pickled; it names the argument.
+    """
+    try:
+        return to_pickle((args, dict(kwargs)))
+    except Exception as error:
+        culprit = _culprit(args, kwargs, names)
+        raise PayloadError(
+            f"{operation!r}: {culprit} cannot be sent to a core process: "
+            f"{type(error).__name__}: {error}. Pass what it is made from instead (a path, a "
+            "setting, plain data) and build it inside the function."
+        ) from error
+
+
+def _culprit(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], names: Callable[[], list[str]]
+) -> str:
+    named = [f"argument {at}" for at in range(1, len(args) + 1)]
+    for at, name in enumerate(names()[: len(args)]):
+        named[at] += f" ({name!r})"
+    named += [f"argument {key!r}" for key in kwargs]
+    for label, value in zip(named, [*args, *kwargs.values()], strict=True):
+        try:
+            to_pickle(value)
+        except Exception:  # noqa: BLE001 - the first error is the one that is reported
+            return f"{label}, of type {type(value).__name__},"
+    return "the arguments, together,"

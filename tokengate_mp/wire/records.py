@@ -1,0 +1,189 @@
+"""The records that travel, and how they look as bytes.
+
+A ring carries a stream of msgpack arrays, one a record. A reader takes whatever whole records
+there are and decodes them in one call, as one msgpack array: that, and not a loop over headers,
+is what makes a small token cheap. Ids are fields of the record, outside the user's payload, so a
+payload that will not decode costs one token its result and nothing else.
+
+A record longer than `part_limit` of the ring travels as several: parts, each with the next piece
+of its bytes, and a join with the last piece. The receiver puts the bytes together and decodes the
+record they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from tokengate_mp.errors import PayloadError, WireError
+
+# What `Request.function` says when it is not the index of a function:
+PART: Final = -1
+JOIN: Final = -2
+DEFINE: Final = -3
+FORGET: Final = -4
+
+# What `Outcome.kind` says. VALUE is 0: a batch of nothing but plain values is told by one any().
+VALUE: Final = 0
+PICKLED: Final = 1
+RAISED: Final = 2
+OUTCOME_PART: Final = 3
+OUTCOME_JOIN: Final = 4
+GIVEN_BACK: Final = 5
+BLOCKED: Final = 16
+"""Flag beside VALUE, PICKLED or RAISED: the token spent most of its time off the CPU."""
+
+MAX_PAYLOAD: Final = 2**32 - 1
+"""The longest byte string in msgpack."""
+
+
+class Request(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """Parent to core: run a function, or learn one.
+
+    Attributes:
+        number: The token's number; for DEFINE and FORGET the function's index.
+        function: The function's index; below 0 see PART, JOIN, DEFINE, FORGET.
+        arguments: A list of positional arguments that msgpack keeps exactly; or bytes: a pickle
+            of `(args, kwargs)`, the piece of a part, a function's definition.
+    """
+
+    number: int
+    function: int
+    arguments: list[Any] | bytes
+
+
+class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """Core to parent: what became of a token.
+
+    Attributes:
+        number: The token's number.
+        kind: How to read `value`: see VALUE and the others.
+        started: When the function was called, monotonic ns.
+        finished: When it returned or raised, monotonic ns.
+        value: The result if msgpack keeps it exactly; else bytes.
+    """
+
+    number: int
+    kind: int
+    started: int
+    finished: int
+    value: Any
+
+
+class Failure(msgspec.Struct, array_like=True, frozen=True):
+    """An exception, as the value of a RAISED outcome.
+
+    Attributes:
+        pickled: The exception; empty if it would not pickle or must not be raised in the parent.
+        type_name: Qualified name of its type.
+        message: Its text.
+        traceback: The formatted traceback.
+    """
+
+    pickled: bytes
+    type_name: str
+    message: str
+    traceback: str
+
+
+_R = TypeVar("_R")
+
+encode = msgspec.msgpack.Encoder().encode
+"""Any record, or a tuple with its fields in order, as bytes."""
+
+decode_failure = msgspec.msgpack.Decoder(Failure).decode
+decode_request = msgspec.msgpack.Decoder(Request).decode
+decode_outcome = msgspec.msgpack.Decoder(Outcome).decode
+
+_ARRAY32: Final = b"\xdd"
+
+
+class Stream(Generic[_R]):
+    """Decodes what a ring gives into records of one kind.
+
+    Args:
+        kind: `Request` or `Outcome`.
+        checked: Whether the ring is checked, so that checksums stand among the records.
+    """
+
+    __slots__ = ("_checked", "_decode", "_kind")
+
+    def __init__(self, kind: type[_R], *, checked: bool) -> None:
+        self._kind = kind
+        self._checked = checked
+        expected: Any = list[kind | int] if checked else list[kind]  # type: ignore[valid-type]
+        self._decode = msgspec.msgpack.Decoder(expected).decode
+
+    def records(self, count: int, stream: bytes) -> list[_R]:
+        """The records that `stream` consists of; `count` with the checksums among them.
+
+        Raises:
+            WireError: It consists of something else.
+        """
+        try:
+            records: list[_R] = self._decode(_ARRAY32 + count.to_bytes(4, "big") + stream)
+        except (msgspec.DecodeError, OverflowError, RecursionError) as error:
+            raise WireError(
+                f"{count} records in {len(stream)} bytes do not decode: {error}"
+            ) from error
+        if self._checked:
+            return [record for record in records if isinstance(record, self._kind)]
+        return records
+
+
+def split(number: int, record: bytes, limit: int, part: int, join: int) -> Iterator[bytes]:
+    """The records that `record` travels as when it is longer than `limit` bytes.
+
+    Args:
+        number: The token's number.
+        record: The encoded record.
+        limit: The most bytes that a record may have.
+        part: What marks a piece with more to come.
+        join: What marks the last piece.
+
+    Raises:
+        PayloadError: It is too long for any record.
+    """
+    if len(record) > MAX_PAYLOAD:
+        raise PayloadError(
+            f"{len(record)} bytes are more than a token can carry ({MAX_PAYLOAD}); "
+            "pass a file name instead, or split the work"
+        )
+    step = limit - _PIECE_HEADER
+    last = (len(record) - 1) // step * step
+    view = memoryview(record)
+    for start in range(0, last, step):
+        yield _piece(number, part, view[start : start + step])
+    yield _piece(number, join, view[last:])
+
+
+_PIECE_HEADER: Final = 32
+"""No less than what `_piece` adds: five fields, of which three ints of up to nine bytes."""
+
+
+def _piece(number: int, mark: int, data: memoryview) -> bytes:
+    if mark in (PART, JOIN):
+        return encode((number, mark, data))
+    return encode((number, mark, 0, 0, data))
+
+
+class Pieces:
+    """Puts records together that travel in pieces."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, list[bytes]] = {}
+
+    def add(self, number: int, piece: bytes) -> None:
+        """A piece with more to come."""
+        self._pieces.setdefault(number, []).append(piece)
+
+    def join(self, number: int, last: bytes) -> bytes:
+        """The whole record, now that its last piece is here."""
+        return b"".join([*self._pieces.pop(number, ()), last])
+
+    def __len__(self) -> int:
+        return len(self._pieces)

@@ -1,0 +1,104 @@
+"""Shared memory without a name that could be left behind.
+
+A segment is made by the parent, and its descriptor is inherited by one core process. On Linux it
+is a memfd: it never has a name, so whoever is killed, in whatever order, the kernel frees it with
+the last descriptor, and the size of /dev/shm does not matter. Elsewhere it is a
+`multiprocessing.shared_memory` block whose name is removed at once.
+
+All its pages are allocated when it is made. Memory that is only promised ends in SIGBUS at the
+first touch that cannot be met; this way it is an error here, at the start.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from types import TracebackType
+from typing import Self
+
+from tokengate_mp.errors import CoreStartError
+
+PORTABLE_VARIABLE = "TOKENGATE_MP_PORTABLE"
+"""Environment variable: anything but empty or "0" forces the path that does without Linux calls."""
+
+
+def portable() -> bool:
+    """Whether to do without what only Linux has."""
+    forced = os.environ.get(PORTABLE_VARIABLE, "0") not in ("", "0")
+    return forced or not (hasattr(os, "memfd_create") and hasattr(os, "eventfd"))
+
+
+class Segment:
+    """A piece of memory that two processes share.
+
+    Attributes:
+        fd: Its descriptor, to be inherited.
+        view: Its bytes.
+    """
+
+    __slots__ = ("_map", "fd", "view")
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = fd
+        self._map = mmap.mmap(fd, size)
+        self.view = memoryview(self._map)
+
+    @classmethod
+    def create(cls, size: int) -> Self:
+        """A new segment of `size` bytes, all zero.
+
+        Raises:
+            CoreStartError: There is not enough shared memory.
+        """
+        fd = -1
+        try:
+            fd = _unnamed(size) if portable() else os.memfd_create("tokengate_mp")
+            _reserve(fd, size)
+            return cls(fd, size)
+        except (OSError, ValueError) as error:
+            if fd >= 0:
+                os.close(fd)
+            raise CoreStartError(
+                f"no {size} bytes of shared memory for a core's mailbox: {error}. "
+                "`python -m tokengate_mp doctor` shows what there is; a smaller ring_bytes or "
+                "fewer cores need less."
+            ) from error
+
+    @classmethod
+    def attach(cls, fd: int) -> Self:
+        """The segment behind an inherited descriptor."""
+        return cls(fd, os.fstat(fd).st_size)
+
+    def close(self) -> None:
+        """Give up this process's hold on the memory. All views of `view` must be released."""
+        self.view.release()
+        self._map.close()
+        os.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _unnamed(size: int) -> int:
+    """A descriptor of a shared memory block that has no name any more."""
+    from multiprocessing.shared_memory import SharedMemory  # noqa: PLC0415 - portable path only
+
+    block = SharedMemory(create=True, size=size)
+    try:
+        return os.dup(block._fd)  # type: ignore[attr-defined]  # noqa: SLF001 - no public way
+    finally:
+        block.close()
+        block.unlink()
+
+
+def _reserve(fd: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+    elif os.fstat(fd).st_size < size:
+        # macOS: SharedMemory has set the size; its pages are backed by swap and cannot be reserved.
+        os.ftruncate(fd, size)

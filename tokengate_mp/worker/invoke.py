@@ -1,0 +1,165 @@
+"""Functions as a core process knows them, and what calling one gives.
+
+A function arrives once, as a definition, and is called for many tokens.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from time import monotonic_ns, thread_time_ns
+from typing import Any, Final
+
+from tokengate_mp.errors import PayloadError, describe
+from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, loads, to_pickle
+from tokengate_mp.wire.definition import resolve
+from tokengate_mp.wire.records import (
+    BLOCKED,
+    MAX_PAYLOAD,
+    PICKLED,
+    RAISED,
+    VALUE,
+    Failure,
+    Request,
+    encode,
+)
+
+LONG_NS: Final = 200_000
+"""From this duration on a run's CPU time is measured too: two readings cost 0.5 µs."""
+
+_UNMEASURED: Final = 1 << 62
+
+
+class Function:
+    """A function that tokens call.
+
+    Attributes:
+        call: The plain function; or one that raises what loading it raised.
+        last: How long its latest run took, ns; very long before the first.
+        blocks: Whether its latest long run spent most of its time off the CPU.
+    """
+
+    __slots__ = ("blocks", "call", "last")
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+        self.last = _UNMEASURED
+        self.blocks = False
+
+    @classmethod
+    def load(cls, definition: bytes) -> Function:
+        """The function that `definition` (from `define`) stands for.
+
+        What goes wrong here goes wrong in each of its tokens, and only there.
+        """
+        try:
+            return cls(resolve(definition))
+        except BaseException as error:  # noqa: BLE001 - importing runs user code
+            return cls(_Unloadable(error))
+
+
+class _Unloadable:
+    """Stands in for a function that could not be loaded."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+        self._traceback = error.__traceback__
+
+    def __call__(self, *_args: object, **_kwargs: object) -> None:
+        # As it was: each raise would add its own frames, and keep what they refer to.
+        raise self._error.with_traceback(self._traceback)
+
+
+def run(function: Function, request: Request) -> tuple[bytes, int]:
+    """Call `function` for one token.
+
+    Returns:
+        The outcome as an encoded record, and when the call ended, monotonic ns.
+    """
+    number = request.number
+    arguments = request.arguments
+    long = function.last > LONG_NS
+    cpu = thread_time_ns() if long else 0
+    started = monotonic_ns()
+    try:
+        if isinstance(arguments, list):
+            value = function.call(*arguments)
+        else:
+            args, kwargs = loads(arguments)
+            value = function.call(*args, **kwargs)
+    except BaseException as error:  # noqa: BLE001 - whatever it raises is the outcome
+        finished = monotonic_ns()
+        kind, value = RAISED, failure(error)
+    else:
+        finished = monotonic_ns()
+        kind = VALUE if type(value) in SCALARS else PICKLED
+    function.last = finished - started
+    if long and function.last > LONG_NS:
+        function.blocks = (thread_time_ns() - cpu) * 2 < function.last
+        if function.blocks:
+            kind |= BLOCKED
+    return _record(number, kind, started, finished, value), finished
+
+
+def _record(number: int, kind: int, started: int, finished: int, value: Any) -> bytes:
+    if not kind & ~BLOCKED:
+        try:
+            return encode((number, kind, started, finished, value))
+        except NOT_MSGPACK:
+            kind |= PICKLED
+    try:
+        if kind & PICKLED:
+            value = to_pickle(value)
+            if len(value) > MAX_PAYLOAD:
+                raise PayloadError(  # noqa: TRY301 - handled like any result that cannot travel
+                    f"it takes {len(value)} bytes, and a token carries {MAX_PAYLOAD} at most; "
+                    "write it to a file and return the name"
+                )
+        return encode((number, kind, started, finished, value))
+    except BaseException as error:  # noqa: BLE001 - pickling runs user code
+        refused = PayloadError(
+            f"the result, of type {type(value).__name__}, cannot be sent back: "
+            f"{type(error).__name__}: {error}"
+        )
+        refused.__cause__ = error
+        kind = kind & BLOCKED | RAISED
+        return encode((number, kind, started, finished, failure(refused)))
+
+
+def failure(error: BaseException) -> bytes:
+    """`error` as the value of a RAISED outcome."""
+    type_name, message = describe(error)
+    pickled = b""
+    # SystemExit, KeyboardInterrupt or CancelledError, raised in the caller's event loop, would stop
+    # that loop, or pass for a cancellation that nobody asked for; no future takes a StopIteration.
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        try:
+            pickled = to_pickle(error)
+        except BaseException:  # noqa: BLE001 - pickling runs user code; it goes by its text then
+            pickled = b""
+    return encode(Failure(pickled, _printable(type_name), _printable(message), _traceback(error)))
+
+
+def _traceback(error: BaseException) -> str:
+    """The formatted traceback of `error`, from the user's function on."""
+    import traceback  # noqa: PLC0415 - some ms that only failures should pay
+
+    own = sys.modules[__name__].__file__
+    at = error.__traceback__
+    while at is not None and at.tb_frame.f_code.co_filename == own:
+        at = at.tb_next
+    try:
+        lines = traceback.format_exception(type(error), error, at)
+    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything
+        lines = [f"<no traceback: formatting it raised {type(broken).__name__}>"]
+    return _printable("".join(lines))
+
+
+def _printable(text: str) -> str:
+    """`text` without lone surrogates, which msgpack cannot hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def apply(function: Callable[..., Any], /, *args: object, **kwargs: object) -> object:
+    """Call `function`: what a token calls whose callable travels among its arguments."""
+    return function(*args, **kwargs)

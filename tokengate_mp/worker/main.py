@@ -1,0 +1,152 @@
+"""Entry of a core process.
+
+It is started by running the interpreter on `main` with the descriptors it needs and a line of
+settings, and ends when it is told to, or at once when the parent is gone.
+
+The main thread is the first thread of the crew (what a user's function may only do there, like
+setting a signal handler, works with one thread per core). Control messages have a descriptor and a
+thread of their own, so that a crew that is busy, or stuck, can still be told something; the same
+thread is the scout.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from tokengate_mp.wire.doorbell import Doorbell, create
+from tokengate_mp.wire.mailbox import READY, Mailbox, MailboxAddress
+from tokengate_mp.worker.crew import Crew
+from tokengate_mp.worker.pinning import pin, yield_to_the_parent
+from tokengate_mp.worker.scout import Scout
+
+STOP: Final = b"s"
+"""Control message: end."""
+
+RECALL: Final = b"r"
+"""Control message: give back what has not been begun."""
+
+BROKEN: Final = 71
+"""Exit code of a core process that found itself in a state that should not be."""
+
+ORPHANED: Final = 70
+"""Exit code of a core process whose parent is gone."""
+
+
+class CoreBrief(msgspec.Struct, frozen=True):
+    """What a core process is told at its start.
+
+    Attributes:
+        core: Its number.
+        cpu: The CPU to run on; None for any.
+        threads: Crew threads.
+        mailbox: Descriptors of its mailbox.
+        control: Descriptor of the control socket.
+        lifeline: Descriptor that reaches its end when the parent is gone.
+    """
+
+    core: int
+    cpu: int | None
+    threads: int
+    mailbox: MailboxAddress
+    control: int
+    lifeline: int
+
+
+def main(brief_json: str) -> None:
+    """Run a core process until it is told to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
+    brief = msgspec.json.decode(brief_json, type=CoreBrief)
+    _die_with_parent(brief.lifeline)
+    if brief.cpu is not None:
+        pin(brief.cpu)
+    yield_to_the_parent()
+    # What a token starts must not keep these open after this process is gone.
+    for fd in (*brief.mailbox.fds, brief.control, brief.lifeline):
+        os.set_inheritable(fd, False)
+    mailbox = Mailbox.attach(brief.mailbox)
+    scout_bell = create()
+    crew = Crew(mailbox, brief.threads, scout_bell)
+    scout = Scout(crew, mailbox)
+    _thread("control", lambda: _control(brief.control, crew, scout, scout_bell))
+    for slot in range(1, brief.threads):
+        _thread(f"crew-{slot}", partial(crew.serve, slot))
+    mailbox.words[READY] = 1
+    mailbox.outcomes.ring()
+    _or_die(partial(crew.serve, 0))
+
+
+def _thread(name: str, body: Callable[[], None]) -> None:
+    threading.Thread(target=_or_die, args=(body,), name=f"tokengate-{name}", daemon=True).start()
+
+
+def _or_die(body: Callable[[], None]) -> None:
+    """Run `body`; should it raise, the whole process dies of it, and the parent starts another.
+
+    A user's exception never gets here. This is for what should not happen: a process that went on
+    without one of its threads would leave tokens for ever unanswered.
+    """
+    try:
+        body()
+    except BaseException:
+        import logging  # noqa: PLC0415 - too late for start-up time to matter
+
+        logging.getLogger(__name__).exception("core process %d cannot go on", os.getpid())
+        logging.shutdown()
+        os._exit(BROKEN)
+
+
+def _die_with_parent(lifeline: int) -> None:
+    """Let the kernel kill this process when the parent's end of `lifeline` is closed.
+
+    The control thread notices too, but it needs the GIL for that, which a token stuck in C code
+    may never give back. Unlike PR_SET_PDEATHSIG this does not follow the thread that started
+    the process, and needs no ctypes. Elsewhere the control thread has to do.
+    """
+    if not hasattr(fcntl, "F_SETSIG"):
+        return
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
+    # The parent may have died before this was set up.
+    waiting = select.poll()
+    waiting.register(lifeline, select.POLLIN)
+    if waiting.poll(0):
+        os._exit(ORPHANED)
+
+
+def _control(control: int, crew: Crew, scout: Scout, scout_bell: Doorbell) -> None:
+    """Body of the control thread: messages of the parent, and the scout's looks."""
+    waiting = select.poll()
+    waiting.register(control, select.POLLIN)
+    waiting.register(scout_bell.fileno(), select.POLLIN)
+    pause: float | None = None
+    while True:
+        ready = waiting.poll(None if pause is None else pause * 1000)
+        if not ready:
+            pause = scout.look()
+            continue
+        for fd, _event in ready:
+            if fd != control:
+                scout_bell.clear()
+                scout.woken()
+                pause = scout.look()
+                continue
+            message = os.read(control, 1)
+            if message == RECALL:
+                crew.give_back()
+            elif message == STOP:
+                crew.stop()
+                if crew.running():
+                    os._exit(0)  # what is running has been ended already, as far as anybody cares
+            else:
+                os._exit(ORPHANED)

@@ -1,0 +1,100 @@
+"""The scout: watches over the crew from a thread of its own.
+
+While there is work it looks at the crew every few milliseconds. It takes the place from a holder
+that is stuck in a token while the CPU time of the process stands still; it rings for outcomes whose
+bell was put off for a short token that turned out long; and it tells the parent when threads have
+nothing to run because every running token blocks.
+
+Each look costs a CPU-bound thread the GIL for a moment, so looks become rarer while the
+crew computes. When nothing happens any more, the scout sleeps until the crew wakes it.
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns, process_time_ns
+from typing import Final
+
+from tokengate_mp.wire.mailbox import HUNGRY, Mailbox
+from tokengate_mp.worker.crew import Crew
+
+SHORTEST: Final = 0.002
+"""Seconds between looks while tokens block."""
+
+LONGEST: Final = 0.032
+"""Seconds between looks while they compute."""
+
+IDLE_LOOKS: Final = 8
+"""Looks with nothing running before the scout goes to sleep."""
+
+STILL: Final = 0.2
+"""The crew counts as blocked while it uses less than this share of a CPU."""
+
+
+class Scout:
+    """Decides at each look what to do, and when to look again."""
+
+    def __init__(self, crew: Crew, mailbox: Mailbox) -> None:
+        self._crew = crew
+        self._words = mailbox.words
+        self._pause = SHORTEST
+        self._idle = 0
+        self._hungry = 0
+        self._hungry_at = -1
+        self._remember()
+
+    def look(self) -> float | None:
+        """Look at the crew; seconds until the next look, or None to sleep until woken."""
+        crew = self._crew
+        if crew.unrung:
+            crew.ring(monotonic_ns())
+        running = crew.running()
+        if not running:
+            self._pause = SHORTEST
+            self._idle += 1
+            if self._idle >= IDLE_LOOKS and not crew.has_mail():
+                # The crew reads this after it has taken mail: it cannot miss both.
+                crew.scout_asleep = True
+                if not crew.has_mail() and not crew.running():
+                    return None
+                crew.scout_asleep = False
+            self._remember()
+            return self._pause
+        self._idle = 0
+        if self._stuck():
+            self._pause = SHORTEST
+            self._relieve(running)
+        else:
+            self._pause = min(self._pause * 2, LONGEST)
+        self._remember()
+        return self._pause
+
+    def woken(self) -> None:
+        """The crew has mail again."""
+        self._pause = SHORTEST
+        self._idle = 0
+        self._remember()
+
+    def _remember(self) -> None:
+        self._published = self._crew.published
+        self._at = monotonic_ns()
+        self._cpu = process_time_ns()
+
+    def _stuck(self) -> bool:
+        """Whether since the last look nothing was finished and hardly any CPU time used."""
+        if self._crew.published != self._published:
+            return False
+        used = process_time_ns() - self._cpu
+        return used < (monotonic_ns() - self._at) * STILL
+
+    def _relieve(self, running: list[int]) -> None:
+        crew = self._crew
+        if crew.has_mail():
+            holder = crew.holder
+            if holder is not None:
+                crew.leave(holder)
+        elif len(running) < crew.threads and self._hungry_at != crew.published + len(running):
+            # Once for each situation; what the parent sends, or an outcome, makes a new one.
+            self._hungry_at = crew.published + len(running)
+            self._hungry += 1
+            self._words[HUNGRY] = self._hungry
+            crew.ring(monotonic_ns())
