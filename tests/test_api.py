@@ -193,7 +193,7 @@ def test_each_transition_is_explained():
 
 
 def test_path_fills_in_only_what_nobody_saw():
-    """A token found ended after it was admitted was executed in between; nothing else is made up."""
+    """A token found ended after it was admitted was executed in between, and that is all."""
     s = TokenState
     assert lifecycle.path(s.ADMITTED, s.COMPLETED) == (s.EXECUTING, s.COMPLETED)
     assert lifecycle.path(s.WAITING, s.ADMITTED) == (s.ADMITTED,)

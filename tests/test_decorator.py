@@ -32,7 +32,7 @@ def plain(first: int, second: str = "two", *rest: int, flag: bool = False) -> tu
 
 @task_token_guard(weight="heavy", tags={"team": "blue"})
 def tagged() -> None:
-    pass
+    """An example with a weight and a tag."""
 
 
 class Account:
@@ -58,6 +58,7 @@ class Account:
 
 @pytest.fixture
 def coordinator():
+    """A coordinator with one core."""
     with OperationsCoordinator(cores=1) as running:
         yield running
 
@@ -134,7 +135,10 @@ def test_options_gives_a_changed_copy():
     assert (copied.operation_type, copied.token_options.weight) == ("other", "light")
     assert copied.token_options.tags == {"team": "blue"}
     assert copied.__wrapped__ is tagged.__wrapped__
-    assert (tagged.operation_type, tagged.token_options.weight) == ("test_decorator.tagged", "heavy")
+    assert (tagged.operation_type, tagged.token_options.weight) == (
+        "test_decorator.tagged",
+        "heavy",
+    )
     assert tagged.options(tags={"a": 1}).token_options.tags == {"a": 1}
     assert tagged.options(tags={"weight": "light"}).token_options.weight == "light"
     # The weight was decided at the decoration; a new name does not decide it again.

@@ -7,9 +7,11 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gates
+
 from tokengate_mp import task_token_guard
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def die(how: int | signal.Signals) -> None:
     if isinstance(how, signal.Signals):
         if how is signal.SIGSEGV:
             # A child of a crash does not write a core file as large as its memory.
-            import resource  # noqa: PLC0415 - the only user
+            import resource
 
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.kill(os.getpid(), how)
@@ -86,3 +88,83 @@ def apply(function: Callable[..., Any], *args: Any) -> Any:
 def call(function: Callable[[], Any]) -> Any:
     """Call a function without arguments."""
     return function()
+
+
+@task_token_guard(operation_type="decode")
+def call_decode() -> Any:
+    """Raise an error of the library that the wire is made with."""
+    import msgspec
+
+    return msgspec.json.decode(b'"a"', type=int)
+
+
+@task_token_guard(operation_type="later", weight="heavy")
+def apply_later(value: Any) -> Any:
+    """Give back what is given; an operation of its own, never measured before."""
+    return value
+
+
+def loaded() -> list[str]:
+    """Give the names of all modules of this process."""
+    return sorted(sys.modules)
+
+
+def surroundings() -> dict[str, Any]:
+    """Give what this process was started with."""
+    names = [name for name in dir(sys.flags) if not name.startswith(("_", "n_"))]
+    return {
+        "path": sys.path,
+        "argv": sys.argv,
+        "cwd": str(Path.cwd()),
+        "added": os.environ.get("ADDED"),
+        "flags": {
+            name: getattr(sys.flags, name) for name in names if name not in {"count", "index"}
+        },
+    }
+
+
+def descriptors() -> list[str]:
+    """Give what the descriptors of this process refer to."""
+    targets = []
+    for fd in sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
+        try:
+            targets.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        except FileNotFoundError:
+            pass
+    return targets
+
+
+def descriptors_of_a_child() -> list[str]:
+    """Give the descriptors of a process that is started with all that can be inherited."""
+    import subprocess
+
+    command = [sys.executable, "-c", "import os; print(*os.listdir('/proc/self/fd'))"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, close_fds=False)
+    return done.stdout.split()
+
+
+def set_a_handler() -> str:
+    """Handle a signal in this process."""
+    seen = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append("handled"))
+    signal.raise_signal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+    return seen[0]
+
+
+def sum_in_threads(count: int) -> int:
+    """Add numbers up, each in a thread."""
+    total: list[int] = []
+    threads = [threading.Thread(target=total.append, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(total)
+
+
+@task_token_guard(operation_type="hold")
+def hold_the_gil(address: gates.Address) -> int:
+    """Report to a gate, and then stay in C code that never lets another thread run."""
+    gates.report_to(address)
+    return sum(range(10**15))

@@ -116,3 +116,9 @@ def describe(error: BaseException) -> tuple[str, str]:
         return name, str(error)
     except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything
         return name, f"<its __str__ raised {type(failure).__name__}>"
+
+
+def summary(error: BaseException) -> str:
+    """Type and text of `error` in one line, as the last line of a traceback has them."""
+    type_name, message = describe(error)
+    return f"{type_name}: {message}" if message else type_name

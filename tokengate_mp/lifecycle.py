@@ -30,6 +30,9 @@ class TokenState(Enum):
     KILLED = "killed"
     TIMEOUT = "timeout"
 
+    # That of Enum is a Python function, which counting a portion of tokens would call twice.
+    __hash__ = object.__hash__
+
     @property
     def ended(self) -> bool:
         """Whether this state is final."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, get_args
 
 Weight = Literal["light", "medium", "heavy"]
 Routing = Literal["strict", "work_conserving"]
@@ -141,10 +141,9 @@ def token_options(
 
 def _weight_from_name(operation_type: str) -> Weight:
     name = operation_type.lower()
-    for weight in ("heavy", "light"):
-        if weight in name:
-            return cast("Weight", weight)
-    return "medium"
+    if "heavy" in name:
+        return "heavy"
+    return "light" if "light" in name else "medium"
 
 
 def _one_of(option: str, value: Any, allowed: tuple[Any, ...]) -> Any:

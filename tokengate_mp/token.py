@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from secrets import token_hex
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from tokengate_mp.errors import TokenKilled
+from tokengate_mp.errors import CoordinatorNotRunning, TokenKilled
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Weight
 from tokengate_mp.scheduling.operation import Operation
@@ -81,6 +81,7 @@ class Token(asyncio.Future[R]):
     """
 
     __slots__ = (
+        "_seen",
         "admitted",
         "core",
         "cost",
@@ -129,9 +130,16 @@ class Token(asyncio.Future[R]):
     @property
     def state(self) -> TokenState:
         """Where in its life it is."""
-        if self.stage is TokenState.ADMITTED and _desk is not None and _desk.is_running(self):
-            return TokenState.EXECUTING
-        return self.stage
+        if self.stage is not TokenState.ADMITTED:
+            return self.stage
+        # Once its function has returned, its core names another token, and until its outcome is
+        # here this one would look as if it had not begun: so what was seen is remembered, for as
+        # long as it stays where it was seen.
+        if getattr(self, "_seen", None) != self.admitted:
+            if _desk is None or not _desk.is_running(self):
+                return self.stage
+            self._seen = self.admitted
+        return TokenState.EXECUTING
 
     @property
     def timing(self) -> Timing:
@@ -152,18 +160,31 @@ class Token(asyncio.Future[R]):
         Raises:
             TimeoutError: It has not ended within `timeout`. The token goes on.
             RuntimeError: This thread runs the event loop that the result has to arrive in.
+            CoordinatorNotRunning: This is a fork of the process that made it.
             Exception: Whatever the function raised.
         """
         if not self.done():
+            self._refuse_orphan()
             wait(self, timeout)
         return self.result()
+
+    def _refuse_orphan(self) -> None:
+        if _desk is None and not self.stage.ended:
+            raise CoordinatorNotRunning(
+                f"{self!r} belongs to the process that this one is a fork of, and its result will "
+                "arrive there; start a coordinator of its own in the fork, and make the call anew"
+            )
 
     def kill(self, reason: str = "killed by the caller") -> bool:
         """End it now; who awaits it gets `TokenKilled`.
 
         Returns:
             False if it had ended already.
+
+        Raises:
+            CoordinatorNotRunning: This is a fork of the process that made it.
         """
+        self._refuse_orphan()
         return _desk is not None and _desk.kill(self, reason)
 
     def cancel(self, msg: Any | None = None) -> bool:

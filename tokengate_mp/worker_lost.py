@@ -8,7 +8,8 @@ parent raises.
 from __future__ import annotations
 
 from concurrent.futures.process import BrokenProcessPool
-from signal import SIGKILL, Signals
+from signal import SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, Signals
+from typing import Final
 
 from tokengate_mp.errors import TokenGateError
 
@@ -20,6 +21,7 @@ class WorkerLost(TokenGateError, BrokenProcessPool):
         pid: Process id of the core process.
         exitcode: Its exit code, or the negative number of the signal that ended it (as in
             `subprocess.Popen.returncode`); None where it is not known.
+        detail: What it was doing.
     """
 
     def __init__(self, pid: int, exitcode: int | None, detail: str = "") -> None:
@@ -28,24 +30,33 @@ class WorkerLost(TokenGateError, BrokenProcessPool):
         self.exitcode = exitcode
         self.detail = detail
 
+    @property
+    def signal(self) -> int | None:
+        """The signal that ended it; None if none did, or if it is not known."""
+        return None if self.exitcode is None or self.exitcode >= 0 else -self.exitcode
+
     def __str__(self) -> str:
-        text = f"core process {self.pid} {_how_it_ended(self.exitcode)}"
+        text = f"core process {self.pid} {_how_it_ended(self.exitcode, self.signal)}"
         return f"{text}; {self.detail}" if self.detail else text
 
 
-def _how_it_ended(exitcode: int | None) -> str:
-    if exitcode is None:
-        return "died"
-    if exitcode >= 0:
-        return f"exited with code {exitcode}"
+def _how_it_ended(exitcode: int | None, signal: int | None) -> str:
+    if signal is None:
+        return "died" if exitcode is None else f"exited with code {exitcode}{_LEFT}"
     try:
-        name = Signals(-exitcode).name
+        name = Signals(signal).name
     except ValueError:
-        name = f"signal {-exitcode}"
-    hint = (
-        " (if nobody sent it, the kernel's OOM killer did: look in `dmesg`, give each token less "
-        "memory, or use fewer cores)"
-        if -exitcode == SIGKILL
-        else ""
-    )
+        name = f"signal {signal}"
+    hint = _KILLED if signal == SIGKILL else _CRASHED if signal in _CRASHES else ""
     return f"was ended by {name}{hint}"
+
+
+_LEFT: Final = " (does something that the token calls end the whole process, as os._exit does?)"
+
+_KILLED: Final = (
+    " (if nobody sent it, the kernel's OOM killer did: look in `dmesg`, give each token less "
+    "memory, or use fewer cores)"
+)
+
+_CRASHES: Final = frozenset({SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
+_CRASHED: Final = " (native code crashed: run with PYTHONFAULTHANDLER=1 to see where)"

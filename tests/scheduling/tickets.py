@@ -1,4 +1,4 @@
-"""Tokens as the scheduler's tests make them, and what the tests say of routing in their own words."""
+"""Tokens as the scheduler's tests make them, and the specified ranges in the tests' own words."""
 
 from __future__ import annotations
 
@@ -43,15 +43,13 @@ class Maker:
         return tickets
 
 
-def measured(maker, duration, weight="medium", name="work", *, core=1, now=0, blocked=False):
+def measured(maker, duration, weight="medium", name="work", *, blocked=False):
     """Let the scheduler see one run of an operation, which takes it from unknown to measured."""
     (ticket,) = maker.submit(weight, name)
-    (sent,) = maker.scheduler.assign(now).values()
+    (sent,) = maker.scheduler.assign(0).values()
     assert sent == [ticket]
     number = [ticket.number]
-    maker.scheduler.settle(
-        ticket.core or core, number, [duration], now, blocked=number if blocked else ()
-    )
+    maker.scheduler.settle(ticket.core, number, [duration], 0, blocked=number if blocked else ())
 
 
 def homes(cores):

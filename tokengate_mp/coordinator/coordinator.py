@@ -141,6 +141,12 @@ class OperationsCoordinator:
         finally:
             host.close()
 
+    def _abandon(self) -> None:
+        """In a fork of this process: the core processes and the tokens are the parent's."""
+        corridor, self._corridor, self._host = self._corridor, None, None
+        if corridor is not None:
+            corridor.abandon()
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -254,8 +260,8 @@ def _let_go_after_fork() -> None:
     # Another thread may have held the lock, and there is no other thread in a fork.
     _claiming = threading.RLock()
     coordinator, _running = _running, None
-    if coordinator is not None and coordinator._corridor is not None:  # noqa: SLF001 - this module's
-        coordinator._corridor.abandon()  # noqa: SLF001
+    if coordinator is not None:
+        coordinator._abandon()  # noqa: SLF001 - this module's
 
 
 atexit.register(_stop_at_exit)

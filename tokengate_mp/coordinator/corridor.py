@@ -36,6 +36,7 @@ from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.scheduler import RECALL_NS, Scheduler
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.token import Token, VisitingToken, open_desk
+from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.worker_lost import WorkerLost
 
 R = TypeVar("R")
@@ -78,9 +79,10 @@ class Corridor:
         self._looking = False
         self._turn_due = False
         self._ended = False
-        self._without: set[int] = set()
+        self._without = 0  # the cores that were given up, as bits
         self._joining: list[asyncio.Future[None]] = []
         self._recall_timer: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
     # ---- opening and closing
 
@@ -100,8 +102,9 @@ class Corridor:
             return
         self._ended = True
         open_intake(None)
-        if self._recall_timer is not None:
-            self._recall_timer.cancel()
+        for timer in (self._recall_timer, self._patience):
+            if timer is not None:
+                timer.cancel()
         self._take_in()
         for ticket in self._scheduler.unended():
             token = _token(ticket)
@@ -162,6 +165,8 @@ class Corridor:
             self._calls_left -= 1
             if self._calls_left <= 0:
                 self._turn_within_call()
+            elif not self._turn_due:
+                self._request_turn()
         else:
             self._visit(token)
         return token
@@ -187,10 +192,12 @@ class Corridor:
         """In the middle of the caller's code: the loop does not run, but the cores should."""
         if not self._looking:  # loading a result runs user code, which may make a token
             if not self._scheduler.has_room:
-                self._look()
+                deadline = monotonic_ns() + TURN_NS
+                for incarnation in self._living.values():
+                    self._look_at(incarnation, deadline)
             self._send()
+        # The next call asks for a turn in the loop; after a single one there is none to take.
         self._calls_left = HUNGRY_CALLS if self._scheduler.has_room else SATED_CALLS
-        self._request_turn()
 
     def _request_turn(self) -> None:
         if not self._turn_due:
@@ -199,18 +206,17 @@ class Corridor:
 
     def _turn_in_loop(self) -> None:
         """From the loop: a turn, and then everything that lets the loop sleep."""
-        # Before looking: whoever makes a token from here on asks for another turn.
+        # First of all: whoever makes a token from here on asks for another turn.
         self._turn_due = False
         self._calls_left = 0
         if self._ended:
             return
         try:
-            more = self._look()
             self._send()
-            for incarnation in self._living.values():
-                more |= not incarnation.arm()
-            if more:
+            if self._look_before_sleep():
                 self._request_turn()
+            elif self._patience is None and self._scheduler.unended_count:
+                self._patience = self._loop.call_later(PATIENCE, self._lose_patience)
             elif self._recall_timer is None and self._scheduler.could_recall():
                 self._recall_later()
             if self._joining and self.is_done():
@@ -218,27 +224,41 @@ class Corridor:
         except Exception as error:  # noqa: BLE001 - whatever it is, no token may wait for ever
             self._break(error)
 
-    def _look(self) -> bool:
-        """Take up what the cores have to say; whether there is more."""
+    def _lose_patience(self) -> None:
+        """No sleep beside a ring lasts longer than this, whatever became of the bell."""
+        self._patience = None
+        self._turn_in_loop()
+
+    def _look_before_sleep(self) -> bool:
+        """Ask every core for its bell, and look at those that have rung it, had they been asked.
+
+        Returns:
+            Whether there was one, so that another turn is due.
+        """
+        deadline = monotonic_ns() + TURN_NS
+        talking = [each for each in self._living.values() if not each.arm()]
+        for incarnation in talking:
+            self._look_at(incarnation, deadline)
+        return bool(talking)
+
+    def _look_at(self, incarnation: Incarnation, deadline: int | None) -> None:
+        """Take up what a core has to say; outcomes only until the deadline, ns."""
         self._looking = True
         try:
-            more = False
-            deadline = monotonic_ns() + TURN_NS
-            for incarnation in list(self._living.values()):
-                more |= self._look_at(incarnation, deadline)
-            return more
+            self._take_up(incarnation, deadline)
         finally:
             self._looking = False
 
-    def _look_at(self, incarnation: Incarnation, deadline: int | None) -> bool:
+    def _take_up(self, incarnation: Incarnation, deadline: int | None) -> None:
         if not incarnation.ready and incarnation.is_ready():
             incarnation.ready = True
             self._scheduler.core_ready(incarnation.core)
         try:
-            while incarnation.collect():
+            incarnation.collect()
+            while incarnation.arrived:
                 settle(self._scheduler, incarnation)
                 if deadline is not None and monotonic_ns() > deadline:
-                    return True
+                    break
         except WireError:
             # Nothing from there can be trusted now. What it holds ends, or moves, with its process.
             _log.exception("core %d: its process is ended", incarnation.core)
@@ -248,7 +268,6 @@ class Corridor:
             incarnation.flush()
         if incarnation.is_hungry():
             self._scheduler.hungry(incarnation.core)
-        return False
 
     def _send(self) -> None:
         """Take in calls and send what is ordered."""
@@ -258,7 +277,7 @@ class Corridor:
                 [ticket.number for ticket in tickets],
                 [ticket.record for ticket in tickets],  # type: ignore[attr-defined]  # tokens
             )
-        if len(self._without) == len(self._settings.cpus):
+        if self._without:
             self._end_stranded()
 
     def _take_in(self) -> None:
@@ -311,32 +330,50 @@ class Corridor:
             incarnation.define(index, definition)
 
     def heard(self, incarnation: Incarnation) -> None:
-        """A core has rung."""
+        """A core has rung: what is to be delivered comes first, and the rest of the turn later.
+
+        So whoever awaits an outcome goes on before the cores are looked after; unless tokens wait,
+        which those might go without.
+        """
         incarnation.hear()
-        self._turn_in_loop()
+        if self._ended:
+            return
+        try:
+            self._look_at(incarnation, monotonic_ns() + TURN_NS)
+            if self._scheduler.has_waiting:
+                self._send()
+        except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
+            self._break(error)
+        else:
+            self._request_turn()
 
     def exited(self, incarnation: Incarnation, exitcode: int | None) -> None:
         """A core's process is gone; its last outcomes are still in the ring."""
-        self._look_at(incarnation, None)
-        if incarnation.ready:
-            pid = incarnation.launched.process.pid
-            running = set(incarnation.running())
-            for ticket in self._scheduler.core_lost(incarnation.core, running):
-                token = _token(ticket)
-                token.deliver_error(WorkerLost(pid, exitcode, f"it was running {token!r}"))
-        self._request_turn()
+        try:
+            self._look_at(incarnation, None)
+            if incarnation.ready:
+                pid = incarnation.launched.process.pid
+                running = set(incarnation.running())
+                for ticket in self._scheduler.core_lost(incarnation.core, running):
+                    token = _token(ticket)
+                    token.deliver_error(WorkerLost(pid, exitcode, f"it was running {token!r}"))
+        except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
+            self._break(error)
+        else:
+            self._request_turn()
 
     def given_up(self, core: int) -> None:
         """A core cannot be started."""
-        self._without.add(core)
+        self._without |= 1 << core
         self._request_turn()
 
     def _end_stranded(self) -> None:
-        for ticket in self._scheduler.stranded():
+        for ticket in self._scheduler.stranded(self._without):
             _token(ticket).deliver_error(
                 CoreStartError(
-                    "no core process can be started: each ended before it was ready. What they "
-                    "wrote to stderr says why; `python -m tokengate_mp doctor` tries it too."
+                    "no core process can be started for this token: each ended before it was "
+                    "ready. What they wrote to stderr says why; `python -m tokengate_mp doctor` "
+                    "tries it too."
                 )
             )
 
@@ -393,7 +430,7 @@ class Corridor:
         """The numbers of `get_stats`."""
         return stats(
             self._scheduler.snapshot(),
-            len(self._inbox) + len(self._visitors),
+            sum(token.stage is _CREATED for token in (*self._inbox, *self._visitors)),
             self._living,
             self._supervisor.restarts,
             self._settings,

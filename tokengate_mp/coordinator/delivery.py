@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from tokengate_mp.errors import PayloadError, RemoteError, RemoteTraceback, WireError
+from tokengate_mp.errors import PayloadError, RemoteError, RemoteTraceback, summary
 from tokengate_mp.wire.codec import loads
 from tokengate_mp.wire.records import decode_failure
 
@@ -23,7 +21,7 @@ def result(pickled: bytes) -> Any:
         raise
     except BaseException as error:
         raise PayloadError(
-            f"the result arrived, but cannot be loaded here: {type(error).__name__}: {error}. "
+            f"the result arrived, but cannot be loaded here: {summary(error)}. "
             "Can its class be imported in this process, and does its pickling round-trip?"
         ) from error
 
@@ -34,10 +32,7 @@ def raised(value: bytes) -> Exception:
     Raises:
         WireError: `value` is not a failure.
     """
-    try:
-        failure = decode_failure(value)
-    except msgspec.DecodeError as error:
-        raise WireError(f"a failure does not decode: {error}") from error
+    failure = decode_failure(value)
     exception = _loaded(failure.pickled)
     if exception is None:
         exception = RemoteError(failure.type_name, failure.message, failure.traceback)

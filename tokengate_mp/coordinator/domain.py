@@ -41,7 +41,7 @@ class Incarnation:
     def __init__(self, core: int, launched: Launched) -> None:
         self.core = core
         self.launched = launched
-        self.arrived: deque[Outcome] = deque()
+        self.arrived: list[Outcome] = []
         self.pieces = Pieces()
         self.ready = False
         self.hunger = 0
@@ -116,13 +116,14 @@ class Incarnation:
         self._for_outcomes.disarm()
 
     def arm(self) -> bool:
-        """Ask for the bell at the next outcome; False if there are some already."""
+        """Ask for the bell when there is news; False if there is some already."""
         if not self._for_outcomes.armed:
             self._for_outcomes.arm()
-        return not self._reader.pending()
+        quiet = not self.arrived and self._words[page.HUNGRY] == self.hunger
+        return quiet and not self._reader.pending()
 
-    def collect(self) -> bool:
-        """Read what has come in; whether there is anything to settle.
+    def collect(self) -> None:
+        """Add what has come in to `arrived`.
 
         Raises:
             WireError: The process wrote something that is not an outcome.
@@ -131,7 +132,6 @@ class Incarnation:
         if taken is not None:
             self._room.ring_if_armed()
             self.arrived += self._stream.records(*taken)
-        return bool(self.arrived)
 
     def is_ready(self) -> bool:
         """Whether the process takes requests by now."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from tokengate_mp.errors import PayloadError
+from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.definition import define
 
 
@@ -49,7 +49,7 @@ class Functions:
         except Exception as error:
             raise PayloadError(
                 f"{operation_type!r}: the function cannot be sent to a core process: "
-                f"{type(error).__name__}: {error}. Define it at the top of a module, or do "
+                f"{summary(error)}. Define it at the top of a module, or do "
                 "without what it refers to."
             ) from error
         with self._lock:

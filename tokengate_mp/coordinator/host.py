@@ -38,13 +38,18 @@ class Host:
 
     def _start(self) -> None:
         # A daemon: a script that forgets to stop must be able to end; atexit stops it then.
-        self._thread = threading.Thread(
-            target=self.loop.run_forever, name="tokengate-coordinator", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="tokengate-coordinator", daemon=True)
+        running = threading.Event()
+        self.loop.call_soon(running.set)
         self._thread.start()
-        ident = self._thread.ident
-        assert ident is not None, "a started thread has an ident"
-        self._ident = ident
+        running.wait()  # until then `call` would take it for one that has stopped
+
+    def _run(self) -> None:
+        self._ident = threading.get_ident()
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
 
     @property
     def is_here(self) -> bool:
@@ -57,8 +62,10 @@ class Host:
 
     def post(self, function: Callable[[], object]) -> None:
         """Run `function` in the loop's thread, soon; if it does not run any more, never."""
-        if not self.loop.is_closed():
+        try:
             self.loop.call_soon_threadsafe(function)
+        except RuntimeError:  # it is closed
+            return
 
     def close(self) -> None:
         """End the loop if it was made here."""
@@ -67,4 +74,3 @@ class Host:
         self.loop.call_soon_threadsafe(self.loop.stop)
         if not self.is_here:
             self._thread.join()
-            self.loop.close()

@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,44 +72,49 @@ def launch(core: int, cpu: int | None, threads: int, ring_bytes: int) -> Launche
     Raises:
         CoreStartError: There is no memory for its mailbox, or no process can be started.
     """
-    mailbox = Mailbox.create(ring_bytes)
-    near, far = socket.socketpair()
-    lifeline_end, lifeline = os.pipe()
-    try:
-        brief = CoreBrief(
-            core=core,
-            cpu=cpu,
-            threads=threads,
-            mailbox=mailbox.address,
-            control=far.fileno(),
-            lifeline=lifeline_end,
-        )
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does; no public way
-                "-c",
-                _BOOT,
-                msgspec.json.encode(brief).decode(),
-                repr([os.fspath(entry) for entry in sys.path]),
-                *sys.argv,
-            ],
-            stdin=subprocess.DEVNULL,
-            env=_environment(),
-            pass_fds=(*mailbox.address.fds, far.fileno(), lifeline_end),
-            # A group of its own: Ctrl-C in a terminal goes to the parent, which decides.
-            process_group=0,
-        )
-    except (OSError, ValueError) as error:
-        os.close(lifeline)
-        near.close()
-        mailbox.close()
-        raise CoreStartError(f"core {core} cannot be started: {error}") from error
-    finally:
-        far.close()
-        os.close(lifeline_end)
-    near.setblocking(False)  # a control message must never hold up the event loop
-    return Launched(process, mailbox, near, lifeline)
+    with ExitStack() as ours, ExitStack() as theirs:
+        mailbox = Mailbox.create(ring_bytes)
+        ours.callback(mailbox.close)
+        try:
+            near, far = socket.socketpair()
+            ours.callback(near.close)
+            theirs.callback(far.close)
+            lifeline_end, lifeline = os.pipe()
+            ours.callback(os.close, lifeline)
+            theirs.callback(os.close, lifeline_end)
+            brief = CoreBrief(
+                core=core,
+                cpu=cpu,
+                threads=threads,
+                mailbox=mailbox.address,
+                control=far.fileno(),
+                lifeline=lifeline_end,
+            )
+            process = _start(brief)
+        except (OSError, ValueError) as error:
+            raise CoreStartError(f"core {core} cannot be started: {error}") from error
+        near.setblocking(False)  # a control message must never hold up the event loop
+        ours.pop_all()  # it runs: from now on they are closed with it
+        return Launched(process, mailbox, near, lifeline)
+
+
+def _start(brief: CoreBrief) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            sys.executable,
+            *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does; no public way
+            "-c",
+            _BOOT,
+            msgspec.json.encode(brief).decode(),
+            repr([os.fspath(entry) for entry in sys.path]),
+            *sys.argv,
+        ],
+        stdin=subprocess.DEVNULL,
+        env=_environment(),
+        pass_fds=(*brief.mailbox.fds, brief.control, brief.lifeline),
+        # A group of its own: Ctrl-C in a terminal goes to the parent, which decides.
+        process_group=0,
+    )
 
 
 def _environment() -> dict[str, str]:

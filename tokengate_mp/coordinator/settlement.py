@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any, Final, cast
 
-import msgspec
-
 from tokengate_mp.coordinator import delivery
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.errors import PayloadError, WireError
@@ -35,18 +33,8 @@ from tokengate_mp.wire.records import (
 PORTION: Final = 256
 """How many outcomes are settled at a time."""
 
+_NOBODY: Final = frozenset[int]()
 _COMPLETED, _FAILED = TokenState.COMPLETED, TokenState.FAILED
-
-
-@dataclass(slots=True)
-class _Portion:
-    """Outcomes with their values decoded, and what is particular about some of them."""
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
-    failed: set[int] = field(default_factory=set)
-    blocked: set[int] = field(default_factory=set)
-    given_back: list[int] = field(default_factory=list)
 
 
 def settle(scheduler: Scheduler, incarnation: Incarnation) -> None:
@@ -55,42 +43,49 @@ def settle(scheduler: Scheduler, incarnation: Incarnation) -> None:
     Raises:
         WireError: The core wrote something that makes no sense.
     """
-    arrived = incarnation.arrived
-    outcomes = [arrived.popleft() for _ in range(min(PORTION, len(arrived)))]
+    outcomes = incarnation.arrived[:PORTION]
+    del incarnation.arrived[:PORTION]
+    portion = None
     if any([outcome.kind for outcome in outcomes]):  # noqa: C419 - twice as fast as a generator
         portion = _sorted_out(outcomes, incarnation)
-    else:
-        portion = _Portion(outcomes, [outcome.value for outcome in outcomes])
+        outcomes = portion.outcomes
     core = incarnation.core
     try:
-        if portion.outcomes:
-            tickets = scheduler.settle(
-                core,
-                [outcome.number for outcome in portion.outcomes],
-                [outcome.finished - outcome.started for outcome in portion.outcomes],
-                monotonic_ns(),
-                failed=portion.failed,
-                blocked=portion.blocked,
-            )
-        else:
-            tickets = []
-        if portion.given_back:
+        tickets = scheduler.settle(
+            core,
+            [outcome.number for outcome in outcomes],
+            [outcome.finished - outcome.started for outcome in outcomes],
+            monotonic_ns(),
+            failed=portion.failed if portion else _NOBODY,
+            blocked=portion.blocked if portion else _NOBODY,
+        )
+        if portion and portion.given_back:
             scheduler.given_back(core, portion.given_back)
     except KeyError as error:
         raise WireError(f"core {core} answered for token {error}, which it does not hold") from None
-    tokens = cast("list[Token[Any]]", tickets)
-    for token, outcome, value in zip(tokens, portion.outcomes, portion.values, strict=True):
+    for ticket, outcome in zip(tickets, outcomes, strict=True):
+        token = cast("Token[Any]", ticket)
         token.started = outcome.started
         token.finished = outcome.finished
         token.record = b""  # it may be large, and the token may be kept for its result
         token.function = None
         if token.stage is _COMPLETED:
             try:
-                token.deliver(value)
+                token.deliver(outcome.value)
             except asyncio.InvalidStateError:
                 pass  # whoever holds a future can set its result
         elif token.stage is _FAILED:
-            token.deliver_error(value)
+            token.deliver_error(outcome.value)
+
+
+@dataclass(slots=True)
+class _Portion:
+    """Outcomes with their values decoded, and what is particular about some of them."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    failed: set[int] = field(default_factory=set)
+    blocked: set[int] = field(default_factory=set)
+    given_back: list[int] = field(default_factory=list)
 
 
 def _sorted_out(outcomes: list[Outcome], incarnation: Incarnation) -> _Portion:
@@ -101,7 +96,7 @@ def _sorted_out(outcomes: list[Outcome], incarnation: Incarnation) -> _Portion:
             incarnation.pieces.add(outcome.number, outcome.value)
             continue
         if outcome.kind == OUTCOME_JOIN:
-            outcome = _joined(incarnation.pieces.join(outcome.number, outcome.value))
+            outcome = decode_outcome(incarnation.pieces.join(outcome.number, outcome.value))
         if outcome.kind == GIVEN_BACK:
             portion.given_back.append(outcome.number)
             continue
@@ -120,13 +115,5 @@ def _sorted_out(outcomes: list[Outcome], incarnation: Incarnation) -> _Portion:
             portion.failed.add(number)
         elif kind != VALUE:
             raise WireError(f"there is no outcome of kind {outcome.kind}")
-        portion.outcomes.append(outcome)
-        portion.values.append(value)
+        portion.outcomes.append(Outcome(number, kind, outcome.started, outcome.finished, value))
     return portion
-
-
-def _joined(record: bytes) -> Outcome:
-    try:
-        return decode_outcome(record)
-    except msgspec.DecodeError as error:
-        raise WireError(f"an outcome that came in pieces does not decode: {error}") from error

@@ -39,7 +39,7 @@ def stats(
                 "pid": incarnation.launched.process.pid if incarnation else None,
                 "cpu": settings.cpus[view.core - 1],
                 "alive": incarnation is not None and view.ready,
-                "queued": len(view.held) - len(running),
+                "queued": len(view.held) - len(running) if incarnation else 0,
                 "executing": len(running),
                 "completed": view.answered,
                 "restarts": restarts[view.core],

@@ -169,7 +169,10 @@ class Supervisor:
         self.living.clear()
         for incarnation in leaving:
             self._unwatch(incarnation)
-            incarnation.tell_to_stop()
+            if incarnation.is_ready():
+                incarnation.tell_to_stop()
+            else:
+                incarnation.launched.process.kill()  # it would be told only once it is up
         deadline = time.monotonic() + self._settings.grace
         for incarnation in leaving:
             process = incarnation.launched.process

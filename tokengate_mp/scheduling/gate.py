@@ -88,10 +88,12 @@ class Gate:
         """Take note that a waiting token has ended."""
         self.lanes[ticket.operation.weight].discard()
 
-    def empty(self) -> list[Ticket]:
-        """Take all waiting tokens out of their lanes."""
-        waiting = list(self)
-        for lane in self.lanes.values():
+    def empty(self, weights: Iterable[Weight]) -> list[Ticket]:
+        """Take all waiting tokens of these classes out of their lanes."""
+        waiting: list[Ticket] = []
+        for weight in weights:
+            lane = self.lanes[weight]
+            waiting += lane
             lane.queue.clear()
             lane.ended = 0
         return waiting

@@ -88,10 +88,6 @@ class Book:
         self.load -= sum(map(_cost, tickets))
         return tickets
 
-    def is_full(self) -> bool:
-        """Whether there is no point in offering it more."""
-        return self.load >= pacing.WINDOW_NS or len(self.held) >= pacing.MAX_HELD
-
     def may_reopen(self, threads: int) -> bool:
         """Whether it should be offered tokens again after it was full."""
         return not self.stuck and (self.load <= pacing.LOW_WATER_NS or len(self.held) < threads)

@@ -23,8 +23,19 @@ from typing import Final
 WINDOW_NS: Final = 6_000_000
 """How much work a core may hold, ns."""
 
-LOW_WATER_NS: Final = WINDOW_NS // 2
-"""A core whose window was full is sent more once it holds no more work than this, ns."""
+LOW_WATER_NS: Final = WINDOW_NS * 2 // 3
+"""A core whose window was full is sent more once it holds no more work than this, ns.
+
+A core that is busy rings about every 2 ms. So each time it does there is room again, and what it
+still holds lasts until more arrives.
+"""
+
+NEARLY_DRY_NS: Final = WINDOW_NS // 3
+"""A core that holds no more work than this is sent the next token, however long that is, ns.
+
+It may not ring again before it has nothing to do. (And the cores would run dry one and all while a
+long token at the head of a lane waits for the first that is.)
+"""
 
 QUANTUM_NS: Final = WINDOW_NS // 4
 """How much work a core is given in one visit at the most, before the next has its turn, ns."""

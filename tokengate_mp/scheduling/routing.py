@@ -58,15 +58,28 @@ class Router:
         """Send out what there is room for: the tokens for each core, now ADMITTED."""
         orders: dict[int, list[Ticket]] = {}
         ledger = self._ledger
-        if ledger.open and self._gate:
-            for share in self._shares:
-                if not share.home & ledger.ready & ~ledger.idle:
-                    share.position.reset()
-            if ledger.idle:
-                self._pass(orders, now, idle=True)
-            if ledger.open:
-                self._pass(orders, now, idle=False)
+        if not ledger.open or not (served := self._with_waiting()):
+            return orders
+        for share in served:
+            if not share.home & ledger.ready & ~ledger.idle:
+                share.position.reset()
+        if ledger.idle:
+            self._pass(served, orders, now, idle=True)
+            served = self._with_waiting()
+        if served and ledger.open:
+            self._pass(served, orders, now, idle=False)
         return orders
+
+    def _with_waiting(self) -> list[Share]:
+        """The shares that have anything to hand out: often, after one token, none has."""
+        lanes = self._gate.lanes
+        found: list[Share] = []
+        for share in self._shares:
+            for weight in share.classes:
+                if lanes[weight].queue:
+                    found.append(share)
+                    break
+        return found
 
     def starving(self) -> Cores:
         """Cores that hold nothing, and for which nothing waits."""
@@ -76,12 +89,14 @@ class Router:
                 starving &= ~self.reach[weight]
         return starving
 
-    def _pass(self, orders: dict[int, list[Ticket]], now: int, *, idle: bool) -> None:
+    def _pass(
+        self, served: list[Share], orders: dict[int, list[Ticket]], now: int, *, idle: bool
+    ) -> None:
         """Serve the idle cores, or all that are open."""
-        for share in self._shares:
+        for share in served:
             self._place(share, share.home, share.position, orders, now, idle=idle)
         if self._borrows:
-            for share in self._shares:
+            for share in served:
                 self._place(share, ~share.home, share.away, orders, now, idle=idle)
 
     def _place(  # noqa: PLR0913 - the state of one `assign`, split over three functions
@@ -97,20 +112,28 @@ class Router:
         """Hand out the lanes of one share to these cores, a helping a visit."""
         ledger, lanes = self._ledger, self._gate.lanes
         while candidates := cores & (ledger.idle if idle else ledger.open):
-            lane = next((lane for weight in share.in_turn() if (lane := lanes[weight])), None)
-            if lane is None:
+            for weight in share.in_turn():
+                lane = lanes[weight]
+                if lane.queue:
+                    break
+            else:
                 return
             # The first token's cost stands for all: it only says how finely to spread them.
             waiting = len(lane.queue) * lane.queue[0].operation.cost
             rivals = self._ledger.idle if idle and self._borrows else candidates
             helping = pacing.helping(waiting, rivals.bit_count())
             book = ledger[position.pick(candidates)]
-            self._fill(book, lane, helping, orders, now)
+            if self._fill(book, lane, helping, orders, now):
+                share.served(weight)
 
     def _fill(
         self, book: Book, lane: Lane, helping: int, orders: dict[int, list[Ticket]], now: int
-    ) -> None:
-        """Give a core a helping from one lane; if that is more than it has room for, close it."""
+    ) -> bool:
+        """Give a core a helping from one lane; whether it was given anything.
+
+        It stays open until there turns out to be no room for a token: what fits depends on the
+        token, since long ones that fit no window go by their number (see `pacing.floor`).
+        """
         queue, held, core = lane.queue, book.held, book.core
         room = WINDOW_NS - book.load
         either = min(helping, room)
@@ -128,7 +151,11 @@ class Router:
             cost = operation.cost
             if spent + cost > either:
                 served = bool(batch) and spent + cost > helping
-                full = spent + cost > room and len(held) >= max(operation.floor, book.floor)
+                full = (
+                    spent + cost > room
+                    and book.load + spent > pacing.NEARLY_DRY_NS
+                    and len(held) >= max(operation.floor, book.floor)
+                )
                 if served or full:
                     queue.appendleft(ticket)
                     break
@@ -145,5 +172,6 @@ class Router:
                 orders[core] += batch
             else:
                 orders[core] = batch
-        if full or book.is_full():
+        if full or len(held) >= MAX_HELD:
             self._ledger.open &= ~(1 << core)
+        return bool(batch)

@@ -11,7 +11,7 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     hungry(core)                                    assign(now)
     core_lost(core, running)                        end these tickets as lost, then assign(now)
     killed(ticket)                                  -
-    stranded()                                      end these tickets as failed
+    stranded(gone)                                  end these tickets as failed
     (time passes)                                   overdue(now): take back what these cores hold
 
 Where tokens wait is the gate's affair, where they are held the ledger's, and the router moves them
@@ -39,7 +39,7 @@ from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.routing import Router
 from tokengate_mp.scheduling.snapshot import Snapshot, TicketStory, snapshot, story
 from tokengate_mp.scheduling.ticket import Ticket
-from tokengate_mp.scheduling.weights import members
+from tokengate_mp.scheduling.weights import ALL_CORES, Cores, as_set, members
 
 RECALL_NS: Final = 8_000_000
 """How long a token may lie behind another one, ns, before an idle core may have it.
@@ -69,6 +69,7 @@ class Scheduler:
         self.threads = threads
         self.routing = routing
         self._operations: dict[tuple[str, Weight], Operation] = {}
+        self._all: Cores = as_set(range(1, cores + 1))
         self._gate = Gate()
         self._ledger = Ledger(cores, threads)
         self._router = Router(self._gate, self._ledger, routing)
@@ -118,6 +119,8 @@ class Scheduler:
         Raises:
             KeyError: The core does not hold one of them. Nothing has changed then.
         """
+        if not numbers:
+            return []  # no outcome is no progress either
         book = self._ledger[core]
         tickets = book.strike(numbers)
         load = ended = 0
@@ -197,9 +200,16 @@ class Scheduler:
         self._ledger.ended[KILLED] += 1
         return True
 
-    def stranded(self) -> list[Ticket]:
-        """No core will ever be ready again: all waiting tokens, now FAILED."""
-        tickets = self._gate.empty()
+    def stranded(self, gone: Cores = ALL_CORES) -> list[Ticket]:
+        """Waiting tokens that may run on no other core than those of `gone`, now FAILED.
+
+        Args:
+            gone: Cores that will never be ready again, as a set of bits.
+        """
+        reach = self._router.reach.items()
+        tickets = self._gate.empty(
+            weight for weight, cores in reach if not cores & self._all & ~gone
+        )
         self._fail(tickets)
         return tickets
 
@@ -226,6 +236,11 @@ class Scheduler:
     def waiting(self) -> int:
         """How many tokens wait."""
         return len(self._gate)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether any waits, or has ended while it did and is still in its lane."""
+        return any(lane.queue for lane in self._gate.lanes.values())
 
     @property
     def has_room(self) -> bool:

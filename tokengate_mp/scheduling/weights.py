@@ -95,10 +95,15 @@ class Share:
         self._turn = 0
 
     def in_turn(self) -> tuple[Weight, ...]:
-        """The classes, beginning with the one whose turn it is; the turn moves on."""
-        turn = self._turn
-        self._turn = (turn + 1) % len(self.classes)
-        return self.classes[turn:] + self.classes[:turn]
+        """The classes, beginning with the one whose turn it is."""
+        return self.classes[self._turn :] + self.classes[: self._turn]
+
+    def served(self, weight: Weight) -> None:
+        """A class was given something: the turn is with the one after it.
+
+        Not before: a class for whose token there was no room keeps its turn.
+        """
+        self._turn = (self.classes.index(weight) + 1) % len(self.classes)
 
 
 def shares(cores: int) -> tuple[Share, ...]:

@@ -3,8 +3,8 @@
 What comes out is what went in: a tuple stays a tuple, True stays True, a subclass stays itself.
 msgpack alone would turn tuples and sets into lists and subclasses into their bases, without a
 word, so it carries only values whose *exact* type is one of `SCALARS`. Everything else is a
-pickle (protocol 5), and where that fails, or where it refers to `__main__`, which in a core process
-is another module, a cloudpickle, which carries functions and classes by value.
+pickle (protocol 5). Where that fails, or where it refers to `__main__`, which in a core process is
+another module, it is a pickle that carries functions and classes by value (see `by_value`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tokengate_mp.errors import PayloadError
+import msgspec
+
+from tokengate_mp.errors import PayloadError, describe
 
 SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Types that msgpack keeps exactly, given that `type(value)` is one of them.
@@ -21,8 +23,12 @@ SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 (Ints beyond 64 bits and strings with lone surrogates are refused by msgspec, and then pickled.)
 """
 
-NOT_MSGPACK: Final = (OverflowError, UnicodeEncodeError)
-"""What msgspec raises for a scalar that msgpack cannot hold."""
+NOT_MSGPACK: Final = (OverflowError, UnicodeEncodeError, msgspec.EncodeError, MemoryError)
+"""What msgspec raises for one of `SCALARS` that it cannot encode.
+
+In this order: an int of more than 64 bits; lone surrogates; more than `records.MAX_PAYLOAD` bytes;
+anything, where memory is short. Pickled, it then comes out right, or is refused for what it is.
+"""
 
 dumps: Callable[..., bytes] = pickle.dumps
 loads: Callable[[bytes], Any] = pickle.loads
@@ -36,10 +42,9 @@ def by_value(value: object) -> bytes:
     Raises:
         Exception: Whatever pickling raises.
     """
-    import cloudpickle  # noqa: PLC0415 - 40 ms that most core processes never need
+    from tokengate_mp.wire.by_value import dumps as dump  # noqa: PLC0415 - 40 ms, seldom needed
 
-    pickled: bytes = cloudpickle.dumps(value, protocol=PROTOCOL)
-    return pickled
+    return dump(value)
 
 
 def to_pickle(value: object) -> bytes:
@@ -50,7 +55,7 @@ def to_pickle(value: object) -> bytes:
     """
     try:
         pickled = dumps(value, PROTOCOL)
-    except Exception:  # noqa: BLE001 - cloudpickle may manage; if not, it raises
+    except Exception:  # noqa: BLE001 - by value it may work; if not, that raises
         return by_value(value)
     return by_value(value) if _MAIN in pickled else pickled
 
@@ -75,7 +80,7 @@ def arguments_to_pickle(
         culprit = _culprit(args, kwargs, names)
         raise PayloadError(
             f"{operation!r}: {culprit} cannot be sent to a core process: "
-            f"{type(error).__name__}: {error}. Pass what it is made from instead (a path, a "
+            f"{': '.join(describe(error))}. Pass what it is made from instead (a path, a "
             "setting, plain data) and build it inside the function."
         ) from error
 

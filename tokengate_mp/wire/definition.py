@@ -8,7 +8,7 @@ from functools import reduce
 from importlib import import_module
 from typing import Any, Final
 
-from tokengate_mp.wire.codec import PROTOCOL, by_value, dumps, loads
+from tokengate_mp.wire.codec import PROTOCOL, dumps, loads
 
 PLAIN: Final = "__tokengate_plain__"
 """Attribute of a decorated function that holds the plain one."""
@@ -21,8 +21,8 @@ def name_of(function: Callable[..., Any]) -> str | None:
     if not isinstance(module, str) or not isinstance(qualname, str) or module == "__main__":
         return None
     try:
-        found = reduce(getattr, qualname.split("."), sys.modules[module])
-    except (KeyError, AttributeError):
+        found: Any = reduce(getattr, qualname.split("."), sys.modules[module])
+    except Exception:  # noqa: BLE001 - it is not there, or looking for it runs user code
         return None
     if found is function or getattr(found, PLAIN, None) is function:
         return f"{module}:{qualname}"
@@ -36,7 +36,7 @@ def named(name: str) -> Callable[..., Any]:
         Exception: Whatever importing its module raises.
     """
     module, _, qualname = name.partition(":")
-    found = reduce(getattr, qualname.split("."), import_module(module))
+    found: Any = reduce(getattr, qualname.split("."), import_module(module))
     plain: Callable[..., Any] = getattr(found, PLAIN, found)
     return plain
 
@@ -48,7 +48,11 @@ def define(function: Callable[..., Any]) -> bytes:
         Exception: Whatever pickling raises; a closure may hold anything.
     """
     name = name_of(function)
-    return by_value(function) if name is None else dumps(name, PROTOCOL)
+    if name is not None:
+        return dumps(name, PROTOCOL)
+    from tokengate_mp.wire import by_value  # noqa: PLC0415 - 40 ms, seldom needed
+
+    return by_value.define(function)
 
 
 def resolve(definition: bytes) -> Callable[..., Any]:

@@ -8,12 +8,13 @@ consumer that has said it is going to sleep:
 
 With the fences, at least one of the two sees the other's store: either the consumer finds the
 record at its last look, or the producer finds the bell armed. Without them both could miss (each
-store waits in its CPU's store buffer while the load behind it is done, on x86-64 too), and the
-consumer would sleep over a full ring. Behind all that every sleep is bounded by `PATIENCE`, after
-which the consumer looks again by itself.
+store waits in its CPU's store buffer while the load behind it is done, on x86-64 too: see
+`ordering`), and the consumer would sleep over a full ring. Behind all that a core process, which
+has nothing else to wake it, never sleeps longer than `PATIENCE` before it looks again by itself.
 
-Arming stores a number that differs from the last one, and a producer rings once for each number it
-sees: so each side writes only its own word, and nobody has to take anything back.
+Arming stores a number that differs from all before, and a producer rings once for each number it
+sees: so each side writes only its own word, and nobody has to take anything back. (`mailbox` has
+both sides: `Arming` and `Ringing`.)
 """
 
 from __future__ import annotations
@@ -21,29 +22,20 @@ from __future__ import annotations
 import os
 import select
 import socket
-import threading
 from typing import Final, Protocol
 
 from tokengate_mp.wire.segment import portable
 
 PATIENCE: Final = 1.0
-"""The longest sleep before looking at the ring all the same, seconds."""
-
-_fence_lock = threading.Lock()
-
-
-def full_fence() -> None:
-    """No load or store of this thread crosses this point.
-
-    Pure Python has no fence, but a lock has to have one on either side: taking it is an atomic
-    read-modify-write, giving it back another. Nobody else ever holds this one for long.
-    """
-    _fence_lock.acquire()
-    _fence_lock.release()
+"""The longest sleep of a core process before it looks at its ring all the same, seconds."""
 
 
 class Doorbell(Protocol):
-    """Wakes one consumer."""
+    """Wakes one consumer.
+
+    Attributes:
+        fds: Its descriptors, to be inherited; `attach` makes the same bell of them.
+    """
 
     fds: tuple[int, ...]
 
@@ -71,22 +63,29 @@ class EventBell:
 
     @classmethod
     def create(cls) -> EventBell:
+        """A new bell."""
         return cls((os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC),))
 
     def ring(self) -> None:
-        # It cannot be full: that would take 2**64 - 2 rings without a look.
-        os.eventfd_write(self._fd, 1)
+        """See `Doorbell`."""
+        try:
+            os.eventfd_write(self._fd, 1)
+        except BlockingIOError:  # full of rings, 2**64 - 2 of them: as good as rung
+            pass
 
     def clear(self) -> None:
+        """See `Doorbell`."""
         try:
             os.eventfd_read(self._fd)
         except BlockingIOError:  # nobody rang since
             pass
 
     def fileno(self) -> int:
+        """See `Doorbell`."""
         return self._fd
 
     def close(self) -> None:
+        """See `Doorbell`."""
         os.close(self._fd)
 
 
@@ -104,16 +103,19 @@ class SocketBell:
 
     @classmethod
     def create(cls) -> SocketBell:
+        """A new bell."""
         near, far = socket.socketpair()
         return cls((near.detach(), far.detach()))
 
     def ring(self) -> None:
+        """See `Doorbell`."""
         try:
             self._far.send(b"\0")
         except BlockingIOError:  # full of rings: as good as rung
             pass
 
     def clear(self) -> None:
+        """See `Doorbell`."""
         try:
             while len(self._near.recv(4096)) == 4096:  # noqa: PLR2004 - until it is drained
                 pass
@@ -121,9 +123,11 @@ class SocketBell:
             pass
 
     def fileno(self) -> int:
+        """See `Doorbell`."""
         return self.fds[0]
 
     def close(self) -> None:
+        """See `Doorbell`."""
         self._near.close()
         self._far.close()
 

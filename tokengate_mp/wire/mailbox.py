@@ -16,10 +16,12 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from tokengate_mp.errors import CoreStartError
 from tokengate_mp.options import MAX_THREADS_PER_CORE
 from tokengate_mp.wire import doorbell
-from tokengate_mp.wire.doorbell import Doorbell, full_fence
-from tokengate_mp.wire.ring import RingReader, RingWriter, must_check
+from tokengate_mp.wire.doorbell import Doorbell
+from tokengate_mp.wire.ordering import full_fence, must_check
+from tokengate_mp.wire.ring import RingReader, RingWriter
 from tokengate_mp.wire.segment import Segment
 
 _WORD: Final = struct.calcsize("Q")
@@ -43,11 +45,25 @@ _PAGE_WORDS: Final = RUNNING + MAX_THREADS_PER_CORE
 PAGE_BYTES: Final = -(-_PAGE_WORDS * _WORD // 4096) * 4096
 
 
+def _segment_bytes(ring_bytes: int) -> int:
+    return PAGE_BYTES + 2 * ring_bytes
+
+
 @dataclass(frozen=True, slots=True)
 class MailboxAddress:
-    """The descriptors of a mailbox, for the process that inherits them."""
+    """A mailbox, for the process that inherits its descriptors.
+
+    Attributes:
+        segment: Descriptor of its memory.
+        ring_bytes: Size of each of its two rings.
+        requests: Descriptors of one of its bells.
+        outcomes: The same.
+        room: The same.
+        checked: Whether its rings carry checksums.
+    """
 
     segment: int
+    ring_bytes: int
     requests: tuple[int, ...]
     outcomes: tuple[int, ...]
     room: tuple[int, ...]
@@ -55,7 +71,7 @@ class MailboxAddress:
 
     @property
     def fds(self) -> tuple[int, ...]:
-        """All of them."""
+        """All its descriptors."""
         return (self.segment, *self.requests, *self.outcomes, *self.room)
 
 
@@ -71,51 +87,81 @@ class Mailbox:
         checked: Whether the rings carry checksums.
     """
 
-    __slots__ = ("_rings", "_segment", "checked", "outcomes", "requests", "room", "words")
+    __slots__ = (
+        "_ring_bytes",
+        "_rings",
+        "_segment",
+        "checked",
+        "outcomes",
+        "requests",
+        "room",
+        "words",
+    )
 
     def __init__(
         self,
         segment: Segment,
         bells: tuple[Doorbell, Doorbell, Doorbell],
+        ring_bytes: int,
         *,
         checked: bool,
     ) -> None:
         self._segment = segment
+        self._ring_bytes = ring_bytes
         self.checked = checked
         self.requests, self.outcomes, self.room = bells
         self.words = segment.view[: _PAGE_WORDS * _WORD].cast("Q")
-        half = (len(segment.view) - PAGE_BYTES) // 2
-        self._rings = (
-            segment.view[PAGE_BYTES : PAGE_BYTES + half],
-            segment.view[PAGE_BYTES + half : PAGE_BYTES + 2 * half],
-        )
+        rings = segment.view[PAGE_BYTES:]
+        self._rings = rings[:ring_bytes], rings[ring_bytes : 2 * ring_bytes]
+        rings.release()
 
     @classmethod
     def create(cls, ring_bytes: int) -> Mailbox:
         """A new, empty mailbox.
 
+        Args:
+            ring_bytes: Size of each of its two rings, a power of two.
+
         Raises:
-            CoreStartError: There is not enough shared memory.
+            CoreStartError: There is not enough shared memory, or no descriptor left for it.
         """
-        segment = Segment.create(PAGE_BYTES + 2 * ring_bytes)
-        bells = doorbell.create(), doorbell.create(), doorbell.create()
-        return cls(segment, bells, checked=must_check())
+        if struct.calcsize("P") < _WORD:
+            raise CoreStartError(
+                "this is a 32-bit Python, which loads a control word in two halves, and may "
+                "find halves of two different ones; use a 64-bit one"
+            )
+        segment = Segment.create(_segment_bytes(ring_bytes))
+        bells: list[Doorbell] = []
+        try:
+            bells.extend(doorbell.create() for _ in range(3))
+        except OSError as error:
+            segment.close()
+            for bell in bells:
+                bell.close()
+            raise CoreStartError(
+                f"no descriptors for a core's doorbells: {error}. Raise the limit (`ulimit -n`), "
+                "or use fewer cores."
+            ) from error
+        requests, outcomes, room = bells
+        return cls(segment, (requests, outcomes, room), ring_bytes, checked=must_check())
 
     @classmethod
     def attach(cls, address: MailboxAddress) -> Mailbox:
         """The mailbox behind inherited descriptors."""
+        segment = Segment.attach(address.segment, _segment_bytes(address.ring_bytes))
         bells = (
             doorbell.attach(address.requests),
             doorbell.attach(address.outcomes),
             doorbell.attach(address.room),
         )
-        return cls(Segment.attach(address.segment), bells, checked=address.checked)
+        return cls(segment, bells, address.ring_bytes, checked=address.checked)
 
     @property
     def address(self) -> MailboxAddress:
         """What the other process needs in order to attach."""
         return MailboxAddress(
             self._segment.fd,
+            self._ring_bytes,
             self.requests.fds,
             self.outcomes.fds,
             self.room.fds,
@@ -177,7 +223,7 @@ class Arming:
         full_fence()
 
     def disarm(self) -> None:
-        """Awake: no ring is needed. (One may come all the same, and is then for nothing.)"""
+        """Awake: no ring is needed. One that comes all the same is for nothing."""
         if self.armed:
             self._words[self._word] = 0
             self.armed = False

@@ -12,12 +12,12 @@ record they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from tokengate_mp.errors import PayloadError, WireError
+from tokengate_mp.errors import WireError
 
 # What `Request.function` says when it is not the index of a function:
 PART: Final = -1
@@ -93,9 +93,23 @@ _R = TypeVar("_R")
 encode = msgspec.msgpack.Encoder().encode
 """Any record, or a tuple with its fields in order, as bytes."""
 
-decode_failure = msgspec.msgpack.Decoder(Failure).decode
-decode_request = msgspec.msgpack.Decoder(Request).decode
-decode_outcome = msgspec.msgpack.Decoder(Outcome).decode
+
+def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
+    """What decodes one record of a kind, and raises `WireError` at bytes that are none."""
+    decode = msgspec.msgpack.Decoder(kind).decode
+
+    def decode_one(record: bytes) -> _R:
+        try:
+            return decode(record)
+        except Exception as error:
+            raise WireError(f"no {kind.__name__}, by its bytes: {error}") from error
+
+    return decode_one
+
+
+decode_failure = _decoder(Failure)
+decode_request = _decoder(Request)
+decode_outcome = _decoder(Outcome)
 
 _ARRAY32: Final = b"\xdd"
 
@@ -124,7 +138,7 @@ class Stream(Generic[_R]):
         """
         try:
             records: list[_R] = self._decode(_ARRAY32 + count.to_bytes(4, "big") + stream)
-        except (msgspec.DecodeError, OverflowError, RecursionError) as error:
+        except Exception as error:  # msgspec's own, and RecursionError, MemoryError …
             raise WireError(
                 f"{count} records in {len(stream)} bytes do not decode: {error}"
             ) from error
@@ -133,24 +147,22 @@ class Stream(Generic[_R]):
         return records
 
 
+_PIECE_HEADER: Final = 32
+"""No less than what `_piece` adds: an array of five, its number, mark and two zeros, and the length
+of its bytes take at most 1 + 9 + 1 + 2 + 5.
+"""
+
+
 def split(number: int, record: bytes, limit: int, part: int, join: int) -> Iterator[bytes]:
     """The records that `record` travels as when it is longer than `limit` bytes.
 
     Args:
         number: The token's number.
-        record: The encoded record.
+        record: The encoded record; it may be longer than any byte string in msgpack.
         limit: The most bytes that a record may have.
         part: What marks a piece with more to come.
         join: What marks the last piece.
-
-    Raises:
-        PayloadError: It is too long for any record.
     """
-    if len(record) > MAX_PAYLOAD:
-        raise PayloadError(
-            f"{len(record)} bytes are more than a token can carry ({MAX_PAYLOAD}); "
-            "pass a file name instead, or split the work"
-        )
     step = limit - _PIECE_HEADER
     last = (len(record) - 1) // step * step
     view = memoryview(record)
@@ -159,12 +171,8 @@ def split(number: int, record: bytes, limit: int, part: int, join: int) -> Itera
     yield _piece(number, join, view[last:])
 
 
-_PIECE_HEADER: Final = 32
-"""No less than what `_piece` adds: five fields, of which three ints of up to nine bytes."""
-
-
 def _piece(number: int, mark: int, data: memoryview) -> bytes:
-    if mark in (PART, JOIN):
+    if mark in {PART, JOIN}:
         return encode((number, mark, data))
     return encode((number, mark, 0, 0, data))
 
@@ -177,13 +185,27 @@ class Pieces:
     def __init__(self) -> None:
         self._pieces: dict[int, list[bytes]] = {}
 
-    def add(self, number: int, piece: bytes) -> None:
-        """A piece with more to come."""
-        self._pieces.setdefault(number, []).append(piece)
+    def add(self, number: int, piece: object) -> None:
+        """A piece with more to come.
 
-    def join(self, number: int, last: bytes) -> bytes:
-        """The whole record, now that its last piece is here."""
-        return b"".join([*self._pieces.pop(number, ()), last])
+        Raises:
+            WireError: It is something else.
+        """
+        self._pieces.setdefault(number, []).append(_bytes_of(piece))
+
+    def join(self, number: int, last: object) -> bytes:
+        """The whole record, now that its last piece is here.
+
+        Raises:
+            WireError: It is something else.
+        """
+        return b"".join([*self._pieces.pop(number, ()), _bytes_of(last)])
 
     def __len__(self) -> int:
         return len(self._pieces)
+
+
+def _bytes_of(piece: object) -> bytes:
+    if not isinstance(piece, bytes):
+        raise WireError(f"a piece of a record carries bytes, not {type(piece).__name__}")
+    return piece

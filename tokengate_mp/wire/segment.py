@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
 from tokengate_mp.errors import CoreStartError
 
-PORTABLE_VARIABLE = "TOKENGATE_MP_PORTABLE"
+PORTABLE_VARIABLE: Final = "TOKENGATE_MP_PORTABLE"
 """Environment variable: anything but empty or "0" forces the path that does without Linux calls."""
 
 
 def portable() -> bool:
     """Whether to do without what only Linux has."""
-    forced = os.environ.get(PORTABLE_VARIABLE, "0") not in ("", "0")
+    forced = os.environ.get(PORTABLE_VARIABLE, "0") not in {"", "0"}
     return forced or not (hasattr(os, "memfd_create") and hasattr(os, "eventfd"))
 
 
@@ -32,7 +33,7 @@ class Segment:
     """A piece of memory that two processes share.
 
     Attributes:
-        fd: Its descriptor, to be inherited.
+        fd: Its descriptor, to be inherited. `close` closes it.
         view: Its bytes.
     """
 
@@ -48,7 +49,7 @@ class Segment:
         """A new segment of `size` bytes, all zero.
 
         Raises:
-            CoreStartError: There is not enough shared memory.
+            CoreStartError: There is not enough shared memory, or no descriptor left for it.
         """
         fd = -1
         try:
@@ -65,9 +66,12 @@ class Segment:
             ) from error
 
     @classmethod
-    def attach(cls, fd: int) -> Self:
-        """The segment behind an inherited descriptor."""
-        return cls(fd, os.fstat(fd).st_size)
+    def attach(cls, fd: int, size: int) -> Self:
+        """The segment of `size` bytes behind an inherited descriptor.
+
+        (Its file may be longer: some systems round up to whole pages.)
+        """
+        return cls(fd, size)
 
     def close(self) -> None:
         """Give up this process's hold on the memory. All views of `view` must be released."""
@@ -79,7 +83,10 @@ class Segment:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -88,7 +95,11 @@ def _unnamed(size: int) -> int:
     """A descriptor of a shared memory block that has no name any more."""
     from multiprocessing.shared_memory import SharedMemory  # noqa: PLC0415 - portable path only
 
-    block = SharedMemory(create=True, size=size)
+    # The name exists from here to the end of this function. Until Python 3.12 a resource tracker
+    # sees to it that a process killed in between does not leave it; it cannot be had without, and
+    # is a process of its own, so where it can (3.13) those microseconds are not worth one.
+    untracked: dict[str, Any] = {"track": False} if sys.version_info >= (3, 13) else {}
+    block = SharedMemory(create=True, size=size, **untracked)
     try:
         return os.dup(block._fd)  # type: ignore[attr-defined]  # noqa: SLF001 - no public way
     finally:

@@ -71,6 +71,7 @@ class Crew:
         self._pieces = records.Pieces()
         self._stream = records.Stream(records.Request, checked=mailbox.checked)
         self._place = threading.Lock()
+        self._holder_lock = threading.Lock()
         self._mailbox = mailbox
         self._mail_bell = mailbox.requests
         self._words = mailbox.words
@@ -101,7 +102,7 @@ class Crew:
 
         Several threads may try at once (the scout, the holder): the lock says who did it.
         """
-        with self._outcome_lock:
+        with self._holder_lock:
             if self.holder != slot:
                 return False
             self.holder = None
@@ -135,7 +136,7 @@ class Crew:
                 words[word] = 0
                 self.ring(finished)
                 return
-            if finished - self._last_ring > COALESCE_NS:
+            if not queue or finished - self._last_ring > COALESCE_NS:
                 self.ring(finished)
 
     # ---- outcomes

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import monotonic_ns, thread_time_ns
 from typing import Any, Final
 
-from tokengate_mp.errors import PayloadError, describe
+from tokengate_mp.errors import PayloadError, describe, summary
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, loads, to_pickle
 from tokengate_mp.wire.definition import resolve
 from tokengate_mp.wire.records import (
@@ -108,18 +108,16 @@ def _record(number: int, kind: int, started: int, finished: int, value: Any) -> 
         except NOT_MSGPACK:
             kind |= PICKLED
     try:
-        if kind & PICKLED:
-            value = to_pickle(value)
-            if len(value) > MAX_PAYLOAD:
-                raise PayloadError(  # noqa: TRY301 - handled like any result that cannot travel
-                    f"it takes {len(value)} bytes, and a token carries {MAX_PAYLOAD} at most; "
-                    "write it to a file and return the name"
-                )
-        return encode((number, kind, started, finished, value))
+        travelling = to_pickle(value) if kind & PICKLED else value
+        if kind & PICKLED and len(travelling) > MAX_PAYLOAD:
+            raise PayloadError(  # noqa: TRY301 - handled like any result that cannot travel
+                f"it takes {len(travelling)} bytes, and a token carries {MAX_PAYLOAD} at most; "
+                "write it to a file and return the name"
+            )
+        return encode((number, kind, started, finished, travelling))
     except BaseException as error:  # noqa: BLE001 - pickling runs user code
         refused = PayloadError(
-            f"the result, of type {type(value).__name__}, cannot be sent back: "
-            f"{type(error).__name__}: {error}"
+            f"the result, of type {type(value).__name__}, cannot be sent back: {summary(error)}"
         )
         refused.__cause__ = error
         kind = kind & BLOCKED | RAISED

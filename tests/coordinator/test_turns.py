@@ -1,0 +1,132 @@
+"""The event loop is never held: what one callback does is bounded, whatever the backlog."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+import work
+
+from tokengate_mp import OperationsCoordinator
+from tokengate_mp.coordinator import corridor, settlement
+
+BACKLOG = 30_000
+CORES = 2
+
+
+@pytest.fixture
+def callbacks(monkeypatch):
+    """Count, for each callback of ours in the loop, the portions that it settles."""
+    portions = Counter()
+    current = {"callback": 0}
+    settle = corridor.settle
+
+    def counted_settle(scheduler, incarnation):
+        portions[current["callback"]] += 1
+        settle(scheduler, incarnation)
+
+    def counted(callback):
+        def count(*args):
+            current["callback"] += 1
+            callback(*args)
+
+        return count
+
+    monkeypatch.setattr(corridor, "settle", counted_settle)
+    for name in ("_turn_in_loop", "heard"):
+        callback = getattr(corridor.Corridor, name)
+        monkeypatch.setattr(corridor.Corridor, name, counted(callback))
+    return portions
+
+
+def test_a_turn_ends_when_its_time_is_up(monkeypatch, callbacks):
+    """With no time at all, a turn settles one portion of each core, and asks for another turn."""
+    monkeypatch.setattr(corridor, "TURN_NS", -1)
+
+    async def main():
+        beats = 0
+
+        async def beat():
+            nonlocal beats
+            while True:
+                await asyncio.sleep(0)
+                beats += 1
+
+        async with OperationsCoordinator(cores=CORES):
+            beating = asyncio.create_task(beat())
+            tokens = [work.echo(n) for n in range(BACKLOG)]
+            made = beats
+            assert await asyncio.gather(*tokens) == list(range(BACKLOG))
+            beating.cancel()
+        return made, beats
+
+    made, beats = asyncio.run(main())
+    callbacks.pop(0, None)
+    assert max(callbacks.values()) <= CORES
+    # Other tasks ran between the turns, and none while the calls were being made.
+    assert made == 0
+    assert beats >= BACKLOG // (CORES * settlement.PORTION) // 2
+
+
+def test_a_turn_looks_at_the_clock_after_each_portion(monkeypatch, callbacks):
+    """By a clock on which each look takes a quarter of a turn, a turn is a few portions."""
+    ticks = iter(range(0, 10**15, corridor.TURN_NS // 4))
+    monkeypatch.setattr(corridor, "monotonic_ns", lambda: next(ticks))
+
+    async def main():
+        async with OperationsCoordinator(cores=CORES):
+            tokens = [work.echo(n) for n in range(BACKLOG)]
+            assert await asyncio.gather(*tokens) == list(range(BACKLOG))
+
+    asyncio.run(main())
+    callbacks.pop(0, None)
+    assert max(callbacks.values()) <= 5 + CORES
+
+
+def test_a_core_is_sent_a_bounded_number_of_tokens():
+    """However many wait, a core holds no more than its window: the rest can still be ended."""
+
+    async def main():
+        held = []
+        async with OperationsCoordinator(cores=CORES) as coordinator:
+            await work.echo(0)
+            tokens = [work.echo(n) for n in range(BACKLOG)]
+            while not all(token.done() for token in tokens[-100:]):
+                stats = coordinator.get_stats()
+                held += [core["queued"] + core["executing"] for core in stats["cores"]]
+                await asyncio.sleep(0)
+            await asyncio.gather(*tokens)
+        assert max(held) <= 4096
+
+    asyncio.run(main())
+
+
+def test_sending_never_waits_for_room(monkeypatch):
+    """What a full ring cannot take waits in the parent; the loop goes on meanwhile."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1, ring_bytes=1 << 12) as coordinator:
+            payload = bytes(1_000_000)
+            tokens = [work.echo(payload) for _ in range(10)]
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert sum(coordinator.get_stats()["tokens"].values()) == 10
+            assert await asyncio.gather(*tokens) == [payload] * 10
+
+    asyncio.run(main())
+
+
+def test_bursts_are_taken_in_on_the_way():
+    """In a burst of calls tokens are sent, and settled, before the loop runs again."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1):
+            await work.echo(0)
+            tokens = []
+            # It would go on for ever if only the loop could take them in.
+            while not any(token.done() for token in tokens[:1000]):
+                tokens.append(work.echo(len(tokens)))
+            assert await asyncio.gather(*tokens) == list(range(len(tokens)))
+
+    asyncio.run(main())

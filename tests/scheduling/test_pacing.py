@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tickets import MS, Maker, measured
+
+from tokengate_mp.scheduling import pacing
+from tokengate_mp.scheduling.operation import RECENT, Operation, views
+from tokengate_mp.scheduling.scheduler import Scheduler
+
+
+def sent_to_one_core(duration, count=10_000, **measuring):
+    """How many tokens of a measured operation one core of four threads is sent."""
+    scheduler = Scheduler(1, 4, "strict")
+    scheduler.core_ready(1)
+    maker = Maker(scheduler)
+    measured(maker, duration, **measuring)
+    maker.submit(count=count)
+    return len(scheduler.assign(1)[1])
+
+
+@pytest.mark.parametrize(
+    ("duration", "count"),
+    [
+        (0, 1500),  # 6 ms of 4 µs, which is what the core process itself takes for each
+        (20_000, 250),
+        (MS - 4_000, 6),
+        (4 * MS, 2),  # one to run and one to go on with
+        (20 * MS, 2),
+        (pacing.PREFETCH_NS, 1),  # with the core's own part it is beyond what is worth fetching
+        (3_600_000 * MS, 1),
+    ],
+)
+def test_window(duration, count):
+    """A core is sent 6 ms of work by measured durations, and at least one token to go on with."""
+    assert sent_to_one_core(duration) == count
+
+
+@pytest.mark.parametrize(("duration", "count"), [(2 * MS, 11), (50 * MS, 4), (1000 * MS, 4)])
+def test_window_of_blocking_tokens(duration, count):
+    """Tokens that mostly wait share a core among its threads, and may always fill those."""
+    assert sent_to_one_core(duration, blocked=True) == count
+
+
+def test_a_hungry_core_may_fill_its_crew():
+    """A core with threads free beside blocked tokens holds one for each, until it next answers."""
+    scheduler = Scheduler(1, 4, "strict")
+    scheduler.core_ready(1)
+    maker = Maker(scheduler)
+    measured(maker, 100 * MS)
+    tickets = maker.submit(count=10)
+    assert scheduler.assign(0) == {1: tickets[:1]}
+    scheduler.hungry(1)
+    assert scheduler.assign(0) == {1: tickets[1:4]}
+    scheduler.settle(1, [tickets[0].number], [100 * MS], 0)
+    assert scheduler.assign(0) == {}
+
+
+def test_a_long_token_goes_to_a_core_that_is_nearly_dry():
+    """Where 2 ms of work or less are left, the next token may take as long as it likes."""
+    scheduler = Scheduler(1, 4, "strict")
+    scheduler.core_ready(1)
+    maker = Maker(scheduler)
+    measured(maker, MS - pacing.OVERHEAD_NS, name="short")
+    measured(maker, 100 * MS, name="long")
+    short = maker.submit(name="short", count=3)
+    (long,) = maker.submit(name="long")
+    assert scheduler.assign(0) == {1: short}
+    scheduler.settle(1, [short[0].number], [MS - pacing.OVERHEAD_NS], 0)
+    assert scheduler.assign(0) == {1: [long]}
+
+
+def test_a_core_never_holds_more_than_the_limit(monkeypatch):
+    """However short tokens are, a core holds a bounded number of them."""
+    monkeypatch.setattr(pacing, "OVERHEAD_NS", 0)
+    assert sent_to_one_core(0) == pacing.MAX_HELD == 4096
+
+
+def test_an_operation_not_yet_measured():
+    """Four tokens of an operation nothing is known of fill a core's window."""
+    scheduler = Scheduler(1, 4, "strict")
+    scheduler.core_ready(1)
+    Maker(scheduler).submit(count=10)
+    assert len(scheduler.assign(0)[1]) == 4
+
+
+def test_a_full_core_is_sent_more_when_it_has_done_a_third():
+    """It is topped up when a third of its window is done, not token by token."""
+    scheduler = Scheduler(1, 1, "strict")
+    scheduler.core_ready(1)
+    maker = Maker(scheduler)
+    measured(maker, MS - pacing.OVERHEAD_NS)
+    tickets = maker.submit(count=20)
+    assert scheduler.assign(0) == {1: tickets[:6]}
+    scheduler.settle(1, [tickets[0].number], [MS - pacing.OVERHEAD_NS], 0)
+    assert scheduler.assign(0) == {}
+    scheduler.settle(1, [tickets[1].number], [MS - pacing.OVERHEAD_NS], 0)
+    assert scheduler.assign(0) == {1: tickets[6:8]}
+
+
+def test_what_a_token_was_charged_is_what_is_given_back():
+    """A change of the measured duration does not touch the charge of tokens that are held."""
+    scheduler = Scheduler(1, 4, "strict")
+    scheduler.core_ready(1)
+    maker = Maker(scheduler)
+    tickets = maker.submit(count=4)
+    scheduler.assign(0)
+    scheduler.settle(1, [tickets[0].number], [100 * MS], 0)
+    scheduler.validate()
+    assert scheduler._ledger[1].load == 3 * pacing.UNKNOWN_NS
+
+
+@pytest.mark.parametrize(
+    ("waiting", "cores", "helping"),
+    [
+        (0, 1, pacing.LEAST_NS),
+        (MS, 64, pacing.LEAST_NS),
+        (MS, 4, MS // 4),
+        (1000 * MS, 64, pacing.QUANTUM_NS),
+    ],
+)
+def test_helping(waiting, cores, helping):
+    """Little work is spread evenly, as long as a core is worth waking for its part."""
+    assert pacing.helping(waiting, cores) == helping
+
+
+def test_the_average_follows_the_latest_runs():
+    """A batch counts for a sixteenth a run, the first and one of 16 for all there is."""
+    assert pacing.smoothed(0.0, [40, 60], first=True) == 50
+    assert pacing.smoothed(100.0, [36], first=False) == 96
+    assert pacing.smoothed(100.0, [20] * 4, first=False) == 80
+    assert pacing.smoothed(100.0, [20] * 16, first=False) == 20
+    assert pacing.smoothed(100.0, [20] * 99, first=False) == 20
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=40), st.floats(0, 1e12))
+def test_the_average_stays_between_old_and_new(durations, mean):
+    """It moves towards the batch and not past it."""
+    batch = sum(durations) / len(durations)
+    low, high = sorted((mean, batch))
+    slack = 1e-9 * high
+    assert low - slack <= pacing.smoothed(mean, durations, first=False) <= high + slack
+
+
+def test_percentiles():
+    """p50 and p95 are of the latest runs, max of all, and calls of two weights count together."""
+    light, heavy = Operation("work", "light", 4), Operation("work", "heavy", 4)
+    light.observe([5000], blocking=False)
+    light.observe(list(range(RECENT - 100)), blocking=False)
+    heavy.observe(list(range(RECENT - 100, RECENT)), blocking=False)
+    heavy.completed, light.failed, light.killed = 3, 2, 1
+    assert views([light, heavy]).keys() == {"work"}
+    view = views([light, heavy])["work"]
+    assert (view.completed, view.failed, view.killed) == (3, 2, 1)
+    assert (view.p50, view.p95, view.max) == (512, 973, 5000)
+    assert view.weight == "light"
+
+
+def test_an_operation_without_runs_has_no_durations():
+    """Before the first outcome there is no percentile, rather than a zero."""
+    view = views([Operation("work", "light", 4)])["work"]
+    assert (view.p50, view.p95, view.max) == (None, None, None)

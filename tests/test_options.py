@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from tokengate_mp.options import coordinator_settings, token_options
+
+DEFAULTS = {
+    "threads_per_core": 4,
+    "routing": "work_conserving",
+    "ring_bytes": 1 << 20,
+    "grace": 2.0,
+}
+
+
+def settings_with(cores=None, usable=(0, 1, 2), **changes):
+    """Settings with everything but these at its default."""
+    return coordinator_settings(cores, usable, **(DEFAULTS | changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        ("hash", "medium"),
+        ("heavy_hash", "heavy"),
+        ("module.LightStep", "light"),
+        ("light_then_heavy", "heavy"),
+    ],
+)
+def test_weight_from_the_name(name, weight):
+    """A "light" or "heavy" in the operation_type says the weight; else it is medium."""
+    assert token_options(name).weight == weight
+
+
+def test_a_weight_that_is_given_beats_the_name():
+    """A keyword or a tag is more than a name."""
+    assert token_options("heavy_hash", weight="light").weight == "light"
+    assert token_options("heavy_hash", {"weight": "light"}).weight == "light"
+
+
+def test_tags():
+    """Reserved tags are options, the others the user's own, and cannot be changed later."""
+    own = {"weight": "heavy", "team": "blue"}
+    options = token_options("work", own)
+    own["team"] = "red"
+    assert options.weight == "heavy"
+    assert dict(options.tags) == {"team": "blue"}
+    with pytest.raises(TypeError):
+        options.tags["team"] = "green"
+
+
+def test_tag_and_keyword_may_agree():
+    """The same value given twice is no contradiction; two values are one."""
+    assert token_options("work", {"weight": "heavy"}, weight="heavy").weight == "heavy"
+    with pytest.raises(ValueError, match="'work': tag 'weight' says 'heavy' and keyword weight"):
+        token_options("work", {"weight": "heavy"}, weight="light")
+
+
+@pytest.mark.parametrize("given", [{"weight": "huge"}, {"tags": {"weight": "huge"}}])
+def test_a_weight_that_is_not_allowed(given):
+    """The error lists what is."""
+    with pytest.raises(ValueError, match="one of 'light', 'medium', 'heavy', not 'huge'"):
+        token_options("work", **given)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "error", "message"),
+    [
+        (7, {}, TypeError, "operation_type must be a str, not int"),
+        ("", {}, ValueError, "must not be empty"),
+        ("work", {"tags": ["heavy"]}, TypeError, "tags must be a mapping, not list"),
+        ("work", {"wieght": "heavy"}, TypeError, "there is no option 'wieght'"),
+        ("work", {"weight": ["heavy"]}, ValueError, "weight must be one of"),
+    ],
+)
+def test_bad_options(name, given, error, message):
+    """What cannot be meant is refused where it is written, by name."""
+    with pytest.raises(error, match=message):
+        token_options(name, **given)
+
+
+def test_an_option_of_a_later_version():
+    """An option that would be ignored is refused, unless it says what happens anyway."""
+    with pytest.raises(NotImplementedError, match="option timeout=3 is not available"):
+        token_options("work", timeout=3)
+    assert token_options("work", timeout=None, retries=0).operation_type == "work"
+
+
+def test_changed_options():
+    """Overrides replace what they name and leave the rest, a weight from the first name too."""
+    options = token_options("heavy_work", {"team": "blue"})
+    renamed = options.changed({"operation_type": "other"})
+    assert (renamed.operation_type, renamed.weight, dict(renamed.tags)) == (
+        "other",
+        "heavy",
+        {"team": "blue"},
+    )
+    assert options.changed({"weight": "light"}).weight == "light"
+    assert options.changed({"tags": {"weight": "light"}}).weight == "light"
+    assert dict(options.changed({"tags": {}}).tags) == {}
+    assert options.weight == "heavy"
+    with pytest.raises(TypeError, match="no option 'colour'"):
+        options.changed({"colour": "red"})
+
+
+def test_options_pickle():
+    """A decorated function that travels by value takes its options along."""
+    options = token_options("work", {"team": "blue"}, weight="heavy")
+    assert pickle.loads(pickle.dumps(options)) == options
+
+
+@pytest.mark.parametrize(
+    ("cores", "cpus"),
+    [
+        (None, (0, 1, 2)),
+        (1, (0,)),
+        (2, (0, 1)),
+        (5, (0, 1, 2, 0, 1)),
+        ([2, 0], (2, 0)),
+        ((1, 1), (1, 1)),
+        (range(2), (0, 1)),
+    ],
+)
+def test_cores(cores, cpus):
+    """A count, or CPU numbers; more core domains than CPUs share them in turn."""
+    assert settings_with(cores).cpus == cpus
+
+
+@pytest.mark.parametrize(
+    ("cores", "error", "message"),
+    [
+        (0, ValueError, "cores must be from 1 to 4096, not 0"),
+        (-1, ValueError, "cores must be from 1"),
+        (True, TypeError, "cores must be an int, not bool"),
+        (1.5, TypeError, "a count or a list of CPU numbers, not float"),
+        ("2", TypeError, "not str"),
+        ([], ValueError, "cores is an empty list"),
+        ([0, 7], ValueError, "names CPU 7, which this process may not use; it may use 0, 1, 2"),
+        ([0, False], TypeError, "cores must list CPU numbers, not bool"),
+    ],
+)
+def test_bad_cores(cores, error, message):
+    """What no machine or not this one has is refused, and the error says what there is."""
+    with pytest.raises(error, match=message):
+        settings_with(cores)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"threads_per_core": 0}, ValueError, "threads_per_core must be from 1 to 256, not 0"),
+        ({"threads_per_core": 2.0}, TypeError, "threads_per_core must be an int, not float"),
+        ({"routing": "random"}, ValueError, "one of 'strict', 'work_conserving', not 'random'"),
+        ({"ring_bytes": 1 << 11}, ValueError, "ring_bytes must be from 4096"),
+        ({"ring_bytes": 5000}, ValueError, "a power of two, not 5000"),
+        ({"grace": -1}, ValueError, "grace must be a number of seconds from 0 up, not -1"),
+        ({"grace": float("nan")}, ValueError, "grace must be"),
+        ({"grace": "2"}, TypeError, "grace must be a number of seconds, not str"),
+    ],
+)
+def test_bad_settings(changes, error, message):
+    """Each setting is checked before anything is started."""
+    with pytest.raises(error, match=message):
+        settings_with(**changes)

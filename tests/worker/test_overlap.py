@@ -1,0 +1,163 @@
+"""Which tokens of a core run at the same time: those that block do, those that compute do not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from itertools import pairwise
+
+import pytest
+import work
+from gates import Gate
+
+from tokengate_mp import OperationsCoordinator, TokenState
+from tokengate_mp.coordinator.domain import Incarnation
+
+
+@pytest.fixture
+def gate():
+    """A gate that lets everybody pass in the end."""
+    with Gate() as gate:
+        yield gate
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+@pytest.mark.parametrize("portable", ["0", "1"])
+def test_as_many_block_at_once_as_there_are_threads(gate, monkeypatch, threads, portable):
+    """Tokens that wait for something overlap, each in a thread of its own, up to all threads."""
+    monkeypatch.setenv("TOKENGATE_MP_PORTABLE", portable)
+    with OperationsCoordinator(cores=1, threads_per_core=threads) as coordinator:
+        tokens = [work.gated(gate.address, str(n)) for n in range(2 * threads)]
+        first = gate.arrivals(threads)
+        assert len({arrival.thread for arrival in first}) == threads
+        assert {arrival.pid for arrival in first} == {coordinator.get_stats()["cores"][0]["pid"]}
+        states = [token.state for token in tokens]
+        assert states.count(TokenState.EXECUTING) == threads
+        gate.open()
+        gate.arrivals(threads)
+        gate.open()
+        assert [token.get(20) for token in tokens] == [str(n) for n in range(2 * threads)]
+
+
+def test_blocked_tokens_do_not_hold_up_computing_ones(gate):
+    """While tokens block in all threads but one, the last one goes on with what computes."""
+    with OperationsCoordinator(cores=1, threads_per_core=4):
+        held = [work.gated(gate.address) for _ in range(3)]
+        gate.arrivals(3)
+        assert [work.square(n).get(20) for n in range(200)] == [n * n for n in range(200)]
+        assert not any(token.done() for token in held)
+        gate.open()
+        assert [token.get(20) for token in held] == [""] * 3
+
+
+def test_a_token_that_blocks_after_computing_gives_way(gate):
+    """An operation known to compute is let go of all the same once it blocks."""
+    with OperationsCoordinator(cores=1, threads_per_core=2) as coordinator:
+        for _ in range(5):
+            coordinator.submit(_maybe_wait, None, "quick").get(20)
+        held = coordinator.submit(_maybe_wait, gate.address, "held")
+        gate.arrivals()
+        assert coordinator.submit(_maybe_wait, None, "quick").get(20) == "quick"
+        assert held.state is TokenState.EXECUTING
+        gate.open()
+        assert held.get(20) == "held"
+
+
+def _maybe_wait(address, name):
+    import gates
+
+    return name if address is None else gates.wait_at(address, name)
+
+
+def test_computing_tokens_run_one_at_a_time():
+    """In one core no token that computes begins before the one before it is over."""
+    with OperationsCoordinator(cores=1, threads_per_core=4):
+        tokens = [work.spin(0.0005) for _ in range(300)]
+        for token in tokens:
+            token.get(20)
+    runs = sorted((token.timing.started, token.timing.finished) for token in tokens)
+    together = sum(after[0] < before[1] for before, after in pairwise(runs))
+    # A process that the machine gives no CPU for a while looks as if it blocked.
+    assert together <= len(runs) // 50
+
+
+def test_first_come_first_served():
+    """In one core, with one thread, tokens of a class begin in the order of their calls."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1, threads_per_core=1):
+            tokens = [work.echo(n) for n in range(3000)]
+            tokens += [work.spin(0.0002) for _ in range(50)]
+            await asyncio.gather(*tokens)
+        begun = [token.timing.started for token in tokens]
+        assert begun == sorted(begun)
+        order = [token.timing.finished for token in tokens]
+        assert order == sorted(order)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("stuck", [work.gated, work.spinning])
+@pytest.mark.parametrize("portable", ["0", "1"])
+def test_what_is_stuck_behind_a_long_token_is_taken_over(gate, monkeypatch, stuck, portable):
+    """Tokens sent to a core, and not begun because another one lasts, run on the idle core."""
+    monkeypatch.setenv("TOKENGATE_MP_PORTABLE", portable)
+    recalls = []
+    recall = Incarnation.recall
+    monkeypatch.setattr(
+        Incarnation, "recall", lambda self: (recalls.append(self.core), recall(self))
+    )
+
+    async def main():
+        async with OperationsCoordinator(cores=2, threads_per_core=1) as coordinator:
+            await _all_up(coordinator, gate)
+            recalls.clear()
+            # Nothing is known of these, so several go to each core at once, in turn.
+            long = stuck.options(weight="heavy")(gate.address, "long")
+            others = [work.apply_later(n) for n in range(11)]
+            assert await asyncio.to_thread(gate.names) == ["long"]
+            assert await asyncio.gather(*others) == list(range(11))
+            assert recalls == [long.core]
+            assert long.state is TokenState.EXECUTING
+            assert {token.core for token in others} == {3 - long.core}
+            gate.open()
+            assert await long == "long"
+
+    asyncio.run(main())
+
+
+async def _all_up(coordinator, gate) -> None:
+    """Return once every core takes tokens, and has none."""
+    seen, tokens = set(), []
+    while len(seen) < len(coordinator.get_stats()["cores"]):
+        # Each waits on a core, and so keeps it from taking the next one.
+        token = work.gated.options(operation_type="up", weight="heavy")(gate.address)
+        tokens.append(token)
+        seen.update(arrival.pid for arrival in await asyncio.to_thread(gate.arrivals))
+    gate.open()
+    await asyncio.gather(*tokens)
+
+
+def test_cores_run_side_by_side(gate):
+    """Tokens that compute run in all cores at once, each on the CPU of its core."""
+    with OperationsCoordinator(cores=2, threads_per_core=1) as coordinator:
+        tokens = [work.spinning(gate.address, str(n)) for n in range(2)]
+        arrivals = gate.arrivals(2)
+        stats = coordinator.get_stats()["cores"]
+        assert {arrival.pid for arrival in arrivals} == {core["pid"] for core in stats}
+        if hasattr(os, "sched_getaffinity"):
+            for core in stats:
+                assert os.sched_getaffinity(core["pid"]) == {core["cpu"]}
+        gate.open()
+        assert [token.get(20) for token in tokens] == ["0", "1"]
+
+
+def test_a_core_that_is_busy_still_stops(gate):
+    """stop() ends a process whose threads all compute, or all block, without waiting for them."""
+    for stuck in (work.spinning, work.gated):
+        coordinator = OperationsCoordinator(cores=1, grace=20).start()
+        try:
+            stuck(gate.address)
+            gate.arrivals()
+        finally:
+            coordinator.stop()
