@@ -62,7 +62,7 @@ EXPLANATIONS: Final = MappingProxyType(
     {
         (_S.CREATED, _S.WAITING): "the gate puts it in the lane of its weight class",
         (_S.WAITING, _S.ADMITTED): "the scheduler sends it to a core",
-        (_S.WAITING, _S.FAILED): "no core process can be started",
+        (_S.WAITING, _S.FAILED): "no core process that may run it can be started",
         (_S.ADMITTED, _S.EXECUTING): "a crew thread begins it",
         (_S.ADMITTED, _S.WAITING): "taken back unbegun, since its core died or another one is idle",
         (_S.EXECUTING, _S.COMPLETED): "the function returned",

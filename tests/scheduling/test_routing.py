@@ -194,3 +194,25 @@ def test_killed_tokens_leave_no_gap_in_the_lane():
     (sent,) = scheduler.assign(0).values()
     assert numbers(sent) == [992, 994, 996, 998]
     assert all(ticket.stage is TokenState.ADMITTED for ticket in sent)
+
+
+@pytest.mark.parametrize(
+    ("routing", "gone", "failed"),
+    [
+        ("strict", [1], set()),
+        ("strict", [3], {"light"}),
+        ("strict", [2, 3], {"light", "medium"}),
+        ("strict", [1, 2, 3], set(WEIGHTS)),
+        ("work_conserving", [2, 3], set()),
+        ("work_conserving", [1, 2, 3], set(WEIGHTS)),
+    ],
+)
+def test_tokens_that_no_core_will_ever_run_fail(routing, gone, failed):
+    """Where cores are gone for good, a class that may run on no other does not wait for ever."""
+    scheduler, maker = scheduler_with(3, routing, ready=[])
+    tickets = [ticket for weight in WEIGHTS for ticket in maker.submit(weight)]
+    stranded = scheduler.stranded(sum(1 << core for core in gone))
+    assert {ticket.operation.weight for ticket in stranded} == failed
+    assert all(ticket.stage is TokenState.FAILED for ticket in stranded)
+    assert scheduler.waiting == len(tickets) - len(stranded)
+    scheduler.validate()

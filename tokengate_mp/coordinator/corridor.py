@@ -44,7 +44,7 @@ R = TypeVar("R")
 TURN_NS: Final = 4_000_000
 """How long a turn may go on taking up outcomes, ns."""
 
-HUNGRY_CALLS: Final = 64
+HUNGRY_CALLS: Final = 128
 """Calls of a burst between two turns while a core has room."""
 
 SATED_CALLS: Final = 512
@@ -191,10 +191,10 @@ class Corridor:
     def _turn_within_call(self) -> None:
         """In the middle of the caller's code: the loop does not run, but the cores should."""
         if not self._looking:  # loading a result runs user code, which may make a token
-            if not self._scheduler.has_room:
-                deadline = monotonic_ns() + TURN_NS
-                for incarnation in self._living.values():
-                    self._look_at(incarnation, deadline)
+            # What has come in tells how much room the cores have.
+            deadline = monotonic_ns() + TURN_NS
+            for incarnation in self._living.values():
+                self._look_at(incarnation, deadline)
             self._send()
         # The next call asks for a turn in the loop; after a single one there is none to take.
         self._calls_left = HUNGRY_CALLS if self._scheduler.has_room else SATED_CALLS

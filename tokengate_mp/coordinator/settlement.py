@@ -51,6 +51,8 @@ def settle(scheduler: Scheduler, incarnation: Incarnation) -> None:
         outcomes = portion.outcomes
     core = incarnation.core
     try:
+        if portion and portion.given_back:
+            scheduler.given_back(core, portion.given_back)
         tickets = scheduler.settle(
             core,
             [outcome.number for outcome in outcomes],
@@ -59,8 +61,6 @@ def settle(scheduler: Scheduler, incarnation: Incarnation) -> None:
             failed=portion.failed if portion else _NOBODY,
             blocked=portion.blocked if portion else _NOBODY,
         )
-        if portion and portion.given_back:
-            scheduler.given_back(core, portion.given_back)
     except KeyError as error:
         raise WireError(f"core {core} answered for token {error}, which it does not hold") from None
     for ticket, outcome in zip(tickets, outcomes, strict=True):

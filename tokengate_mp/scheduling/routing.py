@@ -3,9 +3,11 @@
 Cores are served in passes, and in each pass share by share (see `weights`), the narrowest range
 first: on a core that several classes may use, they come first in that order.
 
-1. Cores that hold nothing: each gets a helping, from the classes at home there; under
+1. Nobody is woken for little work: what a core at home, busy with little, will be done with in no
+   time (`LEAST_NS`), goes there.
+2. Cores that hold nothing: each gets a helping, from the classes at home there; under
    work-conserving routing, one that gets none so borrows from any lane.
-2. All cores that are *open*, which means that they have room in their window (see `pacing`), until
+3. All cores that are *open*, which means that they have room in their window (see `pacing`), until
    they are full or the lanes are empty: again those at home first, and then those that borrow.
 
 So no core goes without while another one is given more than a helping. A borrowed core gives way to
@@ -21,9 +23,16 @@ from tokengate_mp.options import Routing, Weight
 from tokengate_mp.scheduling import pacing
 from tokengate_mp.scheduling.gate import Gate, Lane
 from tokengate_mp.scheduling.ledger import Book, Ledger
-from tokengate_mp.scheduling.pacing import MAX_HELD, WINDOW_NS
+from tokengate_mp.scheduling.pacing import LEAST_NS, MAX_HELD, WINDOW_NS
 from tokengate_mp.scheduling.ticket import Ticket
-from tokengate_mp.scheduling.weights import ALL_CORES, Cores, Position, Share, shares
+from tokengate_mp.scheduling.weights import (
+    ALL_CORES,
+    Cores,
+    Position,
+    Share,
+    members,
+    shares,
+)
 
 WAITING: Final = TokenState.WAITING
 ADMITTED: Final = TokenState.ADMITTED
@@ -64,6 +73,8 @@ class Router:
             if not share.home & ledger.ready & ~ledger.idle:
                 share.position.reset()
         if ledger.idle:
+            if self._top_up(served, orders, now):
+                served = self._with_waiting()
             self._pass(served, orders, now, idle=True)
             served = self._with_waiting()
         if served and ledger.open:
@@ -80,6 +91,25 @@ class Router:
                     found.append(share)
                     break
         return found
+
+    def _top_up(self, served: list[Share], orders: dict[int, list[Ticket]], now: int) -> bool:
+        """Give little work to a core at home that holds little; whether there was any."""
+        ledger, lanes = self._ledger, self._gate.lanes
+        before = len(orders)
+        for share in served:
+            busy = share.home & ledger.open & ~ledger.idle
+            if not busy:
+                continue
+            book = ledger[next(members(busy))]
+            for weight in share.in_turn():
+                lane = lanes[weight]
+                if not lane.queue:
+                    continue
+                waiting = len(lane.queue) * lane.queue[0].operation.cost
+                if book.load + waiting <= LEAST_NS:
+                    self._fill(book, lane, LEAST_NS, orders, now)
+                    share.served(weight)
+        return len(orders) > before
 
     def starving(self) -> Cores:
         """Cores that hold nothing, and for which nothing waits."""
