@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 
+import psutil
 import pytest
 import scripts
 import work
@@ -18,6 +19,7 @@ from tokengate_mp import (
     TokenKilled,
     TokenState,
 )
+from tokengate_mp.coordinator import supervisor
 
 EXPECTED = [n * n for n in range(200)]
 
@@ -311,7 +313,7 @@ def test_stop_from_another_thread(run):
 
 
 def test_two_threads_stop_at_once(tmp_path):
-    """stop() in the loop's thread, while another thread's stop() waits for that thread, returns."""
+    """stop() in the loop's thread, while another thread's stop() waits for it, ends everything."""
     code = """
         import asyncio, threading
         from tokengate_mp import OperationsCoordinator
@@ -321,17 +323,43 @@ def test_two_threads_stop_at_once(tmp_path):
         async def main():
             coordinator = OperationsCoordinator(cores=1).start()
             await work.square(1)
+            token = work.nap(30)
             other = threading.Thread(target=coordinator.stop)
             other.start()
             while module._running is not None:
                 pass  # the other one has not begun yet; the loop must not run meanwhile
             coordinator.stop()
+            print(token.state.name)
             await asyncio.to_thread(other.join)
             print("both returned")
 
         asyncio.run(main())
     """
-    assert scripts.output(tmp_path / "stops.py", code) == "both returned\n"
+    assert scripts.output(tmp_path / "stops.py", code) == "KILLED\nboth returned\n"
+
+
+def test_an_interrupt_within_stop_leaves_nothing_behind(monkeypatch):
+    """Ctrl-C while stop() waits for processes to end is raised, after they have been ended."""
+
+    class Interrupted:
+        def register(self, *_):
+            pass
+
+        def poll(self, *_):
+            raise KeyboardInterrupt
+
+    async def main():
+        coordinator = OperationsCoordinator(cores=2).start()
+        token = work.square(2)
+        await token
+        pids = [core["pid"] for core in coordinator.get_stats()["cores"]]
+        with monkeypatch.context() as patch:
+            patch.setattr(supervisor.select, "poll", Interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                coordinator.stop()
+        assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+    asyncio.run(main())
 
 
 def test_stop_by_a_callback_of_its_own_loop():

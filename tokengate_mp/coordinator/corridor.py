@@ -22,6 +22,7 @@ from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.coordinator.stats import stats
 from tokengate_mp.coordinator.supervisor import Supervisor
+from tokengate_mp.coordinator.topology import current_cpu
 from tokengate_mp.decorator import open_intake
 from tokengate_mp.errors import (
     CoordinatorNotRunning,
@@ -35,6 +36,7 @@ from tokengate_mp.options import CoordinatorSettings, TokenOptions
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.scheduler import RECALL_NS, Scheduler
 from tokengate_mp.scheduling.ticket import Ticket
+from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.token import Token, VisitingToken, open_desk
 from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.worker_lost import WorkerLost
@@ -76,9 +78,11 @@ class Corridor:
         self._inbox: list[Token[Any]] = []
         self._visitors: deque[Token[Any]] = deque()
         self._calls_left = 0
+        self._in_burst = False
         self._looking = False
         self._turn_due = False
         self._ended = False
+        self._cpu = -1
         self._without = 0  # the cores that were given up, as bits
         self._joining: list[asyncio.Future[None]] = []
         self._recall_timer: asyncio.TimerHandle | None = None
@@ -191,6 +195,8 @@ class Corridor:
     def _turn_within_call(self) -> None:
         """In the middle of the caller's code: the loop does not run, but the cores should."""
         if not self._looking:  # loading a result runs user code, which may make a token
+            if self._in_burst and current_cpu is not None:
+                self._note_cpu(current_cpu())
             # What has come in tells how much room the cores have.
             deadline = monotonic_ns() + TURN_NS
             for incarnation in self._living.values():
@@ -198,6 +204,19 @@ class Corridor:
             self._send()
         # The next call asks for a turn in the loop; after a single one there is none to take.
         self._calls_left = HUNGRY_CALLS if self._scheduler.has_room else SATED_CALLS
+        self._in_burst = True
+
+    def _end_burst(self) -> None:
+        """The loop runs again, and will sleep soon."""
+        self._in_burst = False
+        self._note_cpu(-1)
+
+    def _note_cpu(self, cpu: int) -> None:
+        """This thread is busy on that CPU; -1: it is not."""
+        if cpu != self._cpu:
+            self._cpu = cpu
+            beside = [core for core, own in enumerate(self._settings.cpus, 1) if own == cpu]
+            self._scheduler.parent_beside(as_set(beside))
 
     def _request_turn(self) -> None:
         if not self._turn_due:
@@ -208,6 +227,7 @@ class Corridor:
         """From the loop: a turn, and then everything that lets the loop sleep."""
         # First of all: whoever makes a token from here on asks for another turn.
         self._turn_due = False
+        self._end_burst()
         self._calls_left = 0
         if self._ended:
             return
@@ -338,6 +358,7 @@ class Corridor:
         incarnation.hear()
         if self._ended:
             return
+        self._end_burst()
         try:
             self._look_at(incarnation, monotonic_ns() + TURN_NS)
             if self._scheduler.has_waiting:

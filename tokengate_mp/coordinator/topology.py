@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -15,6 +17,18 @@ def affinity() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+def _find_current_cpu() -> Callable[[], int] | None:
+    try:
+        function: Callable[[], int] = ctypes.CDLL(None).sched_getcpu
+    except (OSError, AttributeError):
+        return None
+    return function
+
+
+current_cpu = _find_current_cpu()
+"""The CPU that this thread runs on at the moment (glibc, sched_getcpu(3)); None if unknown."""
 
 
 def cgroup_cpu_quota(root: Path = CGROUP, own: Path = OWN_CGROUP) -> float | None:

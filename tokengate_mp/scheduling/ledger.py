@@ -112,11 +112,22 @@ class Ledger:
         ready: The cores that can be sent tokens.
         open: Those of them with room in their window (see `pacing`).
         idle: Those of them that hold nothing.
+        beside: Cores on the CPU that the parent runs on: they come after the others.
         recallable: Those of them that hold more than one token, and were not asked to give back
             what they have not begun since they were last sent or answered anything.
     """
 
-    __slots__ = ("_threads", "books", "ended", "idle", "open", "ready", "recallable", "submitted")
+    __slots__ = (
+        "_threads",
+        "beside",
+        "books",
+        "ended",
+        "idle",
+        "open",
+        "ready",
+        "recallable",
+        "submitted",
+    )
 
     def __init__(self, cores: int, threads: int) -> None:
         self._threads = threads
@@ -124,6 +135,7 @@ class Ledger:
         self.ended: Counter[TokenState] = Counter()
         self.submitted = 0
         self.ready: Cores = 0
+        self.beside: Cores = 0
         self.open: Cores = 0
         self.idle: Cores = 0
         self.recallable: Cores = 0

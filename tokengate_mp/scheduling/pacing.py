@@ -40,11 +40,17 @@ long token at the head of a lane waits for the first that is.)
 QUANTUM_NS: Final = WINDOW_NS // 4
 """How much work a core is given in one visit at the most, before the next has its turn, ns."""
 
-LEAST_NS: Final = 500_000
+LEAST_NS: Final = 100_000
 """Work that is not worth waking another core for, ns.
 
-Waking one costs the parent some 20 µs, and its tokens arrive some 50 µs later. And tokens that
-short keep the parent busy all the time, on a CPU that it shares with the core that is woken.
+Waking one costs the parent some 20 µs, and its tokens arrive some 50 µs later.
+"""
+
+LITTLE_NS: Final = 1_000_000
+"""Work that one core may have all of, should another one share its CPU with the busy parent, ns.
+
+Both would lose more to each other than the wait costs: each interrupts the other for a time slice
+of a few milliseconds.
 """
 
 OVERHEAD_NS: Final = 4_000

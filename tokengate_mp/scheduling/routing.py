@@ -3,12 +3,14 @@
 Cores are served in passes, and in each pass share by share (see `weights`), the narrowest range
 first: on a core that several classes may use, they come first in that order.
 
-1. Nobody is woken for little work: what a core at home, busy with little, will be done with in no
-   time (`LEAST_NS`), goes there.
+1. Little work goes where it disturbs nobody: to a core at home that is busy with little, so that
+   none is woken for it; and while the parent is busy making more such tokens, rather to a core that
+   does not share its CPU, if cores borrow.
 2. Cores that hold nothing: each gets a helping, from the classes at home there; under
    work-conserving routing, one that gets none so borrows from any lane.
-3. All cores that are *open*, which means that they have room in their window (see `pacing`), until
-   they are full or the lanes are empty: again those at home first, and then those that borrow.
+3. All cores that are *open*, which means that they have room in their window (see `pacing`), in
+   rounds of a helping each, until they are full or the lanes are empty: again those at home first,
+   and then those that borrow.
 
 So no core goes without while another one is given more than a helping. A borrowed core gives way to
 its own classes at the very next order; what it was lent by then is a window at most.
@@ -23,7 +25,13 @@ from tokengate_mp.options import Routing, Weight
 from tokengate_mp.scheduling import pacing
 from tokengate_mp.scheduling.gate import Gate, Lane
 from tokengate_mp.scheduling.ledger import Book, Ledger
-from tokengate_mp.scheduling.pacing import LEAST_NS, MAX_HELD, WINDOW_NS
+from tokengate_mp.scheduling.pacing import (
+    LEAST_NS,
+    LITTLE_NS,
+    MAX_HELD,
+    NEARLY_DRY_NS,
+    WINDOW_NS,
+)
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import (
     ALL_CORES,
@@ -73,7 +81,7 @@ class Router:
             if not share.home & ledger.ready & ~ledger.idle:
                 share.position.reset()
         if ledger.idle:
-            if self._top_up(served, orders, now):
+            if self._place_little(served, orders, now):
                 served = self._with_waiting()
             self._pass(served, orders, now, idle=True)
             served = self._with_waiting()
@@ -92,24 +100,37 @@ class Router:
                     break
         return found
 
-    def _top_up(self, served: list[Share], orders: dict[int, list[Ticket]], now: int) -> bool:
-        """Give little work to a core at home that holds little; whether there was any."""
-        ledger, lanes = self._ledger, self._gate.lanes
+    def _place_little(self, served: list[Share], orders: dict[int, list[Ticket]], now: int) -> bool:
+        """Place whole lanes that come to little work; whether there was any."""
+        lanes = self._gate.lanes
         before = len(orders)
         for share in served:
-            busy = share.home & ledger.open & ~ledger.idle
-            if not busy:
-                continue
-            book = ledger[next(members(busy))]
             for weight in share.in_turn():
                 lane = lanes[weight]
                 if not lane.queue:
                     continue
                 waiting = len(lane.queue) * lane.queue[0].operation.cost
-                if book.load + waiting <= LEAST_NS:
-                    self._fill(book, lane, LEAST_NS, orders, now)
+                core = self._core_for_little(share, waiting) if waiting <= LITTLE_NS else 0
+                if core and self._fill(self._ledger[core], lane, waiting, orders, now):
                     share.served(weight)
         return len(orders) > before
+
+    def _core_for_little(self, share: Share, waiting: int) -> int:
+        """The core to give this little work to without waking one that need not be; or 0."""
+        ledger = self._ledger
+        beside, idle = ledger.beside, ledger.idle
+        apart = ledger.open & ~beside
+        most = NEARLY_DRY_NS if beside and not idle & ~beside else LEAST_NS
+        ranges = (share.home, ~share.home) if beside and self._borrows else (share.home,)
+        for cores in ranges:
+            for core in members(cores & apart & ~idle):
+                if ledger[core].load + waiting <= most:
+                    return core
+        if beside:
+            for cores in ranges:
+                for core in members(cores & apart & idle):
+                    return core
+        return 0
 
     def starving(self) -> Cores:
         """Cores that hold nothing, and for which nothing waits."""
@@ -122,39 +143,53 @@ class Router:
     def _pass(
         self, served: list[Share], orders: dict[int, list[Ticket]], now: int, *, idle: bool
     ) -> None:
-        """Serve the idle cores, or all that are open."""
-        for share in served:
-            self._place(share, share.home, share.position, orders, now, idle=idle)
-        if self._borrows:
+        """Serve the idle cores once, or all that are open, round by round until that is done."""
+        ledger = self._ledger
+        given = True
+        while given:
+            given = False
             for share in served:
-                self._place(share, ~share.home, share.away, orders, now, idle=idle)
+                cores = ledger.idle if idle else ledger.open
+                given |= self._place(share, cores & share.home, share.position, orders, now)
+            served = self._with_waiting()
+            if self._borrows:
+                at_home = 0  # cores for which something of their own still waits
+                for share in served:
+                    at_home |= share.home
+                for share in served:
+                    cores = (ledger.idle if idle else ledger.open) & ~at_home
+                    given |= self._place(share, cores, share.away, orders, now)
+            if idle:
+                return
 
-    def _place(  # noqa: PLR0913 - the state of one `assign`, split over three functions
+    def _place(
         self,
         share: Share,
         cores: Cores,
         position: Position,
         orders: dict[int, list[Ticket]],
         now: int,
-        *,
-        idle: bool,
-    ) -> None:
-        """Hand out the lanes of one share to these cores, a helping a visit."""
+    ) -> bool:
+        """Give each of these cores a helping from the lanes of a share; whether any got one."""
         ledger, lanes = self._ledger, self._gate.lanes
-        while candidates := cores & (ledger.idle if idle else ledger.open):
+        given = False
+        while cores:
             for weight in share.in_turn():
                 lane = lanes[weight]
                 if lane.queue:
                     break
             else:
-                return
+                break
             # The first token's cost stands for all: it only says how finely to spread them.
             waiting = len(lane.queue) * lane.queue[0].operation.cost
-            rivals = self._ledger.idle if idle and self._borrows else candidates
+            rivals = ledger.open & self.reach[weight]
             helping = pacing.helping(waiting, rivals.bit_count())
-            book = ledger[position.pick(candidates)]
-            if self._fill(book, lane, helping, orders, now):
+            core = position.pick(cores)
+            cores &= ~(1 << core)
+            if self._fill(ledger[core], lane, helping, orders, now):
                 share.served(weight)
+                given = True
+        return given
 
     def _fill(
         self, book: Book, lane: Lane, helping: int, orders: dict[int, list[Ticket]], now: int

@@ -9,6 +9,7 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     settle(core, numbers, durations, now)           end these tickets, then assign(now)
     given_back(core, numbers)                       assign(now)
     hungry(core)                                    assign(now)
+    parent_beside(cores)                            -
     core_lost(core, running)                        end these tickets as lost, then assign(now)
     killed(ticket)                                  -
     stranded(gone)                                  end these tickets as failed
@@ -157,6 +158,10 @@ class Scheduler:
         book.stuck = True
         self._ledger.lightened(book)
         self._gate.reenter(ticket for ticket in tickets if ticket.stage is ADMITTED)
+
+    def parent_beside(self, cores: Cores) -> None:
+        """The parent keeps the CPU of these cores busy (a set of bits; 0: it is about to sleep)."""
+        self._ledger.beside = cores
 
     def hungry(self, core: int) -> None:
         """A core has threads free, and every token it runs is blocked."""

@@ -10,7 +10,7 @@ core, so that tokens spread over it; once it has fallen idle, filling begins at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
 from tokengate_mp.options import WEIGHTS, Weight
@@ -32,7 +32,7 @@ def home(weight: Weight, cores: int) -> range:
     return range(min(FIRST_CORE[weight], cores), cores + 1)
 
 
-def as_set(cores: range) -> Cores:
+def as_set(cores: Iterable[int]) -> Cores:
     """These cores as a set."""
     return sum(1 << core for core in cores)
 
