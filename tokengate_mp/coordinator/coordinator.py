@@ -23,7 +23,6 @@ from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.topology import usable_cpus
 from tokengate_mp.decorator import (
     TokenFunction,
-    current_intake,
     operation_name,
     refuse_unsuitable,
 )
@@ -190,8 +189,7 @@ class OperationsCoordinator:
                 generator.
             PayloadError: The function or an argument cannot be encoded.
         """
-        corridor = self._corridor
-        if corridor is None or current_intake() is not corridor:
+        if self._corridor is None or not self._corridor.takes_calls():
             raise CoordinatorNotRunning(
                 "submit() was called on a coordinator that is not running; start it first"
             )

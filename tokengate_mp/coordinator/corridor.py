@@ -11,56 +11,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from tokengate_mp.coordinator.domain import Incarnation
-from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.coordinator.host import Host
+from tokengate_mp.coordinator.intake import Intake
 from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.coordinator.stats import stats
 from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.coordinator.topology import current_cpu
-from tokengate_mp.decorator import open_intake
+from tokengate_mp.decorator import current_intake, open_intake
 from tokengate_mp.errors import (
-    CoordinatorNotRunning,
     CoreStartError,
     TokenGateError,
     TokenKilled,
     WireError,
 )
-from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import CoordinatorSettings, TokenOptions
-from tokengate_mp.scheduling.operation import Operation
+from tokengate_mp.options import CoordinatorSettings
 from tokengate_mp.scheduling.scheduler import RECALL_NS, Scheduler
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import as_set
-from tokengate_mp.token import Token, VisitingToken, open_desk
+from tokengate_mp.token import Token, open_desk
 from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.worker_lost import WorkerLost
-
-R = TypeVar("R")
 
 TURN_NS: Final = 4_000_000
 """How long a turn may go on taking up outcomes, ns."""
 
-HUNGRY_CALLS: Final = 128
-"""Calls of a burst between two turns while a core has room."""
-
-SATED_CALLS: Final = 512
-"""The same while all cores are busy: each turn then mostly finds out that they still are."""
-
-_CREATED = TokenState.CREATED
 _log = logging.getLogger(__name__)
 
 
 class Corridor:
     """Where calls go in and results come out, while a coordinator runs.
 
-    It is the intake of the decorated functions, the desk of the tokens, and the watcher of the
-    supervisor; and it decides nothing.
+    It is the desk of the tokens and the watcher of the supervisor, and takes turns for the intake;
+    and it decides nothing.
 
     Args:
         settings: The coordinator's settings.
@@ -72,15 +59,12 @@ class Corridor:
         self._host = host
         self._loop = host.loop
         self._scheduler = Scheduler(len(settings.cpus), settings.threads_per_core, settings.routing)
-        self._functions = Functions()
+        self._intake = Intake(host.loop, self._scheduler, self)
         self._supervisor = Supervisor(settings, host.loop, self)
         self._living = self._supervisor.living
-        self._inbox: list[Token[Any]] = []
-        self._visitors: deque[Token[Any]] = deque()
-        self._calls_left = 0
         self._in_burst = False
         self._looking = False
-        self._turn_due = False
+        self.turn_due = False
         self._ended = False
         self._cpu = -1
         self._without = 0  # the cores that were given up, as bits
@@ -97,14 +81,14 @@ class Corridor:
             CoreStartError: They cannot be started.
         """
         self._supervisor.start_all()
-        open_intake(self)
+        open_intake(self._intake)
         open_desk(self)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
         """Take no more calls, end every token with `error(token)`, and end the core processes."""
         if self._ended:
             return
-        self._ended = True
+        self._ended = self._intake.closed = True
         open_intake(None)
         for timer in (self._recall_timer, self._patience):
             if timer is not None:
@@ -122,77 +106,19 @@ class Corridor:
         self._end_joins()
         self._supervisor.stop_all()
 
+    def takes_calls(self) -> bool:
+        """Whether it was opened and not closed."""
+        return current_intake() is self._intake
+
     def abandon(self) -> None:
         """In a fork of this process: the core processes and the tokens are the parent's."""
-        self._ended = True
+        self._ended = self._intake.closed = True
         open_intake(None)
         self._supervisor.abandon()
 
-    # ---- the intake
-
-    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
-        """Make a function known: its index, and the operation that its tokens count as.
-
-        Raises:
-            PayloadError: The function cannot be sent to a core process.
-        """
-        index = self._functions.index(function, options.operation_type)
-        return index, self._scheduler.operation(options.operation_type, options.weight)
-
-    def issue(
-        self, number: int, operation: Operation, record: bytes, function: Callable[..., R]
-    ) -> Token[R]:
-        """Take in an encoded call.
-
-        Raises:
-            CoordinatorNotRunning: The coordinator was stopped while the call was encoded.
-        """
-        if self._ended:
-            raise CoordinatorNotRunning.for_call(operation.name)
-        home = self._loop
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            loop = None
-        token: Token[R] = (
-            Token(loop=home) if loop is home or loop is None else VisitingToken(loop=loop)
-        )
-        token.number = number
-        token.operation = operation
-        token.stage = _CREATED
-        token.core = None
-        token.record = record
-        token.function = function
-        token.created = monotonic_ns()
-        if loop is home:
-            self._inbox.append(token)
-            self._calls_left -= 1
-            if self._calls_left <= 0:
-                self._turn_within_call()
-            elif not self._turn_due:
-                self._request_turn()
-        else:
-            self._visit(token)
-        return token
-
-    def _visit(self, token: Token[Any]) -> None:
-        """Take in a call made in another thread."""
-        self._visitors.append(token)
-        if self._ended:
-            # The other thread may have closed the corridor, and looked for visitors, before this
-            # one came. Whoever finds the token there deals with it.
-            try:
-                self._visitors.remove(token)
-            except ValueError:
-                return
-            raise CoordinatorNotRunning.for_call(token.operation_type)
-        if not self._turn_due:
-            self._turn_due = True
-            self._host.post(self._turn_in_loop)
-
     # ---- turns
 
-    def _turn_within_call(self) -> None:
+    def turn_within_call(self) -> None:
         """In the middle of the caller's code: the loop does not run, but the cores should."""
         if not self._looking:  # loading a result runs user code, which may make a token
             if self._in_burst and current_cpu is not None:
@@ -202,12 +128,11 @@ class Corridor:
             for incarnation in self._living.values():
                 self._look_at(incarnation, deadline)
             self._send()
-        # The next call asks for a turn in the loop; after a single one there is none to take.
-        self._calls_left = HUNGRY_CALLS if self._scheduler.has_room else SATED_CALLS
         self._in_burst = True
 
     def _end_burst(self) -> None:
         """The loop runs again, and will sleep soon."""
+        self._intake.end_burst()
         self._in_burst = False
         self._note_cpu(-1)
 
@@ -218,27 +143,33 @@ class Corridor:
             beside = [core for core, own in enumerate(self._settings.cpus, 1) if own == cpu]
             self._scheduler.parent_beside(as_set(beside))
 
-    def _request_turn(self) -> None:
-        if not self._turn_due:
-            self._turn_due = True
+    def request_turn(self) -> None:
+        """Take a turn when the loop runs again."""
+        if not self.turn_due:
+            self.turn_due = True
             self._loop.call_soon(self._turn_in_loop)
+
+    def request_turn_from_elsewhere(self) -> None:
+        """The same, from another thread."""
+        self.turn_due = True
+        self._host.post(self._turn_in_loop)
 
     def _turn_in_loop(self) -> None:
         """From the loop: a turn, and then everything that lets the loop sleep."""
         # First of all: whoever makes a token from here on asks for another turn.
-        self._turn_due = False
+        self.turn_due = False
         self._end_burst()
-        self._calls_left = 0
         if self._ended:
             return
         try:
             self._send()
             if self._look_before_sleep():
-                self._request_turn()
-            elif self._patience is None and self._scheduler.unended_count:
-                self._patience = self._loop.call_later(PATIENCE, self._lose_patience)
-            elif self._recall_timer is None and self._scheduler.could_recall():
-                self._recall_later()
+                self.request_turn()
+            elif self._scheduler.unended_count:
+                if self._patience is None:
+                    self._patience = self._loop.call_later(PATIENCE, self._lose_patience)
+                if self._recall_timer is None and self._scheduler.could_recall():
+                    self._recall_later()
             if self._joining and self.is_done():
                 self._end_joins()
         except Exception as error:  # noqa: BLE001 - whatever it is, no token may wait for ever
@@ -302,20 +233,18 @@ class Corridor:
 
     def _take_in(self) -> None:
         """New functions, then new tokens: a token must find its function known."""
-        # Looked at first: a visitor that is here by then has had its function enrolled before.
-        visitors = [self._visitors.popleft() for _ in range(len(self._visitors))]
-        if self._functions.news:
-            for index, definition in self._functions.read_news():
+        # Taken first: those who made them have enrolled their functions before.
+        tokens = self._intake.take()
+        functions = self._intake.functions
+        if functions.news:
+            for index, definition in functions.read_news():
                 for incarnation in self._living.values():
                     if definition is None:
                         incarnation.forget(index)
                     else:
                         incarnation.define(index, definition)
-        if self._inbox:
-            tokens, self._inbox = self._inbox, []
+        if tokens:
             self._scheduler.submitted(tokens)
-        if visitors:
-            self._scheduler.submitted(visitors)
 
     def _recall_later(self) -> None:
         self._recall_timer = self._loop.call_later(RECALL_NS / 1e9, self._recall)
@@ -346,7 +275,7 @@ class Corridor:
 
     def launched(self, incarnation: Incarnation) -> None:
         """A new process has to learn every function."""
-        for index, definition in self._functions.known.items():
+        for index, definition in self._intake.functions.known.items():
             incarnation.define(index, definition)
 
     def heard(self, incarnation: Incarnation) -> None:
@@ -366,7 +295,7 @@ class Corridor:
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
-            self._request_turn()
+            self.request_turn()
 
     def exited(self, incarnation: Incarnation, exitcode: int | None) -> None:
         """A core's process is gone; its last outcomes are still in the ring."""
@@ -381,12 +310,12 @@ class Corridor:
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
-            self._request_turn()
+            self.request_turn()
 
     def given_up(self, core: int) -> None:
         """A core cannot be started."""
         self._without |= 1 << core
-        self._request_turn()
+        self.request_turn()
 
     def _end_stranded(self) -> None:
         for ticket in self._scheduler.stranded(self._without):
@@ -408,7 +337,7 @@ class Corridor:
         if self._ended or not self._scheduler.killed(token):
             return False
         token.deliver_error(TokenKilled(token.token_id, reason))
-        self._request_turn()
+        self.request_turn()
         return True
 
     def cancelled(self, token: Token[Any]) -> None:
@@ -421,7 +350,7 @@ class Corridor:
     def _note_cancelled(self, token: Token[Any]) -> None:
         if not self._ended:
             self._scheduler.killed(token)
-            self._request_turn()
+            self.request_turn()
 
     def is_running(self, token: Token[Any]) -> bool:
         """Whether a crew thread runs a token now."""
@@ -432,7 +361,7 @@ class Corridor:
 
     def is_done(self) -> bool:
         """Whether every token has ended."""
-        return not (self._inbox or self._visitors or self._scheduler.unended_count)
+        return self._intake.is_empty() and not self._scheduler.unended_count
 
     async def join(self) -> None:
         """Wait, in the coordinator's loop, until every token has ended."""
@@ -451,7 +380,7 @@ class Corridor:
         """The numbers of `get_stats`."""
         return stats(
             self._scheduler.snapshot(),
-            sum(token.stage is _CREATED for token in (*self._inbox, *self._visitors)),
+            self._intake.created(),
             self._living,
             self._supervisor.restarts,
             self._settings,

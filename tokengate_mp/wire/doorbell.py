@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 from typing import Final, Protocol
 
 from tokengate_mp.wire.segment import portable
@@ -95,6 +94,8 @@ class SocketBell:
     __slots__ = ("_far", "_near", "fds")
 
     def __init__(self, fds: tuple[int, ...]) -> None:
+        import socket  # noqa: PLC0415 - some ms of a core's start, for those that need it
+
         self.fds = fds
         self._near = socket.socket(fileno=fds[0])
         self._far = socket.socket(fileno=fds[1])
@@ -104,6 +105,8 @@ class SocketBell:
     @classmethod
     def create(cls) -> SocketBell:
         """A new bell."""
+        import socket  # noqa: PLC0415 - as above
+
         near, far = socket.socketpair()
         return cls((near.detach(), far.detach()))
 

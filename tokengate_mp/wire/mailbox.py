@@ -13,8 +13,9 @@ has to work out what a dead writer left in the middle of.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.options import MAX_THREADS_PER_CORE
@@ -49,8 +50,7 @@ def _segment_bytes(ring_bytes: int) -> int:
     return PAGE_BYTES + 2 * ring_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class MailboxAddress:
+class MailboxAddress(msgspec.Struct, frozen=True):
     """A mailbox, for the process that inherits its descriptors.
 
     Attributes:

@@ -1,0 +1,146 @@
+"""Where calls come in: from the coordinator's own thread, and from others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Any, Final, Protocol, TypeVar
+
+from tokengate_mp.coordinator.functions import Functions
+from tokengate_mp.errors import CoordinatorNotRunning
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.options import TokenOptions
+from tokengate_mp.scheduling.operation import Operation
+from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.token import Token, VisitingToken
+
+R = TypeVar("R")
+
+HUNGRY_CALLS: Final = 128
+"""Calls of a burst between two turns while a core has room."""
+
+SATED_CALLS: Final = 512
+"""The same while all cores are busy: each turn then mostly finds out that they still are."""
+
+_CREATED: Final = TokenState.CREATED
+
+
+class Turns(Protocol):
+    """The corridor, as far as calls need its turns."""
+
+    turn_due: bool
+
+    def turn_within_call(self) -> None:
+        """Take a turn now, in the middle of the caller's code."""
+
+    def request_turn(self) -> None:
+        """Take a turn when the loop runs again."""
+
+    def request_turn_from_elsewhere(self) -> None:
+        """The same, from another thread."""
+
+
+class Intake:
+    """Takes in calls, and keeps them until the next turn.
+
+    Args:
+        loop: The coordinator's loop.
+        scheduler: What knows the operations.
+        turns: Who is asked for turns.
+
+    Attributes:
+        functions: The functions that were enrolled.
+        closed: Set when no more calls are taken.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, scheduler: Scheduler, turns: Turns) -> None:
+        self.functions = Functions()
+        self.closed = False
+        self._loop = loop
+        self._scheduler = scheduler
+        self._turns = turns
+        self._inbox: list[Token[Any]] = []
+        self._visitors: deque[Token[Any]] = deque()
+        self._calls_left = 0
+
+    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
+        """Make a function known: its index, and the operation that its tokens count as.
+
+        Raises:
+            PayloadError: The function cannot be sent to a core process.
+        """
+        index = self.functions.index(function, options.operation_type)
+        return index, self._scheduler.operation(options.operation_type, options.weight)
+
+    def issue(
+        self, number: int, operation: Operation, record: bytes, function: Callable[..., R]
+    ) -> Token[R]:
+        """Take in an encoded call.
+
+        Raises:
+            CoordinatorNotRunning: The coordinator was stopped while the call was encoded.
+        """
+        if self.closed:
+            raise CoordinatorNotRunning.for_call(operation.name)
+        home = self._loop
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        token: Token[R] = (
+            Token(loop=home) if loop is home or loop is None else VisitingToken(loop=loop)
+        )
+        token.number = number
+        token.operation = operation
+        token.stage = _CREATED
+        token.core = None
+        token.record = record
+        token.function = function
+        token.created = monotonic_ns()
+        if loop is home:
+            self._inbox.append(token)
+            self._calls_left -= 1
+            if self._calls_left <= 0:
+                self._turns.turn_within_call()
+                # The next call asks for a turn in the loop; after a lone one there is none to take.
+                self._calls_left = HUNGRY_CALLS if self._scheduler.has_room else SATED_CALLS
+            elif not self._turns.turn_due:
+                self._turns.request_turn()
+        else:
+            self._visit(token)
+        return token
+
+    def _visit(self, token: Token[Any]) -> None:
+        """Take in a call made in another thread."""
+        self._visitors.append(token)
+        if self.closed:
+            # The coordinator's thread may have closed the intake, and taken what there was, before
+            # this one came. Whoever finds the token there deals with it.
+            try:
+                self._visitors.remove(token)
+            except ValueError:
+                return
+            raise CoordinatorNotRunning.for_call(token.operation_type)
+        if not self._turns.turn_due:
+            self._turns.request_turn_from_elsewhere()
+
+    def end_burst(self) -> None:
+        """The loop runs again: the next call is the first of a burst, and sent at once."""
+        self._calls_left = 0
+
+    def take(self) -> list[Token[Any]]:
+        """What has come in since the last time."""
+        tokens, self._inbox = self._inbox, []
+        if self._visitors:
+            tokens += [self._visitors.popleft() for _ in range(len(self._visitors))]
+        return tokens
+
+    def is_empty(self) -> bool:
+        """Whether nothing has come in since the last time."""
+        return not (self._inbox or self._visitors)
+
+    def created(self) -> int:
+        """How many have come in since then, and have not ended already."""
+        return sum(token.stage is _CREATED for token in (*self._inbox, *self._visitors))
