@@ -85,6 +85,8 @@ class OperationsCoordinator:
             ring_bytes=ring_bytes,
             grace=grace,
         )
+        self._stopped = threading.Event()
+        self._stopper = 0
         self._host: Host | None = None
         self._corridor: Corridor | None = None
         # The function submitted last: most submit one many times.
@@ -132,13 +134,22 @@ class OperationsCoordinator:
         global _running  # noqa: PLW0603 - see `start`
         with _claiming:
             host, corridor = self._host, self._corridor
-            if _running is not self or host is None or corridor is None:
+            if host is None or corridor is None:
                 return
-            _running = None  # so that only one call of stop goes on
-        try:
-            host.call(lambda: corridor.close(_stopped))
-        finally:
-            host.close()
+            first = _running is self
+            if first:
+                _running = None
+                self._stopper = threading.get_ident()
+        if first:
+            try:
+                host.call(lambda: corridor.close(_stopped))
+            finally:
+                host.close()
+                self._stopped.set()
+        elif host.is_here:
+            corridor.close(_stopped)  # if another thread's call has not come to it yet
+        elif self._stopper != threading.get_ident():  # it is, in a signal handler within stop()
+            self._stopped.wait()
 
     def _abandon(self) -> None:
         """In a fork of this process: the core processes and the tokens are the parent's."""

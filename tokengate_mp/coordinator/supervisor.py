@@ -174,15 +174,18 @@ class Supervisor:
             else:
                 incarnation.launched.process.kill()  # it would be told only once it is up
         deadline = time.monotonic() + self._settings.grace
-        for incarnation in leaving:
-            process = incarnation.launched.process
-            # The socket reaches its end when the process is gone. (Popen.wait(timeout) would poll.)
-            gone = select.poll()
-            gone.register(incarnation.launched.control, select.POLLIN)
-            gone.poll(max(0.0, deadline - time.monotonic()) * 1000)
-            process.kill()
-            process.wait()
-            incarnation.close()
+        try:
+            for incarnation in leaving:
+                # The socket reaches its end with the process. (Popen.wait(timeout) would poll.)
+                gone = select.poll()
+                gone.register(incarnation.launched.control, select.POLLIN)
+                gone.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        finally:  # also at a Ctrl-C, for somebody who has no patience
+            for incarnation in leaving:
+                incarnation.launched.process.kill()
+            for incarnation in leaving:
+                incarnation.launched.process.wait()
+                incarnation.close()
 
     def abandon(self) -> None:
         """In a fork of this process: let go of the children, which are the parent's."""
