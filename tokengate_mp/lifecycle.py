@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 
 class TokenState(Enum):
@@ -30,8 +30,9 @@ class TokenState(Enum):
     KILLED = "killed"
     TIMEOUT = "timeout"
 
-    # That of Enum is a Python function, which counting a portion of tokens would call twice.
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        # That of Enum is a Python function, which counting a portion of tokens would call twice.
+        __hash__ = object.__hash__
 
     @property
     def ended(self) -> bool:

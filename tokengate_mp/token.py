@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from secrets import token_hex
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from tokengate_mp.errors import CoordinatorNotRunning, TokenKilled
 from tokengate_mp.lifecycle import TokenState
@@ -219,8 +219,13 @@ class Token(asyncio.Future[R]):
 
     # What its coordinator does to it, in the coordinator's thread.
 
-    deliver = asyncio.Future.set_result
-    """The function returned. (The method of the future itself: one call less for each token.)"""
+    if TYPE_CHECKING:
+
+        def deliver(self, result: R) -> None:
+            """The function returned."""
+    else:
+        # The method of the future itself: one call less for each token.
+        deliver = asyncio.Future.set_result
 
     def deliver_error(self, error: BaseException) -> None:
         """The function raised, or the token was ended."""

@@ -174,6 +174,7 @@ FORK = """
                 gate.open()
                 print(token.get(), work.square(9).get())
                 print(sum(core["restarts"] for core in coordinator.get_stats()["cores"]))
+    sys.stdout.flush()
     os._exit(0 if forked else 7)
 """
 

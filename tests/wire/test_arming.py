@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
@@ -10,6 +9,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from children import environment
 
@@ -280,9 +280,8 @@ def test_processes_that_hammer_a_mailbox_lose_nothing(portable, checked, monkeyp
     mailbox = Mailbox.create(4096)
     address = mailbox.address
     assert address.checked == (checked == "1")
-    fields = {name: getattr(address, name) for name in address.__dataclass_fields__}
     core = subprocess.Popen(
-        [sys.executable, ECHO, json.dumps(fields), str(ROUNDS)],
+        [sys.executable, ECHO, msgspec.json.encode(address).decode(), str(ROUNDS)],
         pass_fds=address.fds,
         env=environment(),
     )

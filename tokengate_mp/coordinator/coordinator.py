@@ -27,7 +27,7 @@ from tokengate_mp.decorator import (
     refuse_unsuitable,
 )
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
-from tokengate_mp.options import coordinator_settings, token_options
+from tokengate_mp.options import CoordinatorSettings, coordinator_settings, token_options
 from tokengate_mp.token import Token
 from tokengate_mp.worker.invoke import apply
 
@@ -77,7 +77,7 @@ class OperationsCoordinator:
         ring_bytes: int = 1 << 20,
         grace: float = 2.0,
     ) -> None:
-        self.settings = coordinator_settings(
+        self.settings: CoordinatorSettings = coordinator_settings(
             cores,
             usable_cpus(),
             threads_per_core=threads_per_core,

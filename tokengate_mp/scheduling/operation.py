@@ -66,18 +66,18 @@ class Operation:
     )
 
     def __init__(self, name: str, weight: Weight, threads: int) -> None:
-        self.name = name
-        self.weight = weight
-        self.threads = threads
-        self.mean = 0.0
-        self.blocking = False
-        self.cost = pacing.UNKNOWN_NS
-        self.floor = pacing.UNKNOWN_FLOOR
+        self.name: str = name
+        self.weight: Weight = weight
+        self.threads: int = threads
+        self.mean: float = 0.0
+        self.blocking: bool = False
+        self.cost: int = pacing.UNKNOWN_NS
+        self.floor: int = pacing.UNKNOWN_FLOOR
         self.recent: deque[int] = deque(maxlen=RECENT)
-        self.longest = 0
-        self.completed = 0
-        self.failed = 0
-        self.killed = 0
+        self.longest: int = 0
+        self.completed: int = 0
+        self.failed: int = 0
+        self.killed: int = 0
 
     def observe(self, durations: Sequence[int], *, blocking: bool) -> None:
         """Take note of finished runs.
