@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from tokengate_mp.crossing import in_loop, wait
 from tokengate_mp.errors import CoordinatorNotRunning, TokenKilled
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Weight
 from tokengate_mp.scheduling.operation import Operation
 
 R = TypeVar("R")
-T = TypeVar("T")
 
 
 class Timing(NamedTuple):
@@ -258,52 +256,3 @@ class VisitingToken(Token[R]):
         loop = self.get_loop()
         if not loop.is_closed():  # else nobody is left who could await it
             loop.call_soon_threadsafe(arrive)
-
-
-def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
-    """Run `function` in the thread of `loop`, and return what it returns.
-
-    Directly if this is that thread, or if the loop does not run, so that nobody is in there.
-
-    Raises:
-        Exception: Whatever it raises.
-    """
-    try:
-        here = asyncio.get_running_loop() is loop
-    except RuntimeError:
-        here = False
-    if here or not loop.is_running():
-        return function()
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(function())
-        except BaseException as error:  # noqa: BLE001 - it is raised in the calling thread
-            done.set_exception(error)
-
-    loop.call_soon_threadsafe(run)
-    return done.result()
-
-
-def wait(token: Token[Any], timeout: float | None) -> None:
-    """Block until the token's future is done.
-
-    Raises:
-        RuntimeError: This thread runs the loop that the result has to arrive in.
-        TimeoutError: It is not done within `timeout` seconds.
-    """
-    loop = token.get_loop()
-    try:
-        here = asyncio.get_running_loop()
-    except RuntimeError:
-        here = None
-    if here is loop:
-        raise RuntimeError(
-            "token.get() would stop the event loop that its result has to arrive in; "
-            "use `await token` here"
-        )
-    done = threading.Event()
-    loop.call_soon_threadsafe(token.add_done_callback, lambda _token: done.set())
-    if not done.wait(timeout):
-        raise TimeoutError(f"{token!r} has not ended within {timeout} s")

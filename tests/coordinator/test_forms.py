@@ -299,6 +299,23 @@ def test_use_before_start_is_refused():
     coordinator.stop()
 
 
+def test_stop_within_the_block(run):
+    """A block whose coordinator was stopped inside it is left as any other."""
+    with OperationsCoordinator(cores=1) as coordinator:
+        token = work.nap(30)
+        coordinator.stop()
+        assert token.state is TokenState.KILLED
+    asyncio.run(coordinator.join())
+
+    async def main():
+        async with OperationsCoordinator(cores=1) as coordinator:
+            token = work.nap(30)
+            coordinator.stop()
+            assert token.state is TokenState.KILLED
+
+    run(main)
+
+
 def test_stop_from_another_thread(run):
     """stop() works from any thread while the loop runs."""
 

@@ -13,7 +13,7 @@ import types
 import pytest
 import work
 
-from tokengate_mp import CoreStartError, OperationsCoordinator, TokenState
+from tokengate_mp import CoreStartError, OperationsCoordinator, TokenState, WorkerLost
 from tokengate_mp.coordinator import supervisor
 from tokengate_mp.wire import segment
 
@@ -198,19 +198,24 @@ def test_a_module_that_only_the_parent_can_import(monkeypatch):
 
 
 def test_a_module_that_ends_its_process(tmp_path, monkeypatch):
-    """A module whose import ends the core is lost with its tokens, and others go on."""
+    """A module whose import ends the core costs its own tokens, and no other."""
     (tmp_path / "ends_its_process.py").write_text(
         f"import os\nif os.getpid() != {os.getpid()}:\n    os._exit(9)\ndef f(x):\n    return x\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     import ends_its_process
 
-    monkeypatch.setattr(supervisor, "START_PAUSE", 0.01)
-
     async def main():
-        async with OperationsCoordinator(cores=1) as coordinator:
-            assert await work.square(2) == 4
-            with pytest.raises(Exception, match=r"exited with code 9|no core process"):
-                await coordinator.submit(ends_its_process.f, 1)
+        async with OperationsCoordinator(cores=2) as coordinator:
+            tokens = [work.square(n) for n in range(100)]
+            ending = [coordinator.submit(ends_its_process.f, n) for n in range(3)]
+            tokens += [work.square(n) for n in range(100)]
+            results = await asyncio.gather(*ending, return_exceptions=True)
+            assert [type(result) for result in results] == [WorkerLost] * 3
+            assert {result.exitcode for result in results} == {9}
+            assert await asyncio.gather(*tokens) == [n * n for n in range(100)] * 2
+            assert await asyncio.gather(*map(work.square, range(100))) == [
+                n * n for n in range(100)
+            ]
 
     asyncio.run(main())

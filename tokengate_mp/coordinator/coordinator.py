@@ -104,6 +104,8 @@ class OperationsCoordinator:
         """
         global _running  # noqa: PLW0603 - one coordinator a process: that is what this says
         with _claiming:
+            if _running is not None and _running._is_stranded():  # noqa: SLF001 - of this class
+                _running.stop()
             if _running is not None:
                 raise CoordinatorRunning(
                     "a coordinator is running in this process already; stop it first, or share "
@@ -150,6 +152,10 @@ class OperationsCoordinator:
             corridor.close(_stopped)  # if another thread's call has not come to it yet
         elif self._stopper != threading.get_ident():  # it is, in a signal handler within stop()
             self._stopped.wait()
+
+    def _is_stranded(self) -> bool:
+        """Whether the loop that it was started in is closed, and it was not stopped."""
+        return self._host is not None and not self._host.own and self._host.loop.is_closed()
 
     def _abandon(self) -> None:
         """In a fork of this process: the core processes and the tokens are the parent's."""

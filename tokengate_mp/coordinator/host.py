@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from tokengate_mp.token import in_loop
+from tokengate_mp.crossing import in_loop
 
 T = TypeVar("T")
 

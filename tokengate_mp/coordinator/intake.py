@@ -89,6 +89,11 @@ class Intake:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             loop = None
+        if loop is not home and home.is_closed():
+            raise CoordinatorNotRunning(
+                f"{operation.name!r} was called, but the coordinator lives in an event loop that "
+                "is closed. Stop it before its loop ends (`async with` does), and start one here."
+            )
         token: Token[R] = (
             Token(loop=home) if loop is home or loop is None else VisitingToken(loop=loop)
         )

@@ -1,0 +1,95 @@
+"""From one thread to an event loop that another one runs, and back, without waiting for ever.
+
+A loop that is stopped takes what was posted to it with it, so whoever waits for that looks, every
+`STOPPED_SECONDS`, whether the loop still runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from tokengate_mp.errors import CoordinatorNotRunning
+
+T = TypeVar("T")
+
+STOPPED_SECONDS: Final = 0.5
+"""How long a thread waits for a loop before it looks whether that still runs."""
+
+
+def is_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this thread runs `loop` now."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
+    """Run `function` in the thread of `loop`, and return what it returns.
+
+    Directly if this is that thread, or if the loop does not run, so that nobody is in there.
+
+    Raises:
+        Exception: Whatever it raises.
+    """
+    if is_here(loop) or not loop.is_running():
+        return function()
+    done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        # Once: either the loop comes to it, or the waiting thread, when the loop has stopped first.
+        if done.set_running_or_notify_cancel():
+            try:
+                done.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - it is raised in the waiting thread
+                done.set_exception(error)
+
+    try:
+        loop.call_soon_threadsafe(run)
+    except RuntimeError:  # it was closed just now
+        return function()
+    while not concurrent.futures.wait([done], STOPPED_SECONDS).done:
+        if not loop.is_running() and done.cancel():
+            return function()
+    return done.result()
+
+
+def wait(future: asyncio.Future[Any], timeout: float | None) -> None:
+    """Block this thread until `future`, of another thread's loop, is done.
+
+    Args:
+        future: What to wait for.
+        timeout: Seconds to wait; None for as long as it takes.
+
+    Raises:
+        RuntimeError: This thread runs the loop that the result has to arrive in.
+        TimeoutError: It is not done within `timeout`.
+        CoordinatorNotRunning: Its loop is closed, so it never will be.
+    """
+    loop = future.get_loop()
+    if is_here(loop):
+        raise RuntimeError(
+            "token.get() would stop the event loop that its result has to arrive in; "
+            "use `await token` here"
+        )
+    done = threading.Event()
+    try:
+        loop.call_soon_threadsafe(future.add_done_callback, lambda _future: done.set())
+    except RuntimeError as error:
+        if future.done():
+            return
+        raise CoordinatorNotRunning(
+            f"{future!r} cannot end: the event loop that it was made in is closed. Stop the "
+            "coordinator before its loop ends."
+        ) from error
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while not future.done():
+        left = STOPPED_SECONDS if deadline is None else deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"{future!r} has not ended within {timeout} s")
+        done.wait(min(left, STOPPED_SECONDS))
