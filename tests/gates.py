@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int]
 
-PATIENCE = 30.0
+PATIENCE = 20.0
 """Seconds that a test waits for a token to arrive before it fails."""
 
 

@@ -78,8 +78,12 @@ def wait(future: asyncio.Future[Any], timeout: float | None) -> None:
             "use `await token` here"
         )
     done = threading.Event()
+
+    def ring(_future: object) -> None:
+        done.set()
+
     try:
-        loop.call_soon_threadsafe(future.add_done_callback, lambda _future: done.set())
+        loop.call_soon_threadsafe(future.add_done_callback, ring)
     except RuntimeError as error:
         if future.done():
             return
@@ -91,5 +95,6 @@ def wait(future: asyncio.Future[Any], timeout: float | None) -> None:
     while not future.done():
         left = STOPPED_SECONDS if deadline is None else deadline - time.monotonic()
         if left <= 0:
+            loop.call_soon_threadsafe(future.remove_done_callback, ring)
             raise TimeoutError(f"{future!r} has not ended within {timeout} s")
         done.wait(min(left, STOPPED_SECONDS))

@@ -23,6 +23,7 @@ from typing import (
     overload,
 )
 
+from tokengate_mp import worker
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
 from tokengate_mp.options import TokenOptions, Weight, token_options
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
@@ -110,7 +111,7 @@ class TokenFunction(Generic[P, R]):
         """
         intake = _intake
         if intake is None:
-            raise CoordinatorNotRunning.for_call(self.operation_type)
+            raise _nobody_there(self.operation_type)
         if intake is not self._enrolled_with:
             self._index, self._operation = intake.enrol(self.__wrapped__, self.token_options)
             self._enrolled_with = intake
@@ -173,6 +174,15 @@ class TokenFunction(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<TokenFunction {self.operation_type} {self.token_options.weight}>"
+
+
+def _nobody_there(operation_type: str) -> CoordinatorNotRunning:
+    if worker.core is None:
+        return CoordinatorNotRunning.for_call(operation_type)
+    return CoordinatorNotRunning(
+        f"{operation_type!r} was called inside a token, and a token cannot make tokens in this "
+        "version of tokengate_mp. Call the undecorated function there: `f.__wrapped__(…)`."
+    )
 
 
 def _from_name(name: str, options: TokenOptions) -> TokenFunction[..., Any]:

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 
 import pytest
 import work
+from gates import Gate
 
 from tokengate_mp import CoordinatorNotRunning, OperationsCoordinator, TokenGateError
+
+JOB = """
+from tokengate_mp import OperationsCoordinator, task_token_guard
+
+@task_token_guard()
+def square(n):
+    return n * n
+
+with OperationsCoordinator(cores=1):
+    try:
+        square(3).get()
+    except Exception as error:
+        print(type(error).__name__, "core process" in str(error))
+"""
 
 
 @pytest.mark.parametrize("use", ["get", "cancel", "kill"])
@@ -35,6 +52,41 @@ def test_whoever_meets_a_stop_is_not_left_waiting(use):
             thread.join(30)
             assert not thread.is_alive()
         assert all(token.done() for token in tokens)
+
+
+def test_stop_within_a_with_block():
+    """Whoever stops early has stopped: the end of the block has nothing left to do."""
+    with OperationsCoordinator(cores=1) as coordinator:
+        assert work.square(2).get() == 4
+        coordinator.stop()
+
+
+def test_get_that_gives_up_leaves_nothing_at_the_token():
+    """Asking a token again and again whether it is done does not make it grow."""
+    with Gate() as gate, OperationsCoordinator(cores=1) as coordinator:
+        token = work.gated(gate.address)
+        gate.arrivals()
+        for _ in range(20):
+            with pytest.raises(TimeoutError):
+                token.get(0.001)
+        coordinator.get_stats()  # goes through the loop, behind what was posted to it
+        assert not token._callbacks
+        gate.open()
+        token.get()
+
+
+def test_a_module_that_starts_a_coordinator_when_imported(tmp_path):
+    """Its core processes are refused one of their own, and start no processes without end."""
+    (tmp_path / "job.py").write_text(JOB)
+    done = subprocess.run(
+        [sys.executable, "-c", "import job"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("CoordinatorRunning True\n", "")
 
 
 def test_a_closed_loop_takes_no_calls():

@@ -109,6 +109,16 @@ def test_what_a_callable_holds_is_a_snapshot_of_each_call(coordinator):
     assert results == [[turn + 7, turn * 7, turn + 1, turn + 1] for turn in range(3)]
 
 
+def _functions_here() -> int:
+    """How many functions the crew of this core process knows."""
+    import gc
+
+    from tokengate_mp.worker.crew import Crew
+
+    (crew,) = (thing for thing in gc.get_objects() if isinstance(thing, Crew))
+    return len(crew._functions)
+
+
 def test_many_different_lambdas(coordinator):
     """Each lambda of a loop is itself, however many there are, and none of them is kept."""
     tokens = [coordinator.submit(lambda x, n=n: x + n, 1) for n in range(500)]

@@ -92,7 +92,7 @@ def test_interpreter_flags(tmp_path):
         "dont_write_bytecode True 1",
         "no_user_site True 1",
     ]
-    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.returncode == 0  # (of slow callbacks -Xdev may complain, on a slow machine)
 
 
 def test_warning_filters_of_the_command_line(tmp_path):

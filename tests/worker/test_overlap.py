@@ -126,6 +126,23 @@ def test_what_is_stuck_behind_a_long_token_is_taken_over(gate, monkeypatch, stuc
     asyncio.run(main())
 
 
+def test_what_is_stuck_behind_a_module_that_loads_slowly(gate, monkeypatch, tmp_path):
+    """A core that is asked for what it has not begun, while it still imports, gives it back too."""
+    (tmp_path / "loads_slowly.py").write_text(
+        "import time\nfrom gates import spin_at\ntime.sleep(0.5)\n"
+        "def spin(address, name):\n    return spin_at(address, name)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import loads_slowly
+
+    with OperationsCoordinator(cores=2, threads_per_core=1) as coordinator:
+        tokens = [coordinator.submit(loads_slowly.spin, gate.address, str(n)) for n in range(2)]
+        assert sorted(gate.names(2)) == ["0", "1"]
+        gate.open()
+        assert [token.get(20) for token in tokens] == ["0", "1"]
+        assert {token.core for token in tokens} == {1, 2}
+
+
 async def _all_up(coordinator, gate) -> None:
     """Return once every core takes tokens, and has none."""
     seen, tokens = set(), []

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
+from tokengate_mp import worker
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.topology import usable_cpus
@@ -103,6 +104,12 @@ class OperationsCoordinator:
             CoreStartError: The core processes cannot be started.
         """
         global _running  # noqa: PLW0603 - one coordinator a process: that is what this says
+        if worker.core is not None:
+            raise CoordinatorRunning(
+                "this is a core process, and may not start a coordinator (and so core processes, "
+                "which would start coordinators …). If a module does so when it is imported, put "
+                'that part of it under `if __name__ == "__main__":`.'
+            )
         with _claiming:
             if _running is not None and _running._is_stranded():  # noqa: SLF001 - of this class
                 _running.stop()
@@ -175,7 +182,7 @@ class OperationsCoordinator:
         try:
             # Inside a running loop nobody could resolve the tokens while this thread waits: there,
             # `async with` joins, and `with` does not.
-            if kind is None and self._host is not None and self._host.own:
+            if kind is None and _running is self and self._host is not None and self._host.own:
                 asyncio.run_coroutine_threadsafe(self.join(), self._host.loop).result()
         finally:
             self.stop()
@@ -228,8 +235,8 @@ class OperationsCoordinator:
     async def join(self) -> None:
         """Wait until every token has ended."""
         host, corridor = self._host, self._corridor
-        if host is None or corridor is None:
-            return
+        if host is None or corridor is None or not corridor.takes_calls():
+            return  # then every token has ended
         if asyncio.get_running_loop() is host.loop:
             await corridor.join()
         else:

@@ -107,7 +107,7 @@ def _start(brief: CoreBrief) -> subprocess.Popen[bytes]:
             _BOOT,
             msgspec.json.encode(brief).decode(),
             repr([os.fspath(entry) for entry in sys.path]),
-            *sys.argv,
+            *map(str, sys.argv),
         ],
         stdin=subprocess.DEVNULL,
         env=_environment(),

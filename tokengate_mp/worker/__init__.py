@@ -4,3 +4,8 @@ This package is apart from the coordinator because a core process must start qui
 it imports the wire, the first floor and little of the standard library; no asyncio, no
 coordinator, no user module before a token needs one.
 """
+
+from __future__ import annotations
+
+core: int | None = None
+"""The number of the core that this process serves; None in any other process."""

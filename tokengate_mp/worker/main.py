@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from tokengate_mp import worker
 from tokengate_mp.wire.doorbell import Doorbell, create
 from tokengate_mp.wire.mailbox import READY, Mailbox, MailboxAddress
 from tokengate_mp.worker.crew import Crew
@@ -65,6 +66,7 @@ def main(brief_json: str) -> None:
     """Run a core process until it is told to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     brief = msgspec.json.decode(brief_json, type=CoreBrief)
+    worker.core = brief.core
     _die_with_parent(brief.lifeline)
     if brief.cpu is not None:
         pin(brief.cpu)
