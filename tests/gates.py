@@ -48,7 +48,7 @@ class Gate:
             with connection.makefile("r", encoding="utf-8", newline="\n") as lines:
                 name, pid, thread = lines.readline().rstrip("\n").rsplit(" ", 2)
             came.append(Arrival(name, int(pid), int(thread), connection))
-        self._waiting += came
+            self._waiting.append(came[-1])
         return came
 
     def names(self, count: int = 1) -> list[str]:

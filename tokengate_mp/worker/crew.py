@@ -220,7 +220,7 @@ class Crew:
         elif mark == records.JOIN:
             self._receive(records.decode_request(self._pieces.join(number, content)))
         elif mark == records.DEFINE:
-            self._functions[number] = Function.load(content)
+            self._functions[number] = Function(content)
         elif mark == records.FORGET:
             self._functions.pop(number, None)
         else:

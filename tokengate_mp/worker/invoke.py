@@ -34,28 +34,32 @@ class Function:
     """A function that tokens call.
 
     Attributes:
-        call: The plain function; or one that raises what loading it raised.
         last: How long its latest run took, ns; very long before the first.
         blocks: Whether its latest long run spent most of its time off the CPU.
     """
 
-    __slots__ = ("blocks", "call", "last")
+    __slots__ = ("_call", "_definition", "blocks", "last")
 
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self.call = call
+    def __init__(self, definition: bytes) -> None:
+        self._definition = definition
+        self._call: Callable[..., Any] | None = None
         self.last = _UNMEASURED
         self.blocks = False
 
-    @classmethod
-    def load(cls, definition: bytes) -> Function:
-        """The function that `definition` (from `define`) stands for.
+    def loaded(self) -> Callable[..., Any]:
+        """The plain function; or one that raises, for each of its tokens, what loading it raised.
 
-        What goes wrong here goes wrong in each of its tokens, and only there.
+        It is loaded by the first token that needs it, and not before: importing its module may take
+        long, or end the process, and either is then known to be that token's doing.
         """
-        try:
-            return cls(resolve(definition))
-        except BaseException as error:  # noqa: BLE001 - importing runs user code
-            return cls(_Unloadable(error))
+        call = self._call
+        if call is None:
+            try:
+                call = resolve(self._definition)
+            except BaseException as error:  # noqa: BLE001 - importing runs user code
+                call = _Unloadable(error)
+            self._call = call
+        return call
 
 
 class _Unloadable:
@@ -78,15 +82,16 @@ def run(function: Function, request: Request) -> tuple[bytes, int]:
     """
     number = request.number
     arguments = request.arguments
+    call = function.loaded()
     long = function.last > LONG_NS
     cpu = thread_time_ns() if long else 0
     started = monotonic_ns()
     try:
         if isinstance(arguments, list):
-            value = function.call(*arguments)
+            value = call(*arguments)
         else:
             args, kwargs = loads(arguments)
-            value = function.call(*args, **kwargs)
+            value = call(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 - whatever it raises is the outcome
         finished = monotonic_ns()
         kind, value = RAISED, failure(error)
