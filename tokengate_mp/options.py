@@ -16,7 +16,6 @@ import msgspec
 
 Weight = Literal["light", "medium", "heavy"]
 Routing = Literal["strict", "work_conserving"]
-DigestPolicy = Literal["full", "short", "fast", "minimal"]
 
 WEIGHTS: Final[tuple[Weight, ...]] = get_args(Weight)
 ROUTINGS: Final[tuple[Routing, ...]] = get_args(Routing)
