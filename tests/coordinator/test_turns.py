@@ -9,7 +9,7 @@ import pytest
 import work
 
 from tokengate_mp import OperationsCoordinator
-from tokengate_mp.coordinator import corridor, settlement
+from tokengate_mp.coordinator import corridor
 
 BACKLOG = 30_000
 CORES = 2
@@ -34,7 +34,7 @@ def callbacks(monkeypatch):
         return count
 
     monkeypatch.setattr(corridor, "settle", counted_settle)
-    for name in ("_turn_in_loop", "heard"):
+    for name in ("_turn_in_loop", "_look_around", "heard"):
         callback = getattr(corridor.Corridor, name)
         monkeypatch.setattr(corridor.Corridor, name, counted(callback))
     return portions
@@ -66,7 +66,8 @@ def test_a_turn_ends_when_its_time_is_up(monkeypatch, callbacks):
     assert max(callbacks.values()) <= CORES
     # Other tasks ran between the turns, and none while the calls were being made.
     assert made == 0
-    assert beats >= BACKLOG // (CORES * settlement.PORTION) // 2
+    in_one_round = 2 * CORES + CORES  # a turn, a look around, and every core that rang
+    assert beats * in_one_round >= callbacks.total()
 
 
 def test_a_turn_looks_at_the_clock_after_each_portion(monkeypatch, callbacks):

@@ -23,21 +23,21 @@ def sent_to_one_core(duration, count=10_000, **measuring):
 @pytest.mark.parametrize(
     ("duration", "count"),
     [
-        (0, 1500),  # 6 ms of 4 µs, which is what the core process itself takes for each
-        (20_000, 250),
-        (MS - 4_000, 6),
-        (4 * MS, 2),  # one to run and one to go on with
+        (0, 3000),  # 12 ms of 4 µs, which is what the core process itself takes for each
+        (20_000, 500),
+        (MS - 4_000, 12),
+        (8 * MS, 2),  # one to run and one to go on with
         (20 * MS, 2),
         (pacing.PREFETCH_NS, 1),  # with the core's own part it is beyond what is worth fetching
         (3_600_000 * MS, 1),
     ],
 )
 def test_window(duration, count):
-    """A core is sent 6 ms of work by measured durations, and at least one token to go on with."""
+    """A core is sent 12 ms of work by measured durations, and at least one token to go on with."""
     assert sent_to_one_core(duration) == count
 
 
-@pytest.mark.parametrize(("duration", "count"), [(2 * MS, 11), (50 * MS, 4), (1000 * MS, 4)])
+@pytest.mark.parametrize(("duration", "count"), [(2 * MS, 23), (50 * MS, 4), (1000 * MS, 4)])
 def test_window_of_blocking_tokens(duration, count):
     """Tokens that mostly wait share a core among its threads, and may always fill those."""
     assert sent_to_one_core(duration, blocked=True) == count
@@ -58,13 +58,13 @@ def test_a_hungry_core_may_fill_its_crew():
 
 
 def test_a_long_token_goes_to_a_core_that_is_nearly_dry():
-    """Where 2 ms of work or less are left, the next token may take as long as it likes."""
+    """Where 4 ms of work or less are left, the next token may take as long as it likes."""
     scheduler = Scheduler(1, 4, "strict")
     scheduler.core_ready(1)
     maker = Maker(scheduler)
     measured(maker, MS - pacing.OVERHEAD_NS, name="short")
     measured(maker, 100 * MS, name="long")
-    short = maker.submit(name="short", count=3)
+    short = maker.submit(name="short", count=5)
     (long,) = maker.submit(name="long")
     assert scheduler.assign(0) == {1: short}
     scheduler.settle(1, [short[0].number], [MS - pacing.OVERHEAD_NS], 0)
@@ -92,11 +92,12 @@ def test_a_full_core_is_sent_more_when_it_has_done_a_third():
     maker = Maker(scheduler)
     measured(maker, MS - pacing.OVERHEAD_NS)
     tickets = maker.submit(count=20)
-    assert scheduler.assign(0) == {1: tickets[:6]}
-    scheduler.settle(1, [tickets[0].number], [MS - pacing.OVERHEAD_NS], 0)
-    assert scheduler.assign(0) == {}
-    scheduler.settle(1, [tickets[1].number], [MS - pacing.OVERHEAD_NS], 0)
-    assert scheduler.assign(0) == {1: tickets[6:8]}
+    assert scheduler.assign(0) == {1: tickets[:12]}
+    for ticket in tickets[:3]:
+        scheduler.settle(1, [ticket.number], [MS - pacing.OVERHEAD_NS], 0)
+        assert scheduler.assign(0) == {}
+    scheduler.settle(1, [tickets[3].number], [MS - pacing.OVERHEAD_NS], 0)
+    assert scheduler.assign(0) == {1: tickets[12:16]}
 
 
 def test_what_a_token_was_charged_is_what_is_given_back():

@@ -139,7 +139,7 @@ def test_classes_alternate_on_a_core_they_share(cores, weights, duration):
     for weight in weights:
         measured(maker, duration, weight)
     for weight in weights:
-        maker.submit(weight, count=3000)
+        maker.submit(weight, count=6000)
     sent = dict.fromkeys(weights, 0)
     for _ in range(12):
         (batch,) = scheduler.assign(0).values()

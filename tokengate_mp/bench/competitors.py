@@ -211,6 +211,7 @@ class StandardPool(Competitor):
     def __init__(self) -> None:
         """Start nothing yet."""
         self._pool: Pool | None = None
+        self._cores = 1
 
     async def open(self, cores: int) -> None:
         """Start the workers."""
@@ -237,6 +238,34 @@ class StandardPool(Competitor):
         if self._pool is None:
             raise RuntimeError("the pool is not open: await open() first")
         return self._pool
+
+
+class EqualShares(StandardPool):
+    """The limit of the machine: each worker gets an equal share of all calls, as one message.
+
+    It gives all its results as one message too. So there is no scheduling, and next to no
+    communication: with calls that take equally long, no executor can be faster on these CPUs.
+    """
+
+    name = "shares"
+
+    async def open(self, cores: int) -> None:
+        """Start the workers."""
+        await super().open(cores)
+        self._cores = cores
+
+    async def run(self, calls: Sequence[Call]) -> list[object]:
+        """Deal the calls out, one by one in turn, and put the results back in order."""
+        cores = self._cores
+        shares = [list(calls[first::cores]) for first in range(cores)]
+        results: list[object] = [None] * len(calls)
+        for first, done in enumerate(self._opened().map(_run_share, shares, chunksize=1)):
+            results[first::cores] = done
+        return results
+
+
+def _run_share(share: Sequence[Call]) -> list[object]:
+    return [function(*arguments) for function, arguments in share]
 
 
 class Pebble(Competitor):
@@ -319,6 +348,7 @@ COMPETITORS: Final[dict[str, Callable[[], Competitor]]] = {
         PlainLoop,
         StandardExecutor,
         StandardPool,
+        EqualShares,
         AsyncioLimit,
         Loky,
         Pebble,

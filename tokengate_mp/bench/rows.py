@@ -22,7 +22,7 @@ _LONG_SHARE: Final = 20
 _LONG_FACTOR: Final = 100
 
 EVERYONE: Final = tuple(COMPETITORS)
-EXECUTORS: Final = tuple(name for name in EVERYONE if name != "asyncio")
+COMPUTING: Final = tuple(name for name in EVERYONE if name != "asyncio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Row:
     unit: Unit
     take: Callable[[str, int, int, int], tuple[float, dict[str, Any]]]
     """Measures (competitor, size, cores, round) and returns the raw sample and its details."""
-    competitors: tuple[str, ...] = EXECUTORS
+    competitors: tuple[str, ...] = COMPUTING
     caps: Mapping[str, int] = field(default_factory=dict[str, int])
     """For those that would take minutes: the largest size they are asked to run."""
 
@@ -173,7 +173,7 @@ ROWS: Final = {
             (4, 256),
             Unit("tok/s", ",.0f", _rate),
             _noops,
-            EVERYONE,
+            tuple(name for name in EVERYONE if name != "shares"),
             {"PPE": 65_536, "Pool": 65_536, "loky": 16_384, "pebble": 16_384, "joblib": 262_144},
         ),
         Row(

@@ -12,7 +12,7 @@ ROWS = ("noop", "trip", "mix", "1ms", "10ms", "uneven", "start", "first", "memor
 """The benchmark's rows. Written out, so that parsing loads no benchmark; a test compares."""
 
 
-OTHERS = ("loop", "PPE", "Pool", "asyncio", "loky", "pebble", "joblib")
+OTHERS = ("loop", "PPE", "Pool", "shares", "asyncio", "loky", "pebble", "joblib")
 """Whom the benchmark compares with; written out for the same reason."""
 
 

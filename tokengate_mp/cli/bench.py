@@ -90,7 +90,8 @@ def _show_targets(console: Console, lines: Sequence[Line], plan: Plan) -> None:
     missing = [name for name in plan.against if not installed(name)]
     console.print(
         "PPE: ProcessPoolExecutor, run_in_executor and gather. Pool: multiprocessing.Pool, "
-        "apply_async. asyncio: the limit, futures made, gathered and resolved. joblib: automatic "
+        "apply_async. shares: the limit of these CPUs, each worker given its share as one message. "
+        "asyncio: the limit of asyncio, futures made, gathered and resolved. joblib: automatic "
         "batches. ≤N: too slow beyond N tokens, not asked."
         + (f" Not installed: {', '.join(missing)}." if missing else "")
     )

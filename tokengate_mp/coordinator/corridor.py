@@ -15,6 +15,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final
 
+from tokengate_mp.coordinator.alarm import Alarm
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
@@ -35,6 +36,7 @@ from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.token import Token, open_desk
 from tokengate_mp.wire.doorbell import PATIENCE
+from tokengate_mp.worker.crew import COALESCE_NS
 from tokengate_mp.worker_lost import WorkerLost
 
 TURN_NS: Final = 4_000_000
@@ -69,8 +71,10 @@ class Corridor:
         self._cpu = -1
         self._without = 0  # the cores that were given up, as bits
         self._joining: list[asyncio.Future[None]] = []
-        self._recall_timer: asyncio.TimerHandle | None = None
-        self._patience: asyncio.TimerHandle | None = None
+        self._recall = Alarm(host.loop, RECALL_NS / 1e9, self._take_back)
+        self._glance = Alarm(host.loop, COALESCE_NS / 1e9, self._look_around)
+        # No sleep beside a ring lasts longer than this, whatever became of the bell.
+        self._patience = Alarm(host.loop, PATIENCE, self._look_around)
 
     # ---- opening and closing
 
@@ -90,9 +94,8 @@ class Corridor:
             return
         self._ended = self._intake.closed = True
         open_intake(None)
-        for timer in (self._recall_timer, self._patience):
-            if timer is not None:
-                timer.cancel()
+        for alarm in (self._recall, self._glance, self._patience):
+            alarm.cancel()
         self._take_in()
         for ticket in self._scheduler.unended():
             token = _token(ticket)
@@ -166,19 +169,26 @@ class Corridor:
             if self._look_before_sleep():
                 self.request_turn()
             elif self._scheduler.unended_count:
-                if self._patience is None:
-                    self._patience = self._loop.call_later(PATIENCE, self._lose_patience)
-                if self._recall_timer is None and self._scheduler.could_recall():
-                    self._recall_later()
+                self._patience.set()
+                if self._scheduler.could_recall():
+                    self._recall.set()
             if self._joining and self.is_done():
                 self._end_joins()
         except Exception as error:  # noqa: BLE001 - whatever it is, no token may wait for ever
             self._break(error)
 
-    def _lose_patience(self) -> None:
-        """No sleep beside a ring lasts longer than this, whatever became of the bell."""
-        self._patience = None
-        self._turn_in_loop()
+    def _look_around(self) -> None:
+        """Look at every core, rung or not."""
+        if self._ended:
+            return
+        try:
+            deadline = monotonic_ns() + TURN_NS
+            for incarnation in self._living.values():
+                self._look_at(incarnation, deadline)
+        except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
+            self._break(error)
+        else:
+            self.request_turn()
 
     def _look_before_sleep(self) -> bool:
         """Ask every core for its bell, and look at those that have rung it, had they been asked.
@@ -187,10 +197,16 @@ class Corridor:
             Whether there was one, so that another turn is due.
         """
         deadline = monotonic_ns() + TURN_NS
-        talking = [each for each in self._living.values() if not each.arm()]
-        for incarnation in talking:
-            self._look_at(incarnation, deadline)
-        return bool(talking)
+        talking = False
+        for core, incarnation in self._living.items():
+            if not incarnation.arm(self._scheduler.held(core)):
+                talking = True
+                self._look_at(incarnation, deadline)
+            elif incarnation.has_news:
+                # The core was about to ring when it was not asked to, and its next pause may be the
+                # end of a long token.
+                self._glance.set()
+        return talking
 
     def _look_at(self, incarnation: Incarnation, deadline: int | None) -> None:
         """Take up what a core has to say; outcomes only until the deadline, ns."""
@@ -246,16 +262,12 @@ class Corridor:
         if tokens:
             self._scheduler.submitted(tokens)
 
-    def _recall_later(self) -> None:
-        self._recall_timer = self._loop.call_later(RECALL_NS / 1e9, self._recall)
-
-    def _recall(self) -> None:
+    def _take_back(self) -> None:
         """A core is idle and nothing waits: take back what others hold and have not begun."""
-        self._recall_timer = None
         for core in self._scheduler.overdue(monotonic_ns()):
             self._living[core].recall()
         if self._scheduler.could_recall():
-            self._recall_later()
+            self._recall.set()
 
     def _break(self, error: Exception) -> None:
         """Something happened that should not be possible: end everything, and say so."""

@@ -115,12 +115,25 @@ class Incarnation:
         self._mailbox.outcomes.clear()
         self._for_outcomes.disarm()
 
-    def arm(self) -> bool:
-        """Ask for the bell when there is news; False if there is some already."""
+    def arm(self, held: int) -> bool:
+        """Ask for the bell when there is news; False if there is some that needs a look now.
+
+        Outcomes that are there already need none while the core has more tokens than those to
+        answer for, since it rings when it comes to its next pause. (A parent that looked all the
+        same would find an outcome or two at every look, and be busy with looking.)
+
+        Args:
+            held: How many tokens the core has to answer for.
+        """
         if not self._for_outcomes.armed:
             self._for_outcomes.arm()
         quiet = not self.arrived and self._words[page.HUNGRY] == self.hunger
-        return quiet and not self._reader.pending()
+        return quiet and (not self._reader.pending() or self._reader.count() < held)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether outcomes wait to be read, whoever rings for them."""
+        return self._reader.pending()
 
     def collect(self) -> None:
         """Add what has come in to `arrived`.

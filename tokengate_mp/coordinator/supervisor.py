@@ -92,7 +92,7 @@ class Supervisor:
             core, settings.cpus[core - 1], settings.threads_per_core, settings.ring_bytes
         )
         incarnation = Incarnation(core, launched)
-        incarnation.arm()
+        incarnation.arm(held=0)
         self.living[core] = incarnation
         self._watch(incarnation)
         self._watcher.launched(incarnation)

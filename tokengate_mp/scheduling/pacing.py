@@ -20,13 +20,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-WINDOW_NS: Final = 6_000_000
+WINDOW_NS: Final = 12_000_000
 """How much work a core may hold, ns."""
 
 LOW_WATER_NS: Final = WINDOW_NS * 2 // 3
 """A core whose window was full is sent more once it holds no more work than this, ns.
 
-A core that is busy rings about every 2 ms. So each time it does there is room again, and what it
+A core that is busy rings about every 4 ms. So each time it does there is room again, and what it
 still holds lasts until more arrives.
 """
 
@@ -37,7 +37,7 @@ It may not ring again before it has nothing to do. (And the cores would run dry 
 long token at the head of a lane waits for the first that is.)
 """
 
-QUANTUM_NS: Final = WINDOW_NS // 4
+QUANTUM_NS: Final = WINDOW_NS // 8
 """How much work a core is given in one visit at the most, before the next has its turn, ns."""
 
 LEAST_NS: Final = 100_000

@@ -186,15 +186,17 @@ class Router:
             helping = pacing.helping(waiting, rivals.bit_count())
             core = position.pick(cores)
             cores &= ~(1 << core)
-            if self._fill(ledger[core], lane, helping, orders, now):
+            spent = self._fill(ledger[core], lane, helping, orders, now)
+            given |= spent > 0
+            # A class that was given what little room was left has its turn still to come.
+            if spent * 2 > helping or not lane.queue:
                 share.served(weight)
-                given = True
         return given
 
     def _fill(
         self, book: Book, lane: Lane, helping: int, orders: dict[int, list[Ticket]], now: int
-    ) -> bool:
-        """Give a core a helping from one lane; whether it was given anything.
+    ) -> int:
+        """Give a core a helping from one lane; what it was charged for it, ns.
 
         It stays open until there turns out to be no room for a token: what fits depends on the
         token, since long ones that fit no window go by their number (see `pacing.floor`).
@@ -239,4 +241,4 @@ class Router:
                 orders[core] = batch
         if full or len(held) >= MAX_HELD:
             self._ledger.open &= ~(1 << core)
-        return bool(batch)
+        return spent

@@ -42,7 +42,7 @@ from tokengate_mp.scheduling.snapshot import Snapshot, TicketStory, snapshot, st
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import ALL_CORES, Cores, as_set, members
 
-RECALL_NS: Final = 8_000_000
+RECALL_NS: Final = 16_000_000
 """How long a token may lie behind another one, ns, before an idle core may have it.
 
 More than a window: a core that is merely working through what it was sent is done with it before.
@@ -251,6 +251,10 @@ class Scheduler:
     def has_room(self) -> bool:
         """Whether a core could take more."""
         return bool(self._ledger.open)
+
+    def held(self, core: int) -> int:
+        """How many tokens a core was sent and has not answered for."""
+        return len(self._ledger[core].held)
 
     @property
     def unended_count(self) -> int:

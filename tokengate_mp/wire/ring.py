@@ -163,6 +163,10 @@ class RingReader:
         """Whether something was published that has not been read."""
         return self._words[self._head] != self._seen
 
+    def count(self) -> int:
+        """How many records were published and have not been read, the checksums among them."""
+        return ((self._words[self._head] >> 32) - (self._seen >> 32)) & _MASK
+
     def read(self) -> tuple[int, bytes] | None:
         """Everything published: how many records, and their bytes; None if there is nothing.
 

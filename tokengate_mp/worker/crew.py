@@ -37,7 +37,7 @@ from tokengate_mp.wire.doorbell import Doorbell, Sleeper
 from tokengate_mp.wire.mailbox import Arming, Mailbox, Ringing
 from tokengate_mp.worker.invoke import LONG_NS, Function, run
 
-COALESCE_NS: Final = 2_000_000
+COALESCE_NS: Final = 4_000_000
 """How long outcomes may wait for the bell while the crew goes on running short tokens, ns."""
 
 
@@ -136,7 +136,8 @@ class Crew:
                 words[word] = 0
                 self.ring(finished)
                 return
-            if not queue or finished - self._last_ring > COALESCE_NS:
+            overdue = finished - self._last_ring > COALESCE_NS
+            if overdue or not (queue or self._requests.pending()):
                 self.ring(finished)
 
     # ---- outcomes

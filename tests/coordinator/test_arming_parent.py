@@ -1,0 +1,98 @@
+"""When the parent may sleep although a core has published something."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from tokengate_mp.coordinator.alarm import Alarm
+from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.wire import mailbox as page
+from tokengate_mp.wire.mailbox import Mailbox
+from tokengate_mp.wire.records import VALUE, encode
+
+
+@pytest.fixture
+def incarnation():
+    """A core's process as the parent sees it, without the process."""
+    mailbox = Mailbox.create(4096)
+    yield Incarnation(1, SimpleNamespace(mailbox=mailbox))
+    mailbox.close()
+
+
+def publish(incarnation, number):
+    """Publish an outcome as the core's crew would."""
+    writer = incarnation._mailbox.outcome_writer()
+    assert writer.write(encode((number, VALUE, 1, 2, None)), 1)
+
+
+def test_a_quiet_core_is_armed(incarnation):
+    """With nothing published the parent may sleep, and has asked for the bell."""
+    assert incarnation.arm(held=5)
+    assert incarnation._words[page.OUTCOMES_ARMED]
+    assert not incarnation.has_news
+
+
+def test_a_core_with_more_to_answer_for_will_ring(incarnation):
+    """Outcomes of a core that holds more tokens than those can wait for its next ring."""
+    publish(incarnation, 1)
+    assert incarnation.arm(held=2)
+    assert incarnation.has_news
+
+
+@pytest.mark.parametrize("held", [0, 1])
+def test_the_last_outcomes_need_a_look(incarnation, held):
+    """A core that has answered for everything will not ring again: it has to be looked at."""
+    publish(incarnation, 1)
+    assert not incarnation.arm(held=held)
+    incarnation.collect()
+    assert [outcome.number for outcome in incarnation.arrived] == [1]
+    assert not incarnation.arm(held=9), "what was read and not settled needs another turn"
+    incarnation.arrived.clear()
+    assert incarnation.arm(held=0)
+
+
+def test_a_hungry_core_needs_a_look(incarnation):
+    """A crew with threads free has rung already: nothing it holds will make it ring again."""
+    incarnation._words[page.HUNGRY] = 1
+    assert not incarnation.arm(held=5)
+    assert incarnation.is_hungry()
+    assert incarnation.arm(held=5)
+
+
+class FakeLoop:
+    """A loop whose timers go off when the test says so."""
+
+    def __init__(self):
+        self.timers = []
+
+    def call_later(self, seconds, action):
+        self.timers.append(SimpleNamespace(seconds=seconds, action=action, cancelled=False))
+        timer = self.timers[-1]
+        timer.cancel = lambda: setattr(timer, "cancelled", True)
+        return timer
+
+
+def test_an_alarm_is_set_once_however_often_it_is_asked():
+    """Setting it again neither puts it off nor makes it go off twice; afterwards it can be set."""
+    loop, went_off = FakeLoop(), []
+    alarm = Alarm(loop, 0.5, lambda: went_off.append(alarm.set()))
+    for _ in range(3):
+        alarm.set()
+    (first,) = loop.timers
+    assert first.seconds == 0.5
+    first.action()
+    assert len(went_off) == 1
+    assert len(loop.timers) == 2, "its own action may set it again"
+
+
+def test_a_cancelled_alarm_can_be_set_again():
+    """Cancelling takes the timer back, and is nothing to one that is not set."""
+    loop = FakeLoop()
+    alarm = Alarm(loop, 0.5, lambda: None)
+    alarm.cancel()
+    alarm.set()
+    alarm.cancel()
+    alarm.set()
+    assert [timer.cancelled for timer in loop.timers] == [True, False]

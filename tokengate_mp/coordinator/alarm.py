@@ -1,0 +1,45 @@
+"""An alarm: does something a while after it was asked to, however often it was asked meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+
+class Alarm:
+    """One thing that is to be done some time from now, at the latest.
+
+    It is never put off, and hardly ever cancelled: on a busy path, leaving it to go off for nothing
+    is cheaper.
+
+    Args:
+        loop: The event loop.
+        seconds: How long after `set` it goes off.
+        action: What is done then.
+    """
+
+    __slots__ = ("_action", "_loop", "_seconds", "_timer")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, action: Callable[[], Any]
+    ) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._action = action
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self) -> None:
+        """Go off in so many seconds, unless it is set already."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds, self._go_off)
+
+    def _go_off(self) -> None:
+        self._timer = None
+        self._action()
+
+    def cancel(self) -> None:
+        """Do not go off."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
