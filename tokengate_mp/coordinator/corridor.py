@@ -16,6 +16,7 @@ from time import monotonic_ns
 from typing import Any, Final
 
 from tokengate_mp.coordinator.alarm import Alarm
+from tokengate_mp.coordinator.desk import ControlDesk
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
@@ -27,7 +28,6 @@ from tokengate_mp.decorator import current_intake, open_intake
 from tokengate_mp.errors import (
     CoreStartError,
     TokenGateError,
-    TokenKilled,
     WireError,
 )
 from tokengate_mp.options import CoordinatorSettings
@@ -48,8 +48,8 @@ _log = logging.getLogger(__name__)
 class Corridor:
     """Where calls go in and results come out, while a coordinator runs.
 
-    It is the desk of the tokens and the watcher of the supervisor, and takes turns for the intake;
-    and it decides nothing.
+    It is the watcher of the supervisor, and takes turns for the intake and the desk; and it decides
+    nothing.
 
     Args:
         settings: The coordinator's settings.
@@ -63,6 +63,7 @@ class Corridor:
         self._scheduler = Scheduler(len(settings.cpus), settings.threads_per_core, settings.routing)
         self._intake = Intake(host.loop, self._scheduler, self)
         self._supervisor = Supervisor(settings, host.loop, self)
+        self._desk = ControlDesk(host, self._scheduler, self._supervisor, self, settings.grace)
         self._living = self._supervisor.living
         self._in_burst = False
         self._looking = False
@@ -86,7 +87,7 @@ class Corridor:
         """
         self._supervisor.start_all()
         open_intake(self._intake)
-        open_desk(self)
+        open_desk(self._desk)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
         """Take no more calls, end every token with `error(token)`, and end the core processes."""
@@ -97,14 +98,7 @@ class Corridor:
         for alarm in (self._recall, self._glance, self._patience):
             alarm.cancel()
         self._take_in()
-        for ticket in self._scheduler.unended():
-            token = _token(ticket)
-            self._scheduler.killed(token)
-            try:
-                token.deliver_error(error(token))
-            except RuntimeError:
-                # The loop was closed before us, so nobody is left whom a callback could tell.
-                _log.debug("%r: its loop is closed", token)
+        self._desk.close(error)
         open_desk(None)
         self._end_joins()
         self._supervisor.stop_all()
@@ -338,36 +332,6 @@ class Corridor:
                     "tries it too."
                 )
             )
-
-    # ---- the desk
-
-    def kill(self, token: Token[Any], reason: str) -> bool:
-        """End a token; False if it had ended already."""
-        return self._host.call(lambda: self._kill(token, reason))
-
-    def _kill(self, token: Token[Any], reason: str) -> bool:
-        if self._ended or not self._scheduler.killed(token):
-            return False
-        token.deliver_error(TokenKilled(token.token_id, reason))
-        self.request_turn()
-        return True
-
-    def cancelled(self, token: Token[Any]) -> None:
-        """A token's future was cancelled: take note of it, in the right thread."""
-        if self._host.is_here:
-            self._note_cancelled(token)
-        else:
-            self._host.post(lambda: self._note_cancelled(token))
-
-    def _note_cancelled(self, token: Token[Any]) -> None:
-        if not self._ended:
-            self._scheduler.killed(token)
-            self.request_turn()
-
-    def is_running(self, token: Token[Any]) -> bool:
-        """Whether a crew thread runs a token now."""
-        incarnation = self._living.get(token.core or 0)
-        return incarnation is not None and token.number in incarnation.running()
 
     # ---- joining and looking
 

@@ -23,7 +23,7 @@ from tokengate_mp.wire.records import (
     encode,
     split,
 )
-from tokengate_mp.worker.main import RECALL, STOP
+from tokengate_mp.worker.main import END, NUMBER, RECALL, STOP
 
 
 class Incarnation:
@@ -164,6 +164,10 @@ class Incarnation:
     def recall(self) -> None:
         """Ask for everything back that it has not begun."""
         self._control(RECALL)
+
+    def end(self, number: int) -> None:
+        """Have a token interrupted, or not begun."""
+        self._control(END + NUMBER.pack(number))
 
     def tell_to_stop(self) -> None:
         """Tell it to end."""

@@ -20,6 +20,7 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import Token
 from tokengate_mp.wire.records import (
     BLOCKED,
+    DROPPED,
     GIVEN_BACK,
     OUTCOME_JOIN,
     OUTCOME_PART,
@@ -53,6 +54,8 @@ def settle(scheduler: Scheduler, incarnation: Incarnation) -> None:
     try:
         if portion and portion.given_back:
             scheduler.given_back(core, portion.given_back)
+        if portion and portion.dropped:
+            scheduler.dropped(core, portion.dropped)
         tickets = scheduler.settle(
             core,
             [outcome.number for outcome in outcomes],
@@ -86,6 +89,7 @@ class _Portion:
     failed: set[int] = field(default_factory=set)
     blocked: set[int] = field(default_factory=set)
     given_back: list[int] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
 
 
 def _sorted_out(outcomes: list[Outcome], incarnation: Incarnation) -> _Portion:
@@ -97,8 +101,9 @@ def _sorted_out(outcomes: list[Outcome], incarnation: Incarnation) -> _Portion:
             continue
         if outcome.kind == OUTCOME_JOIN:
             outcome = decode_outcome(incarnation.pieces.join(outcome.number, outcome.value))
-        if outcome.kind == GIVEN_BACK:
-            portion.given_back.append(outcome.number)
+        if outcome.kind in (GIVEN_BACK, DROPPED):
+            aside = portion.given_back if outcome.kind == GIVEN_BACK else portion.dropped
+            aside.append(outcome.number)
             continue
         number, value = outcome.number, outcome.value
         kind = outcome.kind & ~BLOCKED

@@ -8,6 +8,7 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     core_ready(core)                                assign(now)
     settle(core, numbers, durations, now)           end these tickets, then assign(now)
     given_back(core, numbers)                       assign(now)
+    dropped(core, numbers)                          assign(now)
     hungry(core)                                    assign(now)
     parent_beside(cores)                            -
     core_lost(core, running)                        end these tickets as lost, then assign(now)
@@ -156,6 +157,19 @@ class Scheduler:
         book = self._ledger[core]
         tickets = book.take_back(numbers)
         book.stuck = True
+        self._ledger.lightened(book)
+        self._gate.reenter(ticket for ticket in tickets if ticket.stage is ADMITTED)
+
+    def dropped(self, core: int, numbers: Sequence[int]) -> None:
+        """A core has ended, or not begun, tokens that had been ended here.
+
+        Raises:
+            KeyError: The core does not hold one of them. Nothing has changed then.
+        """
+        book = self._ledger[core]
+        tickets = book.take_back(numbers)
+        book.answered += len(tickets)
+        book.stuck = False
         self._ledger.lightened(book)
         self._gate.reenter(ticket for ticket in tickets if ticket.stage is ADMITTED)
 

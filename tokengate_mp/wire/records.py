@@ -32,6 +32,8 @@ RAISED: Final = 2
 OUTCOME_PART: Final = 3
 OUTCOME_JOIN: Final = 4
 GIVEN_BACK: Final = 5
+DROPPED: Final = 6
+"""The token had been ended, so it was interrupted or never begun."""
 BLOCKED: Final = 16
 """Flag beside VALUE, PICKLED or RAISED: the token spent most of its time off the CPU."""
 

@@ -35,6 +35,7 @@ from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire import records
 from tokengate_mp.wire.doorbell import Doorbell, Sleeper
 from tokengate_mp.wire.mailbox import Arming, Mailbox, Ringing
+from tokengate_mp.worker.interrupts import Interrupts
 from tokengate_mp.worker.invoke import LONG_NS, Function, run
 
 COALESCE_NS: Final = 4_000_000
@@ -50,6 +51,7 @@ class Crew:
         scout: Wakes the scout.
 
     Attributes:
+        interrupts: Who may be interrupted, and who is to be.
         queue: Requests taken out of the ring and not begun.
         holder: The slot that has the place, or None.
         stopping: Set when no further token is to be begun.
@@ -60,6 +62,7 @@ class Crew:
 
     def __init__(self, mailbox: Mailbox, threads: int, scout: Doorbell) -> None:
         self.threads = threads
+        self.interrupts = Interrupts(threads)
         self._scout = scout
         self.queue: deque[records.Request] = deque()
         self.holder: int | None = None
@@ -91,6 +94,7 @@ class Crew:
 
     def serve(self, slot: int) -> None:
         """The life of one crew thread; returns once `stopping` is set."""
+        self.interrupts.enlist(slot)
         while not self.stopping:
             self._place.acquire()
             self.holder = slot
@@ -112,6 +116,7 @@ class Crew:
     def _hold(self, slot: int) -> None:
         """Take and run tokens for as long as `slot` has the place."""
         queue, functions, words = self.queue, self._functions, self._words
+        interrupts = self.interrupts
         word = page.RUNNING + slot
         while True:
             if not queue:
@@ -129,7 +134,7 @@ class Crew:
                     self.ring(monotonic_ns())
                 if function.blocks:
                     self.leave(slot)
-            record, finished = run(function, request)
+            record, finished = run(function, request, interrupts, slot)
             self._publish(request.number, record)
             if self.holder != slot:
                 # Nobody else may be there to ring for this outcome.
@@ -184,6 +189,8 @@ class Crew:
                 if self._requests.pending():
                     self._take()
                     continue
+                # Nothing is left that could still begin, wanted or not.
+                self.interrupts.unwanted.clear()
                 # About to sleep: nothing may be left for which nobody rings.
                 if self.unrung:
                     self.ring(monotonic_ns())

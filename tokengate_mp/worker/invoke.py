@@ -15,6 +15,7 @@ from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, loads, to_pickle
 from tokengate_mp.wire.definition import resolve
 from tokengate_mp.wire.records import (
     BLOCKED,
+    DROPPED,
     MAX_PAYLOAD,
     PICKLED,
     RAISED,
@@ -23,6 +24,7 @@ from tokengate_mp.wire.records import (
     Request,
     encode,
 )
+from tokengate_mp.worker.interrupts import Interrupted, Interrupts
 
 LONG_NS: Final = 200_000
 """From this duration on a run's CPU time is measured too: two readings cost 0.5 µs."""
@@ -74,8 +76,16 @@ class _Unloadable:
         raise self._error.with_traceback(self._traceback)
 
 
-def run(function: Function, request: Request) -> tuple[bytes, int]:
+def run(
+    function: Function, request: Request, interrupts: Interrupts, slot: int
+) -> tuple[bytes, int]:
     """Call `function` for one token.
+
+    Args:
+        function: The function.
+        request: The token.
+        interrupts: Told when the token can be interrupted.
+        slot: The slot of this thread.
 
     Returns:
         The outcome as an encoded record, and when the call ended, monotonic ns.
@@ -87,11 +97,24 @@ def run(function: Function, request: Request) -> tuple[bytes, int]:
     cpu = thread_time_ns() if long else 0
     started = monotonic_ns()
     try:
-        if isinstance(arguments, list):
-            value = call(*arguments)
-        else:
-            args, kwargs = loads(arguments)
-            value = call(*args, **kwargs)
+        try:
+            interrupts.running[slot] = number
+            if interrupts.unwanted:
+                interrupts.refuse_unwanted(number)
+            if isinstance(arguments, list):
+                value = call(*arguments)
+            else:
+                args, kwargs = loads(arguments)
+                value = call(*args, **kwargs)
+        finally:
+            interrupts.running[slot] = 0
+            if interrupts.asked[slot]:
+                interrupts.leave(slot)
+    except Interrupted:
+        # It may have come in the middle of the lines above. There is only one.
+        interrupts.leave(slot)
+        finished = monotonic_ns()
+        return encode((number, DROPPED, started, finished, None)), finished
     except BaseException as error:  # noqa: BLE001 - whatever it raises is the outcome
         finished = monotonic_ns()
         kind, value = RAISED, failure(error)

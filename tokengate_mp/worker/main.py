@@ -15,6 +15,7 @@ import fcntl
 import os
 import select
 import signal
+import struct
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -34,6 +35,11 @@ STOP: Final = b"s"
 
 RECALL: Final = b"r"
 """Control message: give back what has not been begun."""
+
+END: Final = b"e"
+"""Control message: end a token, whether it runs or not. Its number follows, native-endian."""
+
+NUMBER: Final = struct.Struct("=Q")
 
 BROKEN: Final = 71
 """Exit code of a core process that found itself in a state that should not be."""
@@ -146,9 +152,23 @@ def _control(control: int, crew: Crew, scout: Scout, scout_bell: Doorbell) -> No
             message = os.read(control, 1)
             if message == RECALL:
                 crew.give_back()
+            elif message == END:
+                (number,) = NUMBER.unpack(_read(control, NUMBER.size))
+                crew.interrupts.end(number)
             elif message == STOP:
                 crew.stop()
                 if crew.running():
                     os._exit(0)  # what is running has been ended already, as far as anybody cares
             else:
                 os._exit(ORPHANED)
+
+
+def _read(control: int, size: int) -> bytes:
+    """The rest of a message; a stream may break it anywhere."""
+    read = b""
+    while len(read) < size:
+        piece = os.read(control, size - len(read))
+        if not piece:
+            os._exit(ORPHANED)
+        read += piece
+    return read
