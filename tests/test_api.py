@@ -96,7 +96,7 @@ ERRORS = [
     tokengate_mp.AdmissionRejected("a"),
     tokengate_mp.OperationBlocked("a"),
     tokengate_mp.TokenKilled("t-1", "enough"),
-    tokengate_mp.TokenTimeout("a"),
+    tokengate_mp.TokenTimeout("a", "work", 1.5),
     tokengate_mp.CoreStartError("a"),
     tokengate_mp.WireError("a"),
     tokengate_mp.RemoteTraceback("text"),

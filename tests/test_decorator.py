@@ -170,11 +170,6 @@ def test_bad_options_are_refused_at_once(options, error, words):
 @pytest.mark.parametrize(
     "option",
     [
-        {"timeout": 1.0},
-        {"retries": 2},
-        {"retry_on": (OSError,)},
-        {"backoff": 0.5},
-        {"idempotent": True},
         {"sticky_anchor": "a"},
         {"external_calls": ["a"]},
         {"tags": {"sticky_anchor": "a"}},

@@ -39,7 +39,7 @@ EXAMPLES = [
     AdmissionRejected("text"),
     OperationBlocked("text"),
     TokenKilled("a-1", "no longer needed"),
-    TokenTimeout("text"),
+    TokenTimeout("text", "work", 1.5),
     CoreStartError("text"),
     WireError("text"),
     RemoteTraceback("Traceback …"),

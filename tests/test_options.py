@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from tokengate_mp.options import coordinator_settings, token_options
+from tokengate_mp.options import Policy, coordinator_settings, token_options
 
 DEFAULTS = {
     "threads_per_core": 4,
@@ -82,9 +82,42 @@ def test_bad_options(name, given, error, message):
 
 def test_an_option_of_a_later_version():
     """An option that would be ignored is refused, unless it says what happens anyway."""
-    with pytest.raises(NotImplementedError, match="option timeout=3 is not available"):
-        token_options("work", timeout=3)
+    with pytest.raises(NotImplementedError, match="option sticky_anchor='a' is not available"):
+        token_options("work", sticky_anchor="a")
     assert token_options("work", timeout=None, retries=0).operation_type == "work"
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"timeout": 0}, ValueError, "'work': timeout must be more than 0 seconds, not 0"),
+        ({"timeout": -1}, ValueError, "from 0 up, not -1"),
+        ({"timeout": float("nan")}, ValueError, "timeout must be"),
+        ({"timeout": "1"}, TypeError, "timeout must be a number of seconds, not str"),
+        ({"retries": -1}, ValueError, "retries must be from 0"),
+        ({"retries": 1.0}, TypeError, "retries must be an int, not float"),
+        ({"retry_on": "OSError"}, TypeError, "retry_on must be exception types, not 'OSError'"),
+        ({"retry_on": (OSError, int)}, TypeError, "not <class 'int'>"),
+        ({"backoff": -0.5}, ValueError, "backoff must be"),
+        ({"backoff": True}, TypeError, "not bool"),
+        ({"idempotent": 1}, TypeError, "idempotent must be a bool, not int"),
+    ],
+)
+def test_bad_policies(given, error, message):
+    """A time limit or retries that make no sense are refused where they are written down."""
+    with pytest.raises(error, match=message):
+        token_options("work", **given)
+
+
+def test_a_policy_is_changed_option_by_option():
+    """What an override does not name stays, also what has had nothing to act on until now."""
+    options = token_options("work", retry_on=OSError, backoff=0.5)
+    assert not options.policy.acts
+    changed = options.changed({"retries": 3}).changed({"timeout": 2})
+    assert changed.policy == Policy(2_000_000_000, 3, (OSError,), 500_000_000)
+    assert changed.policy.acts
+    assert changed.changed({"timeout": None}).policy.timeout_ns is None
+    assert pickle.loads(pickle.dumps(changed)) == changed
 
 
 def test_changed_options():

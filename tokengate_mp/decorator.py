@@ -216,11 +216,17 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         tags: Tags for telemetry. The reserved ones (`weight` …) are the options of that name.
         weight: Weight class; default medium, or "heavy" or "light" if `operation_type` has that
             word in it.
-        timeout: Not available in this version.
-        retries: Not available in this version.
-        retry_on: Not available in this version.
-        backoff: Not available in this version.
-        idempotent: Not available in this version.
+        timeout: Seconds, from its call, within which a token must have ended; waiting, runs and
+            pauses between them included. It ends in `TokenTimeout` then, and its function is
+            interrupted.
+        retries: How often a token is run again after a run that failed. Its last error is raised,
+            with the earlier ones as notes and as its `__context__`.
+        retry_on: The types of errors after which it is. (`WorkerLost`, of a run whose core process
+            died, is an `Exception` too.)
+        backoff: Seconds before the first further run, doubled for each one after it, half of that
+            at random.
+        idempotent: Whether a token may be run again, apart from `retries`, when its core process
+            died under it.
         sticky_anchor: Not available in this version.
         external_calls: Not available in this version.
 

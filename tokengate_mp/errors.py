@@ -62,7 +62,25 @@ class TokenKilled(TokenGateError):
 
 
 class TokenTimeout(TokenGateError, TimeoutError):
-    """The token did not end within the time it was given."""
+    """The token did not end within the time it was given.
+
+    Attributes:
+        token_id: The token's id.
+        operation_type: Its operation.
+        seconds: The time it was given.
+    """
+
+    def __init__(self, token_id: str, operation_type: str, seconds: float) -> None:
+        super().__init__(token_id, operation_type, seconds)
+        self.token_id = token_id
+        self.operation_type = operation_type
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"token {self.token_id} ({self.operation_type}) had not ended {self.seconds:g} s after "
+            "its call; give it more time, or send less at once"
+        )
 
 
 class CoreStartError(TokenGateError, OSError):

@@ -30,11 +30,6 @@ MAX_RING_BYTES: Final = 1 << 30
 
 _NOT_BUILT: Final = MappingProxyType(
     {
-        "timeout": None,
-        "retries": 0,
-        "retry_on": (Exception,),
-        "backoff": 0.0,
-        "idempotent": False,
         "sticky_anchor": None,
         "external_calls": None,
         "digest_policy": None,
@@ -47,6 +42,32 @@ production that there is none.
 """
 
 
+class Policy(msgspec.Struct, frozen=True):
+    """What is done about tokens that take too long or fail.
+
+    Attributes:
+        timeout_ns: How long after its call a token must have ended, ns; None for no limit.
+        retries: How often a failed token is run again.
+        retry_on: The types of errors after which it is.
+        backoff_ns: Pause before the first further run, ns; it doubles with each.
+        idempotent: Whether a token may be run again when its core process died under it.
+    """
+
+    timeout_ns: int | None = None
+    retries: int = 0
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    backoff_ns: int = 0
+    idempotent: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """Whether it has anything to do."""
+        return self.timeout_ns is not None or self.retries > 0 or self.idempotent
+
+
+_NO_POLICY: Final = Policy()
+
+
 class TokenOptions(msgspec.Struct, frozen=True):
     """How the tokens of one decorated function are treated.
 
@@ -54,14 +75,16 @@ class TokenOptions(msgspec.Struct, frozen=True):
         operation_type: Name under which the function's tokens are counted and controlled.
         weight: Weight class; decides which cores it prefers.
         tags: The user's own tags, for telemetry.
+        policy: What is done about those that take too long or fail.
     """
 
     operation_type: str
     weight: Weight = "medium"
     tags: Mapping[str, Any] = MappingProxyType({})
+    policy: Policy = _NO_POLICY
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TokenOptions, (self.operation_type, self.weight, dict(self.tags))
+        return TokenOptions, (self.operation_type, self.weight, dict(self.tags), self.policy)
 
     def changed(self, overrides: Mapping[str, Any]) -> TokenOptions:
         """A copy with the given decorator options in place of these.
@@ -82,6 +105,7 @@ class TokenOptions(msgspec.Struct, frozen=True):
             fresh,
             weight=fresh.weight if weight_given else self.weight,
             tags=fresh.tags if tags is not None else self.tags,
+            policy=_policy(fresh.operation_type, given, self.policy),
         )
 
 
@@ -113,19 +137,12 @@ def token_options(
     if tags is not None and not isinstance(tags, Mapping):
         raise TypeError(f"tags must be a mapping, not {type(tags).__name__}")
     options: dict[str, Any] = {"weight": weight, **others}
-    own: dict[str, Any] = {}
-    for tag, value in (tags or {}).items():
-        if tag not in RESERVED_TAGS:
-            own[tag] = value
-        elif options.get(tag) not in (None, value):
-            raise ValueError(
-                f"{operation_type!r}: tag {tag!r} says {value!r} and keyword {tag} says "
-                f"{options[tag]!r}; give it once"
-            )
-        else:
-            options[tag] = value
+    own = _take_reserved(operation_type, tags or {}, options)
     chosen = options.pop("weight")
+    policy = _policy(operation_type, options, _NO_POLICY)
     for name, value in options.items():
+        if name in _POLICY_OPTIONS:
+            continue
         if name not in _NOT_BUILT:
             raise TypeError(f"{operation_type!r}: there is no option {name!r}")
         if value != _NOT_BUILT[name]:
@@ -137,7 +154,72 @@ def token_options(
         operation_type,
         _weight_from_name(operation_type) if chosen is None else _one_of("weight", chosen, WEIGHTS),
         MappingProxyType(own),
+        policy,
     )
+
+
+def _take_reserved(
+    operation_type: str, tags: Mapping[str, Any], options: dict[str, Any]
+) -> dict[str, Any]:
+    """Add those tags that are options to `options`; the user's own are returned."""
+    own: dict[str, Any] = {}
+    for tag, value in tags.items():
+        if tag not in RESERVED_TAGS:
+            own[tag] = value
+        elif options.get(tag) not in (None, value):
+            raise ValueError(
+                f"{operation_type!r}: tag {tag!r} says {value!r} and keyword {tag} says "
+                f"{options[tag]!r}; give it once"
+            )
+        else:
+            options[tag] = value
+    return own
+
+
+_POLICY_OPTIONS: Final = ("timeout", "retries", "retry_on", "backoff", "idempotent")
+_NS: Final = 1_000_000_000
+
+
+def _policy(operation_type: str, given: Mapping[str, Any], before: Policy) -> Policy:
+    """The policy that these options make of the one before."""
+    changes: dict[str, Any] = {}
+    who = repr(operation_type)
+    if "timeout" in given:
+        timeout = given["timeout"]
+        changes["timeout_ns"] = None
+        if timeout is not None:
+            changes["timeout_ns"] = int(_seconds(f"{who}: timeout", timeout) * _NS)
+            if not changes["timeout_ns"]:
+                raise ValueError(f"{who}: timeout must be more than 0 seconds, not {timeout!r}")
+    if "retries" in given:
+        changes["retries"] = _whole(f"{who}: retries", given["retries"], 0, 1_000_000)
+    if "retry_on" in given:
+        changes["retry_on"] = _error_types(f"{who}: retry_on", given["retry_on"])
+    if "backoff" in given:
+        changes["backoff_ns"] = int(_seconds(f"{who}: backoff", given["backoff"]) * _NS)
+    if "idempotent" in given:
+        changes["idempotent"] = given["idempotent"]
+        if not isinstance(changes["idempotent"], bool):
+            raise TypeError(
+                f"{who}: idempotent must be a bool, not {type(given['idempotent']).__name__}"
+            )
+    return msgspec.structs.replace(before, **changes)
+
+
+def _seconds(option: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{option} must be a number of seconds, not {type(value).__name__}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{option} must be a number of seconds from 0 up, not {value!r}")
+    return float(value)
+
+
+def _error_types(option: str, value: Any) -> tuple[type[BaseException], ...]:
+    kinds = value if isinstance(value, tuple) else (value,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise TypeError(f"{option} must be exception types, not {kind!r}")
+    return kinds
 
 
 def _weight_from_name(operation_type: str) -> Weight:
@@ -162,7 +244,8 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         threads_per_core: Crew threads in each core process.
         routing: Whether a core may borrow work from outside its weight ranges.
         ring_bytes: Size of each of a core's two rings, a power of two.
-        grace: Seconds that `stop` gives core processes to end by themselves.
+        grace: Seconds that core processes and interrupted functions get to end by themselves.
+        poison_limit: A token that has ended so many core processes is not run again.
     """
 
     cpus: tuple[int, ...]
@@ -170,6 +253,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     routing: Routing
     ring_bytes: int
     grace: float
+    poison_limit: int
 
 
 def coordinator_settings(  # noqa: PLR0913 - one parameter for each public option
@@ -180,6 +264,7 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
     routing: str,
     ring_bytes: int,
     grace: float,
+    poison_limit: int = 2,
 ) -> CoordinatorSettings:
     """The settings of one coordinator, every value checked against this machine.
 
@@ -190,6 +275,7 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         routing: As for `OperationsCoordinator`.
         ring_bytes: As for `OperationsCoordinator`.
         grace: As for `OperationsCoordinator`.
+        poison_limit: As for `OperationsCoordinator`.
 
     Raises:
         TypeError: A value has the wrong type.
@@ -199,16 +285,13 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
     ring = _whole("ring_bytes", ring_bytes, MIN_RING_BYTES, MAX_RING_BYTES)
     if ring & (ring - 1):
         raise ValueError(f"ring_bytes must be a power of two, not {ring}")
-    if isinstance(grace, bool) or not isinstance(grace, (int, float)):
-        raise TypeError(f"grace must be a number of seconds, not {type(grace).__name__}")
-    if not 0 <= grace < float("inf"):
-        raise ValueError(f"grace must be a number of seconds from 0 up, not {grace!r}")
     return CoordinatorSettings(
         cpus=_cpus(cores, tuple(usable)),
         threads_per_core=threads,
         routing=_one_of("routing", routing, ROUTINGS),
         ring_bytes=ring,
-        grace=float(grace),
+        grace=_seconds("grace", grace),
+        poison_limit=_whole("poison_limit", poison_limit, 1, 1_000_000),
     )
 
 

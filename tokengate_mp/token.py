@@ -108,7 +108,18 @@ class Token(asyncio.Future[R]):
     @property
     def token_id(self) -> str:
         """Its id, unique among all tokens of this machine's processes."""
-        return f"{_prefix}-{self.number}"
+        return self.id_of(self.number)
+
+    @staticmethod
+    def id_of(number: int) -> str:
+        """The id of the token of this process with that number."""
+        return f"{_prefix}-{number}"
+
+    @staticmethod
+    def number_of(token_id: str) -> int | None:
+        """The number of the token of this process with that id; None if it is of no such token."""
+        prefix, _, number = token_id.partition("-")
+        return int(number) if prefix == _prefix and number.isdecimal() else None
 
     @property
     def operation_type(self) -> str:

@@ -22,9 +22,9 @@ def callbacks(monkeypatch):
     current = {"callback": 0}
     settle = corridor.settle
 
-    def counted_settle(scheduler, incarnation):
+    def counted_settle(scheduler, incarnation, history):
         portions[current["callback"]] += 1
-        settle(scheduler, incarnation)
+        settle(scheduler, incarnation, history)
 
     def counted(callback):
         def count(*args):

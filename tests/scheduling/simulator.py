@@ -13,7 +13,8 @@ from itertools import count
 
 from tickets import WEIGHTS, FakeTicket, homes
 
-from tokengate_mp.scheduling.scheduler import RECALL_NS, Scheduler
+from tokengate_mp.scheduling.recall import RECALL_NS
+from tokengate_mp.scheduling.scheduler import Scheduler
 
 DELAY = 100_000
 COALESCE = 2_000_000

@@ -16,7 +16,8 @@ from tickets import MS, WEIGHTS, FakeTicket, homes, numbers
 
 from tokengate_mp.lifecycle import TokenState, path
 from tokengate_mp.scheduling.pacing import MAX_HELD, NEARLY_DRY_NS, WINDOW_NS
-from tokengate_mp.scheduling.scheduler import RECALL_NS, Scheduler
+from tokengate_mp.scheduling.recall import RECALL_NS
+from tokengate_mp.scheduling.scheduler import Scheduler
 
 DURATIONS = st.sampled_from([0, 1_000, 50_000, MS, 5 * MS, 40 * MS])
 CALLS = st.lists(
@@ -119,7 +120,12 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def settle_these(self, core, chosen, durations, failed=(), blocked=()):
         settled = self.scheduler.settle(
-            core, chosen, durations, self.now, failed=failed, blocked=blocked
+            core,
+            chosen,
+            durations,
+            self.now,
+            failed=dict.fromkeys(failed, ValueError()),
+            blocked=blocked,
         )
         assert numbers(settled) == list(chosen)
         for ticket in settled:
@@ -164,7 +170,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         core = data.draw(st.sampled_from(sorted(self.ready)))
         held = self.held[core]
         running = data.draw(st.sets(st.sampled_from(held))) if held else set()
-        lost = self.scheduler.core_lost(core, running)
+        lost = self.scheduler.core_lost(core, dict.fromkeys(running, OSError()), self.now)
         assert set(numbers(lost)) == running - self.ended.keys()
         for ticket in lost:
             self.end(ticket, TokenState.FAILED)

@@ -21,6 +21,7 @@ class FakeTicket:
     core: int | None = None
     cost: int = 0
     admitted: int = 0
+    created: int = 0
 
 
 class Maker:

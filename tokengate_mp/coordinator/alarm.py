@@ -1,9 +1,10 @@
-"""An alarm: does something a while after it was asked to, however often it was asked meanwhile."""
+"""What is done later: after a while at the latest (`Alarm`), or at a time (`Appointment`)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic_ns
 from typing import Any
 
 
@@ -40,6 +41,43 @@ class Alarm:
 
     def cancel(self) -> None:
         """Do not go off."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Appointment:
+    """One thing that is to be done at a time, or at an earlier one that is named later.
+
+    Args:
+        loop: The event loop.
+        action: What is done then.
+    """
+
+    __slots__ = ("_action", "_at", "_loop", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, action: Callable[[], Any]) -> None:
+        self._loop = loop
+        self._action = action
+        self._at = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, at: int) -> None:
+        """Keep it at that monotonic time, ns, unless it is earlier already."""
+        if self._timer is not None:
+            if self._at <= at:
+                return
+            self._timer.cancel()
+        self._at = at
+        seconds = max(0, at - monotonic_ns()) / 1e9
+        self._timer = self._loop.call_later(seconds, self._keep)
+
+    def _keep(self) -> None:
+        self._timer = None
+        self._action()
+
+    def cancel(self) -> None:
+        """Do not keep it."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

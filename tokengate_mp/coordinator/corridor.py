@@ -15,8 +15,8 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final
 
-from tokengate_mp.coordinator.alarm import Alarm
-from tokengate_mp.coordinator.desk import ControlDesk
+from tokengate_mp.coordinator.alarm import Alarm, Appointment
+from tokengate_mp.coordinator.desk import ControlDesk, tokens_of
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
@@ -31,8 +31,8 @@ from tokengate_mp.errors import (
     WireError,
 )
 from tokengate_mp.options import CoordinatorSettings
-from tokengate_mp.scheduling.scheduler import RECALL_NS, Scheduler
-from tokengate_mp.scheduling.ticket import Ticket
+from tokengate_mp.scheduling.recall import RECALL_NS
+from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.token import Token, open_desk
 from tokengate_mp.wire.doorbell import PATIENCE
@@ -54,16 +54,21 @@ class Corridor:
     Args:
         settings: The coordinator's settings.
         host: The loop it lives in.
+
+    Attributes:
+        desk: Where tokens are ended and paused.
     """
 
     def __init__(self, settings: CoordinatorSettings, host: Host) -> None:
         self._settings = settings
         self._host = host
         self._loop = host.loop
-        self._scheduler = Scheduler(len(settings.cpus), settings.threads_per_core, settings.routing)
+        self._scheduler = Scheduler(
+            len(settings.cpus), settings.threads_per_core, settings.routing, settings.poison_limit
+        )
         self._intake = Intake(host.loop, self._scheduler, self)
         self._supervisor = Supervisor(settings, host.loop, self)
-        self._desk = ControlDesk(host, self._scheduler, self._supervisor, self, settings.grace)
+        self.desk = ControlDesk(host, self._scheduler, self._supervisor, self, settings.grace)
         self._living = self._supervisor.living
         self._in_burst = False
         self._looking = False
@@ -74,6 +79,7 @@ class Corridor:
         self._joining: list[asyncio.Future[None]] = []
         self._recall = Alarm(host.loop, RECALL_NS / 1e9, self._take_back)
         self._glance = Alarm(host.loop, COALESCE_NS / 1e9, self._look_around)
+        self._tick = Appointment(host.loop, self._heed_the_time)
         # No sleep beside a ring lasts longer than this, whatever became of the bell.
         self._patience = Alarm(host.loop, PATIENCE, self._look_around)
 
@@ -87,7 +93,7 @@ class Corridor:
         """
         self._supervisor.start_all()
         open_intake(self._intake)
-        open_desk(self._desk)
+        open_desk(self.desk)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
         """Take no more calls, end every token with `error(token)`, and end the core processes."""
@@ -95,10 +101,10 @@ class Corridor:
             return
         self._ended = self._intake.closed = True
         open_intake(None)
-        for alarm in (self._recall, self._glance, self._patience):
+        for alarm in (self._recall, self._glance, self._patience, self._tick):
             alarm.cancel()
-        self._take_in()
-        self._desk.close(error)
+        self.take_in()
+        self.desk.close(error)
         open_desk(None)
         self._end_joins()
         self._supervisor.stop_all()
@@ -164,6 +170,8 @@ class Corridor:
                 self.request_turn()
             elif self._scheduler.unended_count:
                 self._patience.set()
+                if (tick := self._scheduler.next_tick()) is not None:
+                    self._tick.set(tick)
                 if self._scheduler.could_recall():
                     self._recall.set()
             if self._joining and self.is_done():
@@ -193,7 +201,7 @@ class Corridor:
         deadline = monotonic_ns() + TURN_NS
         talking = False
         for core, incarnation in self._living.items():
-            if not incarnation.arm(self._scheduler.held(core)):
+            if not incarnation.arm(len(self._scheduler.held(core))):
                 talking = True
                 self._look_at(incarnation, deadline)
             elif incarnation.has_news:
@@ -217,7 +225,7 @@ class Corridor:
         try:
             incarnation.collect()
             while incarnation.arrived:
-                settle(self._scheduler, incarnation)
+                settle(self._scheduler, incarnation, self.desk.history)
                 if deadline is not None and monotonic_ns() > deadline:
                     break
         except WireError:
@@ -232,7 +240,7 @@ class Corridor:
 
     def _send(self) -> None:
         """Take in calls and send what is ordered."""
-        self._take_in()
+        self.take_in()
         for core, tickets in self._scheduler.assign(monotonic_ns()).items():
             self._living[core].send(
                 [ticket.number for ticket in tickets],
@@ -241,7 +249,7 @@ class Corridor:
         if self._without:
             self._end_stranded()
 
-    def _take_in(self) -> None:
+    def take_in(self) -> None:
         """New functions, then new tokens: a token must find its function known."""
         # Taken first: those who made them have enrolled their functions before.
         tokens = self._intake.take()
@@ -262,6 +270,12 @@ class Corridor:
             self._living[core].recall()
         if self._scheduler.could_recall():
             self._recall.set()
+
+    def _heed_the_time(self) -> None:
+        """Some token's time is up, or its pause between two runs over."""
+        for token in tokens_of(self._scheduler.tick(monotonic_ns())):
+            self.desk.time_is_up(token)
+        self.request_turn()
 
     def _break(self, error: Exception) -> None:
         """Something happened that should not be possible: end everything, and say so."""
@@ -309,10 +323,16 @@ class Corridor:
             self._look_at(incarnation, None)
             if incarnation.ready:
                 pid = incarnation.launched.process.pid
-                running = set(incarnation.running())
-                for ticket in self._scheduler.core_lost(incarnation.core, running):
-                    token = _token(ticket)
-                    token.deliver_error(WorkerLost(pid, exitcode, f"it was running {token!r}"))
+                held = self._scheduler.held(incarnation.core)
+                errors = {
+                    number: WorkerLost(pid, exitcode, f"it was running {held[number]!r}")
+                    for number in incarnation.running()
+                    if number in held
+                }
+                now = monotonic_ns()
+                lost = self._scheduler.core_lost(incarnation.core, errors, now)
+                for token in tokens_of(lost):
+                    self.desk.deliver_error(token, errors[token.number])
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
@@ -324,13 +344,14 @@ class Corridor:
         self.request_turn()
 
     def _end_stranded(self) -> None:
-        for ticket in self._scheduler.stranded(self._without):
-            _token(ticket).deliver_error(
+        for token in tokens_of(self._scheduler.stranded(self._without)):
+            self.desk.deliver_error(
+                token,
                 CoreStartError(
                     "no core process can be started for this token: each ended before it was "
                     "ready. What they wrote to stderr says why; `python -m tokengate_mp doctor` "
                     "tries it too."
-                )
+                ),
             )
 
     # ---- joining and looking
@@ -361,9 +382,3 @@ class Corridor:
             self._supervisor.restarts,
             self._settings,
         )
-
-
-def _token(ticket: Ticket) -> Token[Any]:
-    """The tickets that the scheduler was given here are tokens."""
-    assert isinstance(ticket, Token), f"{ticket!r} is not a token"
-    return ticket

@@ -11,24 +11,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.history import History
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.supervisor import Supervisor
-from tokengate_mp.errors import TokenKilled
-from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.errors import TokenKilled, TokenTimeout
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.token import Token
 
 _log = logging.getLogger(__name__)
 
 
 class Turns(Protocol):
-    """The corridor, as far as ending tokens needs its turns."""
+    """The corridor, as far as ending and pausing tokens needs it."""
 
     def request_turn(self) -> None:
         """Take a turn when the loop runs again."""
+
+    def take_in(self) -> None:
+        """Tell the scheduler of all calls that have been made."""
 
 
 class ControlDesk:
@@ -43,12 +47,14 @@ class ControlDesk:
 
     Attributes:
         closed: Set when every token has been ended.
+        history: What became of the latest tokens.
     """
 
     def __init__(
         self, host: Host, scheduler: Scheduler, supervisor: Supervisor, turns: Turns, grace: float
     ) -> None:
         self.closed = False
+        self.history = History()
         self._host = host
         self._scheduler = scheduler
         self._supervisor = supervisor
@@ -64,39 +70,92 @@ class ControlDesk:
 
     def cancelled(self, token: Token[Any]) -> None:
         """A token's future was cancelled: take note of it, in the right thread."""
+
+        def note() -> None:
+            if self._end(token):
+                self.history.ended(token, asyncio.CancelledError())
+
         if self._host.is_here:
-            self._end(token)
+            note()
         else:
-            self._host.post(lambda: self._end(token))
+            self._host.post(note)
 
     def is_running(self, token: Token[Any]) -> bool:
         """Whether a crew thread runs a token now."""
         incarnation = self._supervisor.living.get(token.core or 0)
         return incarnation is not None and token.number in incarnation.running()
 
+    # ---- for users, by way of the coordinator; in its thread
+
+    def kill_by_id(self, token_id: str, reason: str) -> bool:
+        """End the token with this id; False if there is none that has not ended."""
+        number = Token.number_of(token_id)
+        return any(self._kill(each, reason) for each in self._unended() if each.number == number)
+
+    def kill_all(self, operation: str, reason: str) -> int:
+        """End all tokens of an operation; how many there were."""
+        mine = [token for token in self._unended() if token.operation_type == operation]
+        return sum([self._kill(token, reason) for token in mine])
+
+    def drain(self, operation: str | None, reason: str) -> int:
+        """End the waiting tokens, all or those of one operation; how many there were."""
+        self._turns.take_in()
+        waiting = tokens_of(self._scheduler.waiting_tickets(operation))
+        return sum([self._kill(token, reason) for token in waiting])
+
+    def pause_admission(self, *, paused: bool) -> None:
+        """Send no token to any core for as long as this is set."""
+        self._scheduler.paused = paused
+        self._turns.request_turn()
+
+    def pause_operation(self, operation: str, *, paused: bool) -> None:
+        """Send no token of this operation to any core for as long as this is set."""
+        self._turns.take_in()
+        if paused:
+            self._scheduler.pause(operation)
+        else:
+            self._scheduler.resume(operation)
+        self._turns.request_turn()
+
+    def _unended(self) -> list[Token[Any]]:
+        self._turns.take_in()
+        return tokens_of(self._scheduler.unended())
+
     # ---- in the coordinator's thread
 
     def _kill(self, token: Token[Any], reason: str) -> bool:
         if not self._end(token):
             return False
-        token.deliver_error(TokenKilled(token.token_id, reason))
+        self.deliver_error(token, TokenKilled(token.token_id, reason))
         return True
+
+    def deliver_error(self, token: Token[Any], error: BaseException) -> None:
+        """A token has ended in an error: who awaits it gets that."""
+        token.deliver_error(error)
+        self.history.ended(token, error)
 
     def _end(self, token: Token[Any]) -> bool:
         """Take a token out of everything as killed; False if it had ended already."""
-        before = token.stage
         if self.closed or not self._scheduler.killed(token):
             return False
-        if before is TokenState.ADMITTED:
-            self.interrupt(token)
+        self.interrupt(token)
         self._turns.request_turn()
         return True
 
+    def time_is_up(self, token: Token[Any]) -> None:
+        """A token's time is up; the scheduler has ended it."""
+        policy = token.operation.policy
+        assert policy is not None
+        assert policy.timeout_ns is not None, f"{token!r} has no time limit"
+        seconds = policy.timeout_ns / 1e9
+        self.deliver_error(token, TokenTimeout(token.token_id, token.operation_type, seconds))
+        self.interrupt(token)
+
     def interrupt(self, token: Token[Any]) -> None:
-        """Have the core that holds an ended token run it no further."""
-        incarnation = self._supervisor.living.get(token.core or 0)
-        if incarnation is not None:
-            self._tell(incarnation, token)
+        """Have the core that holds an ended token, if one does, run it no further."""
+        core = token.core
+        if core is not None and token.number in self._scheduler.held(core):
+            self._tell(self._supervisor.living[core], token)
 
     def _tell(self, incarnation: Incarnation, token: Token[Any]) -> None:
         number = token.number
@@ -128,11 +187,15 @@ class ControlDesk:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        for ticket in self._scheduler.unended():
-            assert isinstance(ticket, Token), f"{ticket!r} is not a token"
-            self._scheduler.killed(ticket)
+        for token in tokens_of(self._scheduler.unended()):
+            self._scheduler.killed(token)
             try:
-                ticket.deliver_error(error(ticket))
+                self.deliver_error(token, error(token))
             except RuntimeError:
                 # The loop was closed before us, so nobody is left whom a callback could tell.
-                _log.debug("%r: its loop is closed", ticket)
+                _log.debug("%r: its loop is closed", token)
+
+
+def tokens_of(tickets: list[Ticket]) -> list[Token[Any]]:
+    """The tickets that the scheduler was given here are tokens."""
+    return cast("list[Token[Any]]", tickets)

@@ -72,7 +72,9 @@ class Intake:
             PayloadError: The function cannot be sent to a core process.
         """
         index = self.functions.index(function, options.operation_type)
-        return index, self._scheduler.operation(options.operation_type, options.weight)
+        return index, self._scheduler.operation(
+            options.operation_type, options.weight, options.policy
+        )
 
     def issue(
         self, number: int, operation: Operation, record: bytes, function: Callable[..., R]

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 from tokengate_mp.coordinator import delivery
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.history import History
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
@@ -35,10 +36,11 @@ PORTION: Final = 256
 """How many outcomes are settled at a time."""
 
 _NOBODY: Final = frozenset[int]()
-_COMPLETED, _FAILED = TokenState.COMPLETED, TokenState.FAILED
+_NONE: Final[dict[int, BaseException]] = {}
+_WAITING, _COMPLETED, _FAILED = TokenState.WAITING, TokenState.COMPLETED, TokenState.FAILED
 
 
-def settle(scheduler: Scheduler, incarnation: Incarnation) -> None:
+def settle(scheduler: Scheduler, incarnation: Incarnation, history: History) -> None:
     """Settle the next portion of what has arrived from a core.
 
     Raises:
@@ -61,24 +63,29 @@ def settle(scheduler: Scheduler, incarnation: Incarnation) -> None:
             [outcome.number for outcome in outcomes],
             [outcome.finished - outcome.started for outcome in outcomes],
             monotonic_ns(),
-            failed=portion.failed if portion else _NOBODY,
+            failed=portion.failed if portion else _NONE,
             blocked=portion.blocked if portion else _NOBODY,
         )
     except KeyError as error:
         raise WireError(f"core {core} answered for token {error}, which it does not hold") from None
-    for ticket, outcome in zip(tickets, outcomes, strict=True):
-        token = cast("Token[Any]", ticket)
+    tokens = cast("list[Token[Any]]", tickets)
+    history.completed(tokens, outcomes)
+    for token, outcome in zip(tokens, outcomes, strict=True):
+        stage = token.stage
+        if stage is _WAITING:
+            continue  # it is run again
         token.started = outcome.started
         token.finished = outcome.finished
         token.record = b""  # it may be large, and the token may be kept for its result
         token.function = None
-        if token.stage is _COMPLETED:
+        if stage is _COMPLETED:
             try:
                 token.deliver(outcome.value)
             except asyncio.InvalidStateError:
                 pass  # whoever holds a future can set its result
-        elif token.stage is _FAILED:
+        elif stage is _FAILED:
             token.deliver_error(outcome.value)
+            history.ended(token, outcome.value)
 
 
 @dataclass(slots=True)
@@ -86,7 +93,7 @@ class _Portion:
     """Outcomes with their values decoded, and what is particular about some of them."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    failed: set[int] = field(default_factory=set)
+    failed: dict[int, BaseException] = field(default_factory=dict)
     blocked: set[int] = field(default_factory=set)
     given_back: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
@@ -113,11 +120,9 @@ def _sorted_out(outcomes: list[Outcome], incarnation: Incarnation) -> _Portion:
             try:
                 value = delivery.result(value)
             except PayloadError as error:
-                value = error
-                portion.failed.add(number)
+                value = portion.failed[number] = error
         elif kind == RAISED:
-            value = delivery.raised(value)
-            portion.failed.add(number)
+            value = portion.failed[number] = delivery.raised(value)
         elif kind != VALUE:
             raise WireError(f"there is no outcome of kind {outcome.kind}")
         portion.outcomes.append(Outcome(number, kind, outcome.started, outcome.finished, value))

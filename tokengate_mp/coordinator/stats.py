@@ -64,12 +64,15 @@ def stats(
                     "completed": view.completed,
                     "failed": view.failed,
                     "killed": view.killed,
+                    "timeout": view.timeout,
+                    "retried": view.retried,
                 },
                 "durations": {"p50": view.p50, "p95": view.p95, "max": view.max},
                 "paused": view.paused,
             }
             for name, view in snapshot.operations.items()
         },
+        "admission": {"paused": snapshot.paused},
         "conductor": {"domains": 0},
         "sticky": {"pins": 0},
     }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from tokengate_mp.options import Weight
+from tokengate_mp.options import Policy, Weight
 from tokengate_mp.scheduling import pacing
 
 RECENT: Final = 1024
@@ -24,6 +24,8 @@ class OperationView:
         completed: Tokens whose function returned.
         failed: Tokens whose function raised, or that were lost with their core process.
         killed: Tokens ended on request.
+        timeout: Tokens whose time was up.
+        retried: Runs that failed and were followed by another one.
         p50: Median duration of its latest runs, ns; None before the first.
         p95: 95th percentile of the same, ns.
         max: The longest run so far, ns.
@@ -34,6 +36,8 @@ class OperationView:
     completed: int
     failed: int
     killed: int
+    timeout: int
+    retried: int
     p50: int | None
     p95: int | None
     max: int | None
@@ -48,6 +52,7 @@ class Operation:
         weight: Its weight class.
         cost: What one token of it is charged against a core's window, ns (see `pacing`).
         floor: How many tokens a core may always hold before one of these is refused.
+        policy: What is done about tokens that take too long or fail; None for nothing.
     """
 
     __slots__ = (
@@ -60,14 +65,20 @@ class Operation:
         "longest",
         "mean",
         "name",
+        "policy",
         "recent",
+        "retried",
         "threads",
+        "timeout",
         "weight",
     )
 
-    def __init__(self, name: str, weight: Weight, threads: int) -> None:
+    def __init__(
+        self, name: str, weight: Weight, threads: int, policy: Policy | None = None
+    ) -> None:
         self.name: str = name
         self.weight: Weight = weight
+        self.policy: Policy | None = policy
         self.threads: int = threads
         self.mean: float = 0.0
         self.blocking: bool = False
@@ -78,6 +89,8 @@ class Operation:
         self.completed: int = 0
         self.failed: int = 0
         self.killed: int = 0
+        self.timeout: int = 0
+        self.retried: int = 0
 
     def observe(self, durations: Sequence[int], *, blocking: bool) -> None:
         """Take note of finished runs.
@@ -94,15 +107,22 @@ class Operation:
         self.floor = pacing.floor(self.cost, self.threads, blocking=blocking)
 
 
-def views(operations: Iterable[Operation]) -> dict[str, OperationView]:
-    """Frozen copies of what is known now, by name: the calls of all weights together."""
+def views(
+    operations: Iterable[Operation], paused: Collection[str] = ()
+) -> dict[str, OperationView]:
+    """Frozen copies of what is known now, by name: the calls of all weights together.
+
+    Args:
+        operations: All operations.
+        paused: The names of those whose tokens are held back.
+    """
     by_name: dict[str, list[Operation]] = {}
     for operation in operations:
         by_name.setdefault(operation.name, []).append(operation)
-    return {name: _view(together) for name, together in by_name.items()}
+    return {name: _view(together, name in paused) for name, together in by_name.items()}
 
 
-def _view(operations: list[Operation]) -> OperationView:
+def _view(operations: list[Operation], paused: bool) -> OperationView:  # noqa: FBT001 - private
     ordered = sorted(chain.from_iterable(each.recent for each in operations))
     count = len(ordered)
     return OperationView(
@@ -110,8 +130,10 @@ def _view(operations: list[Operation]) -> OperationView:
         completed=sum(each.completed for each in operations),
         failed=sum(each.failed for each in operations),
         killed=sum(each.killed for each in operations),
+        timeout=sum(each.timeout for each in operations),
+        retried=sum(each.retried for each in operations),
         p50=ordered[count // 2] if ordered else None,
         p95=ordered[count * 95 // 100] if ordered else None,
         max=max(each.longest for each in operations) if ordered else None,
-        paused=False,
+        paused=paused,
     )

@@ -11,49 +11,45 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     dropped(core, numbers)                          assign(now)
     hungry(core)                                    assign(now)
     parent_beside(cores)                            -
-    core_lost(core, running)                        end these tickets as lost, then assign(now)
+    core_lost(core, running, now)                   end these tickets as lost, then assign(now)
     killed(ticket)                                  -
+    tick(now)                                       end these tickets as timed out, then assign(now)
+    paused, pause(operation), resume(operation)     assign(now)
     stranded(gone)                                  end these tickets as failed
     (time passes)                                   overdue(now): take back what these cores hold
 
 Where tokens wait is the gate's affair, where they are held the ledger's, and the router moves them
 from the one to the other. Here is what each fact means to all three.
-
-*Recall.* What was sent to a core can turn out to lie behind a token that takes much longer than
-the others. So when a core is idle and nothing waits, cores that have been slow for `RECALL_NS` are
-asked to give back what they have not begun. A core is asked again only after it was sent or
-answered something; one that did give tokens back is *stuck*, and gets none until it has finished
-one or says that it has threads free. So no token travels to and fro.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import Routing, Weight
+from tokengate_mp.options import Policy, Routing, Weight
+from tokengate_mp.scheduling.deadlines import Deadlines
 from tokengate_mp.scheduling.gate import Gate
-from tokengate_mp.scheduling.ledger import Book, Ledger
+from tokengate_mp.scheduling.ledger import Ledger
 from tokengate_mp.scheduling.operation import Operation
+from tokengate_mp.scheduling.recall import Recall
+from tokengate_mp.scheduling.retry import Retries
 from tokengate_mp.scheduling.routing import Router
 from tokengate_mp.scheduling.snapshot import Snapshot, TicketStory, snapshot, story
 from tokengate_mp.scheduling.ticket import Ticket
-from tokengate_mp.scheduling.weights import ALL_CORES, Cores, as_set, members
-
-RECALL_NS: Final = 16_000_000
-"""How long a token may lie behind another one, ns, before an idle core may have it.
-
-More than a window: a core that is merely working through what it was sent is done with it before.
-"""
+from tokengate_mp.scheduling.weights import ALL_CORES, Cores, as_set
 
 _NOBODY: Final = frozenset[int]()
+_NONE: Final[Mapping[int, BaseException]] = MappingProxyType({})
 _operation: Callable[[Ticket], Operation] = attrgetter("operation")
 
 WAITING, ADMITTED = TokenState.WAITING, TokenState.ADMITTED
-COMPLETED, FAILED, KILLED = TokenState.COMPLETED, TokenState.FAILED, TokenState.KILLED
+COMPLETED, FAILED = TokenState.COMPLETED, TokenState.FAILED
+KILLED, TIMEOUT = TokenState.KILLED, TokenState.TIMEOUT
 
 
 class Scheduler:
@@ -64,31 +60,48 @@ class Scheduler:
         threads: Crew threads of each.
         routing: "strict" keeps every class to its range; "work_conserving" lets a core with
             nothing of its own to do borrow.
+        poison_limit: A token that has ended so many core processes is not run again.
+
+    Attributes:
+        paused: While it is set, no token is assigned.
     """
 
-    def __init__(self, cores: int, threads: int, routing: Routing) -> None:
+    def __init__(self, cores: int, threads: int, routing: Routing, poison_limit: int = 2) -> None:
         self.cores = cores
         self.threads = threads
         self.routing = routing
-        self._operations: dict[tuple[str, Weight], Operation] = {}
+        self.paused = False
+        self._operations: dict[tuple[str, Weight, Policy | None], Operation] = {}
         self._all: Cores = as_set(range(1, cores + 1))
         self._gate = Gate()
         self._ledger = Ledger(cores, threads)
         self._router = Router(self._gate, self._ledger, routing)
+        self._recall = Recall(self._ledger, self._router)
+        self._deadlines = Deadlines()
+        self._retries = Retries(poison_limit)
+        self._timed = False  # whether any operation has a time limit
 
     # ---- facts
 
-    def operation(self, name: str, weight: Weight) -> Operation:
-        """The operation of that name, as far as it is called with that weight."""
-        key = name, weight
+    def operation(self, name: str, weight: Weight, policy: Policy | None = None) -> Operation:
+        """The operation of that name, as far as it is called with that weight and policy."""
+        if policy is not None and not policy.acts:
+            policy = None
+        key = name, weight, policy
         known = self._operations.get(key)
         if known is None:
-            known = self._operations[key] = Operation(name, weight, self.threads)
+            known = self._operations[key] = Operation(name, weight, self.threads, policy)
+            self._timed |= policy is not None and policy.timeout_ns is not None
         return known
 
     def submitted(self, tickets: Sequence[Ticket]) -> None:
         """New tokens, in the order of their calls; those killed on the way here stay ended."""
         self._ledger.submitted += self._gate.enter(tickets)
+        if self._timed:
+            for ticket in tickets:
+                policy = ticket.operation.policy
+                if policy is not None and policy.timeout_ns is not None:
+                    self._deadlines.add(ticket, ticket.created + policy.timeout_ns)
 
     def core_ready(self, core: int) -> None:
         """A process of this core can take tokens."""
@@ -101,7 +114,7 @@ class Scheduler:
         durations: Sequence[int],
         now: int,
         *,
-        failed: Collection[int] = _NOBODY,
+        failed: Mapping[int, BaseException] = _NONE,
         blocked: Collection[int] = _NOBODY,
     ) -> list[Ticket]:
         """Outcomes of a core have arrived.
@@ -111,12 +124,12 @@ class Scheduler:
             numbers: Whose outcomes they are.
             durations: How long each of them ran, ns, in the same order.
             now: The time.
-            failed: Which of them raised.
+            failed: Which of them raised, and what.
             blocked: Which of them spent most of their time off the CPU.
 
         Returns:
-            Their tickets in the same order, now COMPLETED or FAILED; those that had been ended
-            before stay as they were.
+            Their tickets in the same order, now COMPLETED or FAILED, or WAITING to be run again;
+            those that had been ended before stay as they were.
 
         Raises:
             KeyError: The core does not hold one of them. Nothing has changed then.
@@ -145,7 +158,11 @@ class Scheduler:
             operation.completed += ended
             operation.observe(durations, blocking=False)
         else:
-            self._sort(tickets, durations, failed, blocked)
+            self._sort(tickets, durations, failed, blocked, now)
+        if self._retries.trials:
+            for ticket in tickets:
+                if ticket.stage is COMPLETED:
+                    self._retries.forget(ticket)
         return tickets
 
     def given_back(self, core: int, numbers: Sequence[int]) -> None:
@@ -185,19 +202,26 @@ class Scheduler:
             book.stuck = False
             self._ledger.open |= 1 << core
 
-    def core_lost(self, core: int, running: Collection[int]) -> list[Ticket]:
+    def core_lost(self, core: int, running: Mapping[int, BaseException], now: int) -> list[Ticket]:
         """The process of this core is gone, and all outcomes it left behind are settled.
 
         Args:
             core: The core.
-            running: The tokens that its crew was running.
+            running: The tokens that its crew was running, and the error of each.
+            now: The time.
 
         Returns:
-            Those of them that had not ended, now FAILED. What it held besides waits again.
+            Those of them that had not ended and are not to be run again, now FAILED. What it held
+            besides waits again.
         """
         tickets = self._ledger.strike_off(self._ledger[core])
         unended = [ticket for ticket in tickets if ticket.stage is ADMITTED]
-        lost = [ticket for ticket in unended if ticket.number in running]
+        lost = [
+            ticket
+            for ticket in unended
+            if ticket.number in running
+            and not self._run_again(ticket, running[ticket.number], now, lost=True)
+        ]
         self._fail(lost)
         self._gate.reenter(ticket for ticket in unended if ticket.stage is ADMITTED)
         return lost
@@ -207,17 +231,31 @@ class Scheduler:
 
         It may be one that was not submitted yet.
         """
-        before = ticket.stage
-        if before.ended:
+        if ticket.stage.ended:
             return False
-        ticket.stage = KILLED
-        if before is WAITING:
-            self._gate.discard(ticket)
-        elif before is TokenState.CREATED:
-            self._ledger.submitted += 1  # it counts as known from here on
+        self._end(ticket, KILLED)
         ticket.operation.killed += 1
-        self._ledger.ended[KILLED] += 1
         return True
+
+    def tick(self, now: int) -> list[Ticket]:
+        """Time has passed: the tokens whose time is up, now TIMEOUT.
+
+        Those whose pause before another run is over can be assigned again.
+        """
+        self._gate.resume_due(now)
+        overdue = self._deadlines.due(now)
+        for ticket in overdue:
+            self._end(ticket, TIMEOUT)
+            ticket.operation.timeout += 1
+        return overdue
+
+    def pause(self, operation: str) -> None:
+        """Assign no token of this operation until it is resumed."""
+        self._gate.pause(operation)
+
+    def resume(self, operation: str) -> None:
+        """Assign them again."""
+        self._gate.resume(operation)
 
     def stranded(self, gone: Cores = ALL_CORES) -> list[Ticket]:
         """Waiting tokens that may run on no other core than those of `gone`, now FAILED.
@@ -236,18 +274,20 @@ class Scheduler:
 
     def assign(self, now: int) -> dict[int, list[Ticket]]:
         """Which waiting tokens to send where, at this time; they are ADMITTED with this."""
-        return self._router.assign(now)
+        return {} if self.paused else self._router.assign(now)
+
+    def next_tick(self) -> int | None:
+        """When `tick` will have something to do, ns; None if never."""
+        times = (self._deadlines.next(), self._gate.next_due())
+        return min((at for at in times if at is not None), default=None)
 
     def overdue(self, now: int) -> list[int]:
         """Cores to ask for what they have not begun, because another core has nothing to do."""
-        due = [book.core for book in self._recallable() if now - book.overdue_since() >= RECALL_NS]
-        for core in due:
-            self._ledger.recallable &= ~(1 << core)
-        return due
+        return self._recall.overdue(now)
 
     def could_recall(self) -> bool:
         """Whether `overdue` will have an answer, now or later, if nothing else happens."""
-        return any(True for _ in self._recallable())
+        return self._recall.is_possible()
 
     # ---- views
 
@@ -266,14 +306,18 @@ class Scheduler:
         """Whether a core could take more."""
         return bool(self._ledger.open)
 
-    def held(self, core: int) -> int:
-        """How many tokens a core was sent and has not answered for."""
-        return len(self._ledger[core].held)
+    def held(self, core: int) -> Mapping[int, Ticket]:
+        """The tokens that a core was sent and has not answered for, by number."""
+        return self._ledger[core].held
 
     @property
     def unended_count(self) -> int:
         """How many of the submitted tokens have not ended."""
         return self._ledger.submitted - self._ledger.ended.total()
+
+    def waiting_tickets(self, operation: str | None = None) -> list[Ticket]:
+        """All waiting tokens, or those of one operation."""
+        return [t for t in self._gate if operation is None or t.operation.name == operation]
 
     def unended(self) -> list[Ticket]:
         """All submitted tokens that have not ended, oldest first."""
@@ -281,7 +325,7 @@ class Scheduler:
 
     def snapshot(self) -> Snapshot:
         """A frozen copy of all counts."""
-        return snapshot(self._gate, self._ledger, self._operations.values())
+        return snapshot(self._gate, self._ledger, self._operations.values(), paused=self.paused)
 
     def story(self, ticket: Ticket) -> TicketStory:
         """What has become of one token so far."""
@@ -301,27 +345,20 @@ class Scheduler:
 
     # ---- what stands behind
 
-    def _recallable(self) -> Iterator[Book]:
-        """Cores with more than they can be running, in part for a core that has nothing to do."""
-        ledger = self._ledger
-        if ledger.recallable and (starving := self._router.starving()):
-            for core in members(ledger.recallable):
-                book = ledger[core]
-                if book.reach & starving:
-                    yield book
-
     def _sort(
         self,
         tickets: Sequence[Ticket],
         durations: Sequence[int],
-        failed: Collection[int],
+        failed: Mapping[int, BaseException],
         blocked: Collection[int],
+        now: int,
     ) -> None:
         """Let each operation observe its own of these outcomes."""
         if failed:
             raised = [t for t in tickets if t.stage is COMPLETED and t.number in failed]
             self._ledger.ended[COMPLETED] -= len(raised)
-            self._fail(raised)
+            errors = [(ticket, failed[ticket.number]) for ticket in raised]
+            self._fail([t for t, e in errors if not self._run_again(t, e, now, lost=False)])
         for ticket in tickets:
             if ticket.stage is COMPLETED:
                 ticket.operation.completed += 1
@@ -332,8 +369,31 @@ class Scheduler:
         for operation, own in runs.items():
             operation.observe(own, blocking=waited.get(operation, 0) * 2 > len(own))
 
+    def _run_again(self, ticket: Ticket, error: BaseException, now: int, *, lost: bool) -> bool:
+        """Let a token wait for another run, if it is to have one."""
+        pause = self._retries.again(ticket, error, lost=lost)
+        if pause is None:
+            return False
+        ticket.operation.retried += 1
+        if pause:
+            self._gate.postpone(ticket, now + pause)
+        else:
+            self._gate.interleave(ticket)
+        return True
+
+    def _end(self, ticket: Ticket, stage: TokenState) -> None:
+        """End a token before its time."""
+        before, ticket.stage = ticket.stage, stage
+        if before is WAITING:
+            self._gate.discard(ticket)
+        elif before is TokenState.CREATED:
+            self._ledger.submitted += 1  # it counts as known from here on
+        self._ledger.ended[stage] += 1
+        self._retries.forget(ticket)
+
     def _fail(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
             ticket.stage = FAILED
             ticket.operation.failed += 1
+            self._retries.end(ticket)
         self._ledger.ended[FAILED] += len(tickets)

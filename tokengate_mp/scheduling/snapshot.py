@@ -35,12 +35,13 @@ class Snapshot:
     """All counts at one moment.
 
     Attributes:
-        waiting: Tokens in the lanes.
+        waiting: Tokens in the lanes, held back, or in a pause between two runs.
         admitted: Tokens that were sent to a core, executing ones included.
         completed: Tokens whose function returned.
         failed: Tokens whose function raised, or that were lost with their core process.
         killed: Tokens ended on request.
         timeout: Tokens whose time was up.
+        paused: Whether no token is assigned.
         cores: Every core, core 1 first.
         operations: Every operation type, by name.
     """
@@ -51,6 +52,7 @@ class Snapshot:
     failed: int
     killed: int
     timeout: int
+    paused: bool
     cores: tuple[CoreView, ...]
     operations: Mapping[str, OperationView]
 
@@ -78,7 +80,9 @@ class TicketStory:
     ahead: int | None
 
 
-def snapshot(gate: Gate, ledger: Ledger, operations: Iterable[Operation]) -> Snapshot:
+def snapshot(
+    gate: Gate, ledger: Ledger, operations: Iterable[Operation], *, paused: bool
+) -> Snapshot:
     """All counts as they are now."""
     ended = ledger.ended
     return Snapshot(
@@ -88,11 +92,12 @@ def snapshot(gate: Gate, ledger: Ledger, operations: Iterable[Operation]) -> Sna
         failed=ended[TokenState.FAILED],
         killed=ended[TokenState.KILLED],
         timeout=ended[TokenState.TIMEOUT],
+        paused=paused,
         cores=tuple(
             CoreView(book.core, book.ready, frozenset(book.held), book.answered)
             for book in ledger.books
         ),
-        operations=views(operations),
+        operations=views(operations, gate.paused),
     )
 
 

@@ -22,6 +22,7 @@ class Ticket(Protocol):
         core: The core it was last sent to, from 1; None before.
         cost: What it was charged against that core's window, ns.
         admitted: When it was last sent to a core, ns.
+        created: When the call was made, ns.
     """
 
     number: int
@@ -30,3 +31,4 @@ class Ticket(Protocol):
     core: int | None
     cost: int
     admitted: int
+    created: int
