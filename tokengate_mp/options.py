@@ -16,13 +16,18 @@ import msgspec
 
 Weight = Literal["light", "medium", "heavy"]
 Routing = Literal["strict", "work_conserving"]
+OnFull = Literal["wait", "reject"]
 
 WEIGHTS: Final[tuple[Weight, ...]] = get_args(Weight)
 ROUTINGS: Final[tuple[Routing, ...]] = get_args(Routing)
+ON_FULL: Final[tuple[OnFull, ...]] = get_args(OnFull)
 RESERVED_TAGS: Final = ("weight", "sticky_anchor", "external_calls", "digest_policy")
 
 MAX_THREADS_PER_CORE: Final = 256
 """Each crew thread has a word of its own on the status page of its core's mailbox."""
+
+MAX_PENDING: Final = 1 << 24
+"""How many tokens may be pending where nothing else is said: 16,777,216, some 8 GB of them."""
 
 MIN_RING_BYTES: Final = 1 << 12
 MAX_RING_BYTES: Final = 1 << 30
@@ -246,6 +251,9 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         ring_bytes: Size of each of a core's two rings, a power of two.
         grace: Seconds that core processes and interrupted functions get to end by themselves.
         poison_limit: A token that has ended so many core processes is not run again.
+        max_pending: How many tokens may be pending.
+        max_pending_bytes: How many bytes of large arguments may be pending.
+        on_full: What becomes of a call beyond that.
     """
 
     cpus: tuple[int, ...]
@@ -254,6 +262,9 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     ring_bytes: int
     grace: float
     poison_limit: int
+    max_pending: int
+    max_pending_bytes: int
+    on_full: OnFull
 
 
 def coordinator_settings(  # noqa: PLR0913 - one parameter for each public option
@@ -265,6 +276,9 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
     ring_bytes: int,
     grace: float,
     poison_limit: int = 2,
+    max_pending: int = MAX_PENDING,
+    max_pending_bytes: int = MAX_RING_BYTES,
+    on_full: str = "wait",
 ) -> CoordinatorSettings:
     """The settings of one coordinator, every value checked against this machine.
 
@@ -276,6 +290,9 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         ring_bytes: As for `OperationsCoordinator`.
         grace: As for `OperationsCoordinator`.
         poison_limit: As for `OperationsCoordinator`.
+        max_pending: As for `OperationsCoordinator`.
+        max_pending_bytes: As for `OperationsCoordinator`.
+        on_full: As for `OperationsCoordinator`.
 
     Raises:
         TypeError: A value has the wrong type.
@@ -292,6 +309,9 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         ring_bytes=ring,
         grace=_seconds("grace", grace),
         poison_limit=_whole("poison_limit", poison_limit, 1, 1_000_000),
+        max_pending=_whole("max_pending", max_pending, 1, 1 << 62),
+        max_pending_bytes=_whole("max_pending_bytes", max_pending_bytes, 1, 1 << 62),
+        on_full=_one_of("on_full", on_full, ON_FULL),
     )
 
 

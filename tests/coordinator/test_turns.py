@@ -22,9 +22,9 @@ def callbacks(monkeypatch):
     current = {"callback": 0}
     settle = corridor.settle
 
-    def counted_settle(scheduler, incarnation, history):
+    def counted_settle(*arguments):
         portions[current["callback"]] += 1
-        settle(scheduler, incarnation, history)
+        settle(*arguments)
 
     def counted(callback):
         def count(*args):

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
+from psutil import virtual_memory
+
 from tokengate_mp import worker
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.desk import ControlDesk
@@ -30,7 +32,12 @@ from tokengate_mp.decorator import (
     refuse_unsuitable,
 )
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
-from tokengate_mp.options import CoordinatorSettings, coordinator_settings, token_options
+from tokengate_mp.options import (
+    MAX_PENDING,
+    CoordinatorSettings,
+    coordinator_settings,
+    token_options,
+)
 from tokengate_mp.token import Token
 from tokengate_mp.worker.invoke import apply
 
@@ -68,6 +75,12 @@ class OperationsCoordinator:
             after `stop`, before they are killed.
         poison_limit: A token that has ended so many core processes is not run again, `idempotent`
             or not.
+        max_pending: How many tokens may have been made and not have ended.
+        max_pending_bytes: How many bytes of arguments these may have, those of 4 kB and less not
+            counted; default: half of the machine's memory.
+        on_full: What a call does beyond that. "wait": it waits, in a thread without an event loop;
+            within a loop it raises `AdmissionRejected`, as no call can wait there (`await ready()`
+            before it does). "reject": it raises that everywhere.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -83,6 +96,9 @@ class OperationsCoordinator:
         ring_bytes: int = 1 << 20,
         grace: float = 2.0,
         poison_limit: int = 2,
+        max_pending: int = MAX_PENDING,
+        max_pending_bytes: int | None = None,
+        on_full: str = "wait",
     ) -> None:
         self.settings: CoordinatorSettings = coordinator_settings(
             cores,
@@ -92,6 +108,11 @@ class OperationsCoordinator:
             ring_bytes=ring_bytes,
             grace=grace,
             poison_limit=poison_limit,
+            max_pending=max_pending,
+            max_pending_bytes=(
+                virtual_memory().total // 2 if max_pending_bytes is None else max_pending_bytes
+            ),
+            on_full=on_full,
         )
         self._stopped = threading.Event()
         self._stopper = 0
@@ -238,6 +259,23 @@ class OperationsCoordinator:
             cast("Callable[..., R]", apply), token_options(operation_name(function))
         )
         return by_argument(function, *args, **kwargs)
+
+    async def ready(self) -> None:
+        """Wait until there is room for a call within `max_pending` and `max_pending_bytes`.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        host, corridor = self._host, self._corridor
+        if host is None or corridor is None or not corridor.takes_calls():
+            raise CoordinatorNotRunning(
+                "ready() was awaited on a coordinator that is not running; start it first"
+            )
+        waiting = corridor.admission.ready(host.loop)
+        if asyncio.get_running_loop() is host.loop:
+            await waiting
+        else:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, host.loop))
 
     async def join(self) -> None:
         """Wait until every token has ended."""

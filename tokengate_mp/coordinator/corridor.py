@@ -15,6 +15,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final
 
+from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.alarm import Alarm, Appointment
 from tokengate_mp.coordinator.desk import ControlDesk, tokens_of
 from tokengate_mp.coordinator.domain import Incarnation
@@ -57,6 +58,7 @@ class Corridor:
 
     Attributes:
         desk: Where tokens are ended and paused.
+        admission: How much may be pending.
     """
 
     def __init__(self, settings: CoordinatorSettings, host: Host) -> None:
@@ -66,9 +68,14 @@ class Corridor:
         self._scheduler = Scheduler(
             len(settings.cpus), settings.threads_per_core, settings.routing, settings.poison_limit
         )
-        self._intake = Intake(host.loop, self._scheduler, self)
+        self.admission = Admission(
+            settings.max_pending, settings.max_pending_bytes, settings.on_full, self._pending
+        )
+        self._intake = Intake(host.loop, self._scheduler, self, self.admission)
         self._supervisor = Supervisor(settings, host.loop, self)
-        self.desk = ControlDesk(host, self._scheduler, self._supervisor, self, settings.grace)
+        self.desk = ControlDesk(
+            host, self._scheduler, self._supervisor, self, self.admission, grace=settings.grace
+        )
         self._living = self._supervisor.living
         self._in_burst = False
         self._looking = False
@@ -105,6 +112,7 @@ class Corridor:
             alarm.cancel()
         self.take_in()
         self.desk.close(error)
+        self.admission.close()
         open_desk(None)
         self._end_joins()
         self._supervisor.stop_all()
@@ -174,6 +182,8 @@ class Corridor:
                     self._tick.set(tick)
                 if self._scheduler.could_recall():
                     self._recall.set()
+            if self.admission.crowded:
+                self.admission.make_room()
             if self._joining and self.is_done():
                 self._end_joins()
         except Exception as error:  # noqa: BLE001 - whatever it is, no token may wait for ever
@@ -225,7 +235,7 @@ class Corridor:
         try:
             incarnation.collect()
             while incarnation.arrived:
-                settle(self._scheduler, incarnation, self.desk.history)
+                settle(self._scheduler, incarnation, self.desk.history, self.admission)
                 if deadline is not None and monotonic_ns() > deadline:
                     break
         except WireError:
@@ -355,6 +365,9 @@ class Corridor:
             )
 
     # ---- joining and looking
+
+    def _pending(self) -> int:
+        return self._scheduler.unended_count + self._intake.count()
 
     def is_done(self) -> bool:
         """Whether every token has ended."""

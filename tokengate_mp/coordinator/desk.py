@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.history import History
 from tokengate_mp.coordinator.host import Host
@@ -43,6 +44,7 @@ class ControlDesk:
         scheduler: Which tokens there are.
         supervisor: Which processes run them.
         turns: Asked for a turn when something has changed.
+        admission: Has room again for each token that ends.
         grace: Seconds that a function has to end after it was interrupted.
 
     Attributes:
@@ -50,8 +52,15 @@ class ControlDesk:
         history: What became of the latest tokens.
     """
 
-    def __init__(
-        self, host: Host, scheduler: Scheduler, supervisor: Supervisor, turns: Turns, grace: float
+    def __init__(  # noqa: PLR0913 - everything that ending a token touches
+        self,
+        host: Host,
+        scheduler: Scheduler,
+        supervisor: Supervisor,
+        turns: Turns,
+        admission: Admission,
+        *,
+        grace: float,
     ) -> None:
         self.closed = False
         self.history = History()
@@ -59,6 +68,7 @@ class ControlDesk:
         self._scheduler = scheduler
         self._supervisor = supervisor
         self._turns = turns
+        self._admission = admission
         self._grace = grace
         self._timers: dict[int, asyncio.TimerHandle] = {}
 
@@ -73,6 +83,7 @@ class ControlDesk:
 
         def note() -> None:
             if self._end(token):
+                self._admission.release(token)
                 self.history.ended(token, asyncio.CancelledError())
 
         if self._host.is_here:
@@ -132,6 +143,7 @@ class ControlDesk:
     def deliver_error(self, token: Token[Any], error: BaseException) -> None:
         """A token has ended in an error: who awaits it gets that."""
         token.deliver_error(error)
+        self._admission.release(token)
         self.history.ended(token, error)
 
     def _end(self, token: Token[Any]) -> bool:

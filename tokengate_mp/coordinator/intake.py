@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final, Protocol, TypeVar
 
+from tokengate_mp.coordinator.admission import LARGE, Admission
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.lifecycle import TokenState
@@ -49,18 +50,26 @@ class Intake:
         loop: The coordinator's loop.
         scheduler: What knows the operations.
         turns: Who is asked for turns.
+        admission: How much may be pending.
 
     Attributes:
         functions: The functions that were enrolled.
         closed: Set when no more calls are taken.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, scheduler: Scheduler, turns: Turns) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        scheduler: Scheduler,
+        turns: Turns,
+        admission: Admission,
+    ) -> None:
         self.functions = Functions()
         self.closed = False
         self._loop = loop
         self._scheduler = scheduler
         self._turns = turns
+        self._admission = admission
         self._inbox: list[Token[Any]] = []
         self._visitors: deque[Token[Any]] = deque()
         self._calls_left = 0
@@ -83,6 +92,7 @@ class Intake:
 
         Raises:
             CoordinatorNotRunning: The coordinator was stopped while the call was encoded.
+            AdmissionRejected: There is no room for it, and it cannot or is not to wait.
         """
         if self.closed:
             raise CoordinatorNotRunning.for_call(operation.name)
@@ -96,6 +106,8 @@ class Intake:
                 f"{operation.name!r} was called, but the coordinator lives in an event loop that "
                 "is closed. Stop it before its loop ends (`async with` does), and start one here."
             )
+        if self._calls_left <= 0 or len(record) > LARGE or loop is not home:
+            self._admit(operation, record, loop)
         token: Token[R] = (
             Token(loop=home) if loop is home or loop is None else VisitingToken(loop=loop)
         )
@@ -112,12 +124,27 @@ class Intake:
             if self._calls_left <= 0:
                 self._turns.turn_within_call()
                 # The next call asks for a turn in the loop; after a lone one there is none to take.
-                self._calls_left = HUNGRY_CALLS if self._scheduler.has_room else SATED_CALLS
+                burst = HUNGRY_CALLS if self._scheduler.has_room else SATED_CALLS
+                self._calls_left = min(burst, self._admission.vacancies())
             elif not self._turns.turn_due:
                 self._turns.request_turn()
         else:
             self._visit(token)
         return token
+
+    def _admit(
+        self, operation: Operation, record: bytes, loop: asyncio.AbstractEventLoop | None
+    ) -> None:
+        """Refuse a call beyond the limits, or let it wait for room if it comes from a thread."""
+        admission = self._admission
+        while admission.is_full():
+            if loop is not None or not self._loop.is_running():
+                raise admission.refusal(operation.name)
+            admission.wait_in_thread(operation.name)
+            if self.closed:
+                raise CoordinatorNotRunning.for_call(operation.name)
+        admission.enter(record)
+        self._calls_left = min(self._calls_left, admission.vacancies())
 
     def _visit(self, token: Token[Any]) -> None:
         """Take in a call made in another thread."""
@@ -129,6 +156,7 @@ class Intake:
                 self._visitors.remove(token)
             except ValueError:
                 return
+            self._admission.release(token)
             raise CoordinatorNotRunning.for_call(token.operation_type)
         if not self._turns.turn_due:
             self._turns.request_turn_from_elsewhere()
@@ -147,6 +175,10 @@ class Intake:
     def is_empty(self) -> bool:
         """Whether nothing has come in since the last time."""
         return not (self._inbox or self._visitors)
+
+    def count(self) -> int:
+        """How many have come in since then."""
+        return len(self._inbox) + len(self._visitors)
 
     def created(self) -> int:
         """How many have come in since then, and have not ended already."""

@@ -13,6 +13,7 @@ from time import monotonic_ns
 from typing import Any, Final, cast
 
 from tokengate_mp.coordinator import delivery
+from tokengate_mp.coordinator.admission import LARGE, Admission
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.history import History
 from tokengate_mp.errors import PayloadError, WireError
@@ -40,8 +41,16 @@ _NONE: Final[dict[int, BaseException]] = {}
 _WAITING, _COMPLETED, _FAILED = TokenState.WAITING, TokenState.COMPLETED, TokenState.FAILED
 
 
-def settle(scheduler: Scheduler, incarnation: Incarnation, history: History) -> None:
+def settle(  # noqa: C901 - one loop that all tokens pass through, so without calls
+    scheduler: Scheduler, incarnation: Incarnation, history: History, admission: Admission
+) -> None:
     """Settle the next portion of what has arrived from a core.
+
+    Args:
+        scheduler: Told of the outcomes.
+        incarnation: Where they arrived.
+        history: Remembers them.
+        admission: Has room again for each token that ends.
 
     Raises:
         WireError: The core wrote something that makes no sense.
@@ -76,7 +85,11 @@ def settle(scheduler: Scheduler, incarnation: Incarnation, history: History) -> 
             continue  # it is run again
         token.started = outcome.started
         token.finished = outcome.finished
-        token.record = b""  # it may be large, and the token may be kept for its result
+        # The arguments may be large, and the token may be kept for its result.
+        if len(token.record) > LARGE:
+            admission.release(token)
+        else:
+            token.record = b""
         token.function = None
         if stage is _COMPLETED:
             try:

@@ -1,0 +1,128 @@
+"""Admission: how many tokens, and how many bytes of arguments, may wait or run at once.
+
+Both limits are there to protect the parent's memory, and are far from any normal use. A call beyond
+one is refused, or waits where it can: in a thread without an event loop. Within a loop nothing can
+wait in the middle of a call, so there `await coordinator.ready()` is what paces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from tokengate_mp.errors import AdmissionRejected
+from tokengate_mp.options import OnFull
+from tokengate_mp.token import Token
+
+LARGE: Final = 4096
+"""Arguments are counted from this size on, bytes; smaller ones are bounded by their number."""
+
+LOOK_SECONDS: Final = 0.5
+"""How long a thread waits for room before it looks by itself."""
+
+
+class Admission:
+    """What is pending, and who waits for it to become less.
+
+    Args:
+        max_tokens: The most tokens that may be pending.
+        max_bytes: The most bytes of large arguments that may be.
+        on_full: Whether calls beyond a limit wait, where they can, or are refused.
+        count: Gives how many tokens are pending.
+
+    Attributes:
+        large: Bytes of large arguments that are pending.
+        crowded: Whether anybody waits for room.
+    """
+
+    def __init__(
+        self, max_tokens: int, max_bytes: int, on_full: OnFull, count: Callable[[], int]
+    ) -> None:
+        self.large = 0
+        self.crowded = False
+        self._max_tokens = max_tokens
+        self._max_bytes = max_bytes
+        self._on_full = on_full
+        self._count = count
+        self._counting = threading.Lock()
+        self._room = threading.Condition()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._closed = False
+
+    def vacancies(self) -> int:
+        """How many more tokens may be made, if their arguments are small."""
+        return 0 if self.large >= self._max_bytes else self._max_tokens - self._count()
+
+    def is_full(self) -> bool:
+        """Whether a limit is reached."""
+        return self.vacancies() <= 0
+
+    def enter(self, record: bytes) -> None:
+        """A call was taken in."""
+        if len(record) > LARGE:
+            with self._counting:
+                self.large += len(record)
+
+    def release(self, token: Token[Any]) -> None:
+        """The token has ended, and its arguments are not needed any more."""
+        record, token.record = token.record, b""
+        if len(record) > LARGE:
+            with self._counting:
+                self.large -= len(record)
+
+    def refusal(self, operation: str) -> AdmissionRejected:
+        """The error of a call that there is no room for."""
+        pending = f"{self._count():,} tokens with {self.large:,} bytes of large arguments"
+        return AdmissionRejected(
+            f"{operation!r} was called while {pending} are pending, and max_pending="
+            f"{self._max_tokens:,}, max_pending_bytes={self._max_bytes:,} are the limits; "
+            "`await coordinator.ready()` before the call, or set higher limits"
+        )
+
+    def wait_in_thread(self, operation: str) -> None:
+        """Block this thread, which runs no event loop, until there is room.
+
+        Raises:
+            AdmissionRejected: Calls are not to wait.
+        """
+        if self._on_full == "reject":
+            raise self.refusal(operation)
+        with self._room:
+            self.crowded = True
+            while self.is_full() and not self._closed:
+                # With a limit: room may come about without anybody seeing that somebody waits.
+                self._room.wait(LOOK_SECONDS)
+
+    async def ready(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait in the coordinator's loop until there is room, first come, first served."""
+        while (self.is_full() or self._waiters) and not self._closed:
+            waiter = loop.create_future()
+            self._waiters.append(waiter)
+            self.crowded = True
+            try:
+                await waiter
+            finally:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+            if not self.is_full():
+                return
+
+    def make_room(self) -> None:
+        """Tokens have ended: let those go on for whom there is room now. In the loop's thread."""
+        vacancies = self.vacancies()
+        while self._waiters and (vacancies > 0 or self._closed):
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                vacancies -= 1
+        with self._room:
+            self._room.notify_all()
+            self.crowded = bool(self._waiters)
+
+    def close(self) -> None:
+        """Nobody waits any longer; calls are refused elsewhere."""
+        self._closed = True
+        self.make_room()
