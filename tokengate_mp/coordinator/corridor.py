@@ -178,8 +178,6 @@ class Corridor:
                 self.request_turn()
             elif self._scheduler.unended_count:
                 self._patience.set()
-                if (tick := self._scheduler.next_tick()) is not None:
-                    self._tick.set(tick)
                 if self._scheduler.could_recall():
                     self._recall.set()
             if self.admission.crowded:
@@ -256,6 +254,8 @@ class Corridor:
                 [ticket.number for ticket in tickets],
                 [ticket.record for ticket in tickets],  # type: ignore[attr-defined]  # tokens
             )
+        if (tick := self._scheduler.next_tick()) is not None:
+            self._tick.set(tick)
         if self._without:
             self._end_stranded()
 

@@ -170,28 +170,42 @@ class ControlDesk:
             self._tell(self._supervisor.living[core], token)
 
     def _tell(self, incarnation: Incarnation, token: Token[Any]) -> None:
-        number = token.number
-        began = number in incarnation.running()
-        incarnation.end(number)
+        began = token.number in incarnation.running()
+        incarnation.end(token.number)
+        self._look_later(incarnation, token, began=began)
 
-        def look_again() -> None:
-            del self._timers[number]
-            if incarnation.launched.process.returncode is not None:
-                return
-            if number not in incarnation.running():
-                return
-            if not began:  # it had the core's ear before it began, and has begun all the same
-                self._tell(incarnation, token)
-                return
+    def _look_later(self, incarnation: Incarnation, token: Token[Any], *, began: bool) -> None:
+        self._timers[token.number] = self._host.loop.call_later(
+            self._grace, lambda: self._look_again(incarnation, token, began=began)
+        )
+
+    def _look_again(self, incarnation: Incarnation, token: Token[Any], *, began: bool) -> None:
+        """The core has had its grace: has it done with the token?"""
+        number = token.number
+        del self._timers[number]
+        core = incarnation.core
+        gone = self._supervisor.living.get(core) is not incarnation
+        held = self._scheduler.held(core)
+        if gone or number not in held:
+            return
+        # (A thread that was stopped just after it published names a token that has been settled.)
+        running = held.keys() & incarnation.running()
+        if number not in running and running:
+            # It lies behind another one, and is dropped when its turn comes.
+            self._look_later(incarnation, token, began=began)
+        elif number in running and not began:
+            # It began just when the core was told, or the telling got lost in a flood.
+            self._tell(incarnation, token)
+        else:
+            # It does not heed the interruption. Or, with nothing running, nobody is there to take
+            # it: the process was stopped.
             _log.warning(
                 "core %d: %r has not ended %g s after it was interrupted; its process is ended",
-                incarnation.core,
+                core,
                 token,
                 self._grace,
             )
             self._supervisor.condemn(incarnation)
-
-        self._timers[number] = self._host.loop.call_later(self._grace, look_again)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
         """End every token with `error(token)`; no core is told, since they all end."""

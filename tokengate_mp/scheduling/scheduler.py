@@ -216,12 +216,8 @@ class Scheduler:
         """
         tickets = self._ledger.strike_off(self._ledger[core])
         unended = [ticket for ticket in tickets if ticket.stage is ADMITTED]
-        lost = [
-            ticket
-            for ticket in unended
-            if ticket.number in running
-            and not self._run_again(ticket, running[ticket.number], now, lost=True)
-        ]
+        errors = [(t, running[t.number]) for t in unended if t.number in running]
+        lost = [t for t, error in errors if not self._run_again(t, error, now, lost=True)]
         self._fail(lost)
         self._gate.reenter(ticket for ticket in unended if ticket.stage is ADMITTED)
         return lost
@@ -278,8 +274,10 @@ class Scheduler:
 
     def next_tick(self) -> int | None:
         """When `tick` will have something to do, ns; None if never."""
-        times = (self._deadlines.next(), self._gate.next_due())
-        return min((at for at in times if at is not None), default=None)
+        if self._deadlines or self._gate.postponed:
+            times = (self._deadlines.next(), self._gate.next_due())
+            return min((at for at in times if at is not None), default=None)
+        return None
 
     def overdue(self, now: int) -> list[int]:
         """Cores to ask for what they have not begun, because another core has nothing to do."""
