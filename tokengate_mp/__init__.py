@@ -40,9 +40,10 @@ if TYPE_CHECKING:
         TokenTimeout,
         WireError,
     )
+    from tokengate_mp.executor.executor import TokenGateExecutor
     from tokengate_mp.lifecycle import TokenState
     from tokengate_mp.token import Timing, Token
-    from tokengate_mp.worker_lost import WorkerLost
+    from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,7 @@ _HOMES = {
     "Token": "tokengate_mp.token",
     "TokenFunction": "tokengate_mp.decorator",
     "task_token_guard": "tokengate_mp.decorator",
+    "TokenGateExecutor": "tokengate_mp.executor.executor",
     "TokenState": "tokengate_mp.lifecycle",
     "AdmissionRejected": "tokengate_mp.errors",
     "CoordinatorNotRunning": "tokengate_mp.errors",
@@ -65,6 +67,7 @@ _HOMES = {
     "TokenKilled": "tokengate_mp.errors",
     "TokenTimeout": "tokengate_mp.errors",
     "WireError": "tokengate_mp.errors",
+    "InitializerFailed": "tokengate_mp.worker_lost",
     "WorkerLost": "tokengate_mp.worker_lost",
 }
 
@@ -73,6 +76,7 @@ __all__ = [
     "CoordinatorNotRunning",
     "CoordinatorRunning",
     "CoreStartError",
+    "InitializerFailed",
     "OperationBlocked",
     "OperationsCoordinator",
     "PayloadError",
@@ -82,6 +86,7 @@ __all__ = [
     "Token",
     "TokenFunction",
     "TokenGateError",
+    "TokenGateExecutor",
     "TokenKilled",
     "TokenState",
     "TokenTimeout",

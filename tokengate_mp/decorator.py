@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
 from itertools import count
-from types import MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -55,6 +55,8 @@ class Intake(Protocol):
 
 _intake: Intake | None = None
 _numbers = count(1)
+next_number = _numbers.__next__
+"""The number of the next token of this process, whoever makes it."""
 
 
 def open_intake(intake: Intake | None) -> None:
@@ -260,6 +262,13 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         return TokenFunction(function, token_options(name, tags, **given))
 
     return decorate
+
+
+def is_constant(function: object) -> bool:
+    """Whether calling `function` depends on nothing that could change between two calls."""
+    if isinstance(function, BuiltinFunctionType):  # which the methods of built-in objects are too
+        return isinstance(function.__self__, ModuleType | None)
+    return isinstance(function, (FunctionType, type))
 
 
 def operation_name(function: Callable[..., Any]) -> str:

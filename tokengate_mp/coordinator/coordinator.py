@@ -16,7 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from psutil import virtual_memory
@@ -28,6 +28,7 @@ from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.topology import usable_cpus
 from tokengate_mp.decorator import (
     TokenFunction,
+    is_constant,
     operation_name,
     refuse_unsuitable,
 )
@@ -248,7 +249,7 @@ class OperationsCoordinator:
         if isinstance(function, TokenFunction):
             token: Token[R] = function(*args, **kwargs)
             return token
-        if _is_constant(function):
+        if is_constant(function):
             if self._submitted is None or self._submitted.__wrapped__ is not function:
                 refuse_unsuitable(function)
                 self._submitted = TokenFunction(function, token_options(operation_name(function)))
@@ -429,13 +430,6 @@ class OperationsCoordinator:
                 "this coordinator is not running, so there is nothing to control; start it first"
             )
         return self._look(act)
-
-
-def _is_constant(function: object) -> bool:
-    """Whether calling `function` depends on nothing that could change between two calls."""
-    if isinstance(function, BuiltinFunctionType):  # which the methods of built-in objects are too
-        return isinstance(function.__self__, ModuleType | None)
-    return isinstance(function, (FunctionType, type))
 
 
 def _stopped(token: Token[Any]) -> TokenKilled:
