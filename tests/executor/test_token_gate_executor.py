@@ -279,3 +279,83 @@ def test_a_fork_has_no_part_in_it(executor):
         os._exit(1)
     assert os.waitpid(pid, 0)[1] == 0
     assert executor.submit(abs, -2).result(PATIENCE) == 2
+
+
+# ---- map
+
+
+def half(number):
+    """Refuse odd numbers."""
+    if number % 2:
+        raise ValueError(number)
+    return number // 2
+
+
+def test_map_goes_on_by_itself(executor):
+    """As a standard executor's does: everything is read at once, and run though nobody asks."""
+    items = iter(range(50_000))
+    results = executor.map(abs, items)
+    assert next(items, None) is None
+    executor.shutdown()
+    assert list(results) == list(range(50_000))
+
+
+def test_map_with_a_buffersize(executor):
+    """An endless iterable is read no further ahead than that."""
+    read = []
+
+    def numbers():
+        while True:
+            read.append(len(read))
+            yield read[-1]
+
+    results = executor.map(abs, numbers(), buffersize=10)
+    for given in range(200):
+        assert next(results) == given
+        assert len(read) <= given + 10
+    results.close()
+
+
+def test_map_raises_in_its_place(executor):
+    """What comes before the failing item is given, and the error says which item it was."""
+    seen = []
+    with pytest.raises(ValueError, match="7") as caught:
+        seen.extend(executor.map(half, [*range(0, 100, 2), 7, 8]))
+    assert seen == list(range(50))
+    assert caught.value.item_index == 50
+
+
+@pytest.mark.parametrize("chunksize", [1, 3, 1000])
+def test_map_with_a_chunksize(executor, chunksize):
+    """It is kept to, and changes no result."""
+    assert list(executor.map(pow, range(100), [2] * 100, chunksize=chunksize)) == [
+        n * n for n in range(100)
+    ]
+
+
+def test_map_times_out(executor):
+    """From the call on, and the rest is not begun."""
+    with gates.Gate() as gate:
+        results = executor.map(gates.wait_at, [gate.address], timeout=0.2)
+        gate.arrivals()
+        with pytest.raises(TimeoutError):
+            next(results)
+
+
+def test_shutdown_cancels_a_map(gate):
+    """With cancel_futures, what was not sent is never run, and the results end with an error."""
+    executor = TokenGateExecutor(1)
+    results = executor.map(gates.wait_at, [gate.address] * 1000)
+    gate.arrivals()
+    executor.shutdown(wait=False, cancel_futures=True)
+    gate.close()
+    executor.shutdown()
+    with pytest.raises(concurrent.futures.CancelledError):
+        list(results)
+
+
+@pytest.mark.parametrize("options", [{"chunksize": 0}, {"buffersize": 0}])
+def test_map_refuses_sizes_below_one(executor, options):
+    """They mean nothing."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        executor.map(abs, [1], **options)

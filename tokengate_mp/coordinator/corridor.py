@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.alarm import Alarm, Appointment
-from tokengate_mp.coordinator.delivery import raised
 from tokengate_mp.coordinator.desk import ControlDesk, tokens_of
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.host import Host
@@ -27,6 +26,7 @@ from tokengate_mp.coordinator.stats import stats
 from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.coordinator.topology import current_cpu
 from tokengate_mp.decorator import current_intake, open_intake
+from tokengate_mp.delivery import raised
 from tokengate_mp.errors import (
     CoreStartError,
     TokenGateError,
@@ -37,7 +37,7 @@ from tokengate_mp.options import CoordinatorSettings
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.weights import as_set
-from tokengate_mp.token import Token, open_desk
+from tokengate_mp.token import ForwardingToken, Token, open_desk
 from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.worker.crew import COALESCE_NS
 from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
@@ -173,6 +173,10 @@ class Corridor:
         """The same, from another thread."""
         self.turn_due = True
         self._host.post(self._turn_in_loop)
+
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        """Nobody wants the outcome of a token any more; from any thread."""
+        self.desk.cancelled(token)
 
     def _turn_in_loop(self) -> None:
         """From the loop: a turn, and then everything that lets the loop sleep."""

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from tokengate_mp.coordinator.admission import LARGE, Admission
 from tokengate_mp.coordinator.functions import Functions
+from tokengate_mp.decorator import next_number
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import TokenOptions
@@ -42,6 +43,9 @@ class Turns(Protocol):
     def request_turn_from_elsewhere(self) -> None:
         """The same, from another thread."""
 
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        """Nobody wants the outcome of a token any more; from any thread."""
+
 
 class Intake:
     """Takes in calls, and keeps them until the next turn.
@@ -55,7 +59,12 @@ class Intake:
     Attributes:
         functions: The functions that were enrolled.
         closed: Set when no more calls are taken.
+        loop: The coordinator's loop.
+        cores: How many core domains there are.
+        next_number: Gives the number of the next token.
     """
+
+    next_number = staticmethod(next_number)
 
     def __init__(
         self,
@@ -66,7 +75,8 @@ class Intake:
     ) -> None:
         self.functions = Functions()
         self.closed = False
-        self._loop = loop
+        self.loop = self._loop = loop
+        self.cores = scheduler.cores
         self._scheduler = scheduler
         self._turns = turns
         self._admission = admission
@@ -174,6 +184,10 @@ class Intake:
         token.recipient = recipient
         self._visit(token)
         return token
+
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        """Nobody wants the outcome of a token any more."""
+        self._turns.withdraw(token)
 
     def _visit(self, token: Token[Any]) -> None:
         """Take in a call made in another thread."""

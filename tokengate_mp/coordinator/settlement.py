@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any, Final, cast
 
-from tokengate_mp.coordinator import delivery
+from tokengate_mp import delivery
 from tokengate_mp.coordinator.admission import LARGE, Admission
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.history import History

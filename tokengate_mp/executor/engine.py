@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import os
 import tempfile
 import threading
+import weakref
 from collections import deque
 from typing import Any, Final
 
 import msgspec
 
+from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.coordinator.alarm import Alarm
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.host import Host
@@ -44,6 +47,7 @@ class Engine:
     Attributes:
         intake: Where calls come in.
         ending: Whether it ends with the last call that it was given.
+        feeds: What goes on by itself as long as it has items.
 
     Raises:
         CoreStartError: The core processes cannot be started.
@@ -51,6 +55,7 @@ class Engine:
 
     def __init__(self, settings: CoordinatorSettings, initializer: bytes) -> None:
         self.ending = False
+        self.feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
         self._initializer = _file(initializer) if initializer else None
         settings = msgspec.structs.replace(settings, initializer=self._initializer)
         self._host = host = Host.start()
@@ -67,7 +72,7 @@ class Engine:
 
     def withdraw(self, token: ForwardingToken[Any]) -> bool:
         """Never begin a token; False if it was sent to a core, or is withdrawn already."""
-        return self._corridor.withdraw(token)
+        return self._corridor.retract(token)
 
     def end(self, *, cancel: bool = False) -> None:
         """Take no more calls, and end with the last one there is. Does not wait.
@@ -85,6 +90,8 @@ class Engine:
     def _end_in_loop(self, *, cancel: bool) -> None:
         if cancel:
             self._corridor.cancel_unsent()
+            for feed in list(self.feeds):
+                feed.cancel(concurrent.futures.CancelledError())
         if self._end_task is None:
             self._end_task = self._host.loop.create_task(self._end())
 
@@ -132,7 +139,11 @@ class _PrivateCorridor(Corridor):
     def intake(self) -> Intake:
         return self._intake
 
-    def withdraw(self, token: ForwardingToken[Any]) -> bool:
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        self.retract(token)
+
+    def retract(self, token: ForwardingToken[Any]) -> bool:
+        """Never begin a token; False if it was sent to a core, or is withdrawn already."""
         with self._sending:
             if token.stage not in _UNSENT or token.recipient is None:
                 return False

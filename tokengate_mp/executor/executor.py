@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from itertools import count
 from multiprocessing.context import BaseContext
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from tokengate_mp import worker
+from tokengate_mp.bulk.feed import Feed
+from tokengate_mp.bulk.pace import Pace
+from tokengate_mp.bulk.token_map import batched, checked, synchronously
 from tokengate_mp.coordinator.topology import usable_cpus
 from tokengate_mp.decorator import (
     TokenFunction,
@@ -192,6 +195,55 @@ class TokenGateExecutor(Executor):
                 # Forgotten without shutdown(), it ends with its last call.
                 weakref.finalize(self, engine.end).atexit = False
             return engine
+
+    def map(
+        self,
+        fn: Callable[..., R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+    ) -> Iterator[R]:
+        """Call `fn` for each item, in batches; the results in order.
+
+        Args:
+            fn: The function.
+            iterables: As for the built-in `map`. They are read to their end at once, unless there
+                is a `buffersize`.
+            timeout: Seconds from now in which all results have to be there.
+            chunksize: How many items a batch has; default: as many as take a few milliseconds, by
+                how long those before took.
+            buffersize: The most items that are read and not given back as results. They are then
+                read as results are asked for.
+
+        Raises:
+            RuntimeError: The executor was shut down.
+            TypeError: `fn` is not callable, or calling it would only make a coroutine or a
+                generator; or `chunksize` or `buffersize` is no int.
+            ValueError: `chunksize` or `buffersize` is below 1.
+            PayloadError: The function cannot be encoded.
+            CoreStartError: The core processes cannot be started.
+        """
+        if chunksize is not None and chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        checked(buffersize)
+        function = fn.__wrapped__ if isinstance(fn, TokenFunction) else fn
+        refuse_unsuitable(function)
+        rows: Iterable[Any] = iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False)
+        engine = self._running()
+        feed = Feed(
+            engine.intake,
+            function,
+            batched(token_options(operation_name(function), weight="heavy")),
+            rows if buffersize is not None else list(rows),
+            width=len(iterables),
+            pace=Pace(chunksize),
+            buffersize=buffersize,
+            driven=buffersize is None,
+        )
+        feed.fill()
+        engine.feeds.add(feed)
+        return synchronously(feed, ordered=True, timeout=timeout)
 
     # ---- the end
 
