@@ -24,6 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tokengate_mp.bulk.completed import as_completed
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator
     from tokengate_mp.decorator import TokenFunction, task_token_guard
     from tokengate_mp.errors import (
@@ -53,6 +54,7 @@ _HOMES = {
     "Token": "tokengate_mp.token",
     "TokenFunction": "tokengate_mp.decorator",
     "task_token_guard": "tokengate_mp.decorator",
+    "as_completed": "tokengate_mp.bulk.completed",
     "TokenGateExecutor": "tokengate_mp.executor.executor",
     "TokenState": "tokengate_mp.lifecycle",
     "AdmissionRejected": "tokengate_mp.errors",
@@ -92,6 +94,7 @@ __all__ = [
     "TokenTimeout",
     "WireError",
     "WorkerLost",
+    "as_completed",
     "task_token_guard",
 ]
 

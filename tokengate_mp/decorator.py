@@ -166,7 +166,8 @@ class TokenFunction(Generic[P, R]):
             CoordinatorNotRunning: No coordinator is running in this process.
             PayloadError: The function cannot be encoded.
             TypeError: `buffersize` is no int.
-            ValueError: `buffersize` is below 1.
+            ValueError: `buffersize` is below 1; or the function has a timeout or retries, which
+                an item among others cannot have.
         """
         # Not above: a core process imports this module, and never maps.
         from tokengate_mp.bulk.token_map import token_map  # noqa: PLC0415

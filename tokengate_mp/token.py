@@ -12,7 +12,7 @@ import asyncio
 import concurrent.futures
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -55,6 +55,16 @@ class Desk(Protocol):
     def is_running(self, token: Token[Any]) -> bool:
         """Whether a crew thread runs the token now."""
 
+
+class Watch(Protocol):
+    """Who waits for many tokens, and wants no callback from each."""
+
+    def ended(self, tokens: Iterable[Token[Any]]) -> None:
+        """Some tokens were settled; those that are done have ended."""
+
+
+watches: list[Watch] = []
+"""Who is told of tokens that have ended, a portion at a time, in the coordinator's thread."""
 
 _desk: Desk | None = None
 _prefix = token_hex(4)
@@ -211,6 +221,8 @@ class Token(asyncio.Future[R]):
     def _cancel(self, msg: Any | None) -> bool:
         if not super().cancel(msg):
             return False
+        for watch in tuple(watches):
+            watch.ended((self,))
         if _desk is not None:
             _desk.cancelled(self)
         return True
@@ -248,6 +260,8 @@ class Token(asyncio.Future[R]):
         if isinstance(error, TokenKilled):
             # Somebody asked for this end: that nobody awaits the token now is nothing to log.
             self._log_traceback = False
+        for watch in tuple(watches):
+            watch.ended((self,))
 
 
 class VisitingToken(Token[R]):

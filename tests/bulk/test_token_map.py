@@ -351,3 +351,12 @@ def test_batches_are_counted_apart(coordinator):
     assert len(list(work.square.map(range(50_000)))) == 50_000
     counts = coordinator.get_stats()["operations"]["square.map"]["counts"]
     assert 0 < counts["completed"] < 1000
+
+
+@pytest.mark.parametrize("options", [{"timeout": 1.0}, {"retries": 2}])
+def test_options_of_a_token_are_not_those_of_an_item(coordinator, options):
+    """A limit that could not be kept is refused, and the way out is named."""
+    with pytest.raises(ValueError, match=r"timeout=None, retries=0"):
+        work.square.options(**options).map([1])
+    cleared = work.square.options(**options).options(timeout=None, retries=0)
+    assert list(cleared.map([2])) == [4]

@@ -223,7 +223,7 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
 
     Raises:
         TypeError: There is nothing to map over, or an argument has the wrong type.
-        ValueError: `buffersize` is out of range.
+        ValueError: `buffersize` is out of range, or the function has a timeout or retries.
         CoordinatorNotRunning: The coordinator was stopped.
         PayloadError: The function cannot be sent.
     """
@@ -258,5 +258,16 @@ def checked(buffersize: int | None) -> int | None:
 
 
 def batched(options: TokenOptions) -> TokenOptions:
-    """The options of batches of a function."""
+    """The options of batches of a function.
+
+    Raises:
+        ValueError: Some of its options have no meaning for items of a batch.
+    """
+    policy = options.policy
+    if policy.timeout_ns is not None or policy.retries:
+        raise ValueError(
+            f"{options.operation_type!r} has a timeout or retries, which are for a token, and many "
+            "items of a map share one; map `f.options(timeout=None, retries=0)`, or make a token "
+            "of each item"
+        )
     return msgspec.structs.replace(options, operation_type=options.operation_type + BATCHED)

@@ -19,7 +19,7 @@ from tokengate_mp.coordinator.history import History
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.token import Token
+from tokengate_mp.token import Token, watches
 from tokengate_mp.wire.records import (
     BLOCKED,
     DROPPED,
@@ -99,6 +99,8 @@ def settle(  # noqa: C901 - one loop that all tokens pass through, so without ca
         elif stage is _FAILED:
             token.deliver_error(outcome.value)
             history.ended(token, outcome.value)
+    for watch in tuple(watches) if watches else ():
+        watch.ended(tokens)
 
 
 @dataclass(slots=True)
