@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokengate_mp.bulk.completed import as_completed
+    from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator
     from tokengate_mp.decorator import TokenFunction, task_token_guard
     from tokengate_mp.errors import (
@@ -55,6 +56,7 @@ _HOMES = {
     "TokenFunction": "tokengate_mp.decorator",
     "task_token_guard": "tokengate_mp.decorator",
     "as_completed": "tokengate_mp.bulk.completed",
+    "TokenMap": "tokengate_mp.bulk.token_map",
     "TokenGateExecutor": "tokengate_mp.executor.executor",
     "TokenState": "tokengate_mp.lifecycle",
     "AdmissionRejected": "tokengate_mp.errors",
@@ -90,6 +92,7 @@ __all__ = [
     "TokenGateError",
     "TokenGateExecutor",
     "TokenKilled",
+    "TokenMap",
     "TokenState",
     "TokenTimeout",
     "WireError",

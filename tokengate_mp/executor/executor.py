@@ -5,12 +5,14 @@ What is said of a method here is what differs from `concurrent.futures.ProcessPo
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from itertools import count
 from multiprocessing.context import BaseContext
+from multiprocessing.process import current_process
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from tokengate_mp import worker
@@ -32,7 +34,7 @@ from tokengate_mp.options import coordinator_settings, token_options
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
-from tokengate_mp.worker.initializer import pack
+from tokengate_mp.worker.initializer import pack, with_authkey
 from tokengate_mp.worker.invoke import apply
 
 P = ParamSpec("P")
@@ -191,7 +193,11 @@ class TokenGateExecutor(Executor):
                         "processes, which would start executors …). If a module does so when it is "
                         'imported, put that part of it under `if __name__ == "__main__":`.'
                     )
-                engine = self._engine = Engine(self._settings, self._initializer)
+                initializer = self._initializer
+                if "multiprocessing.managers" in sys.modules:
+                    # Whoever has managers passes what they serve, as to a standard executor.
+                    initializer = with_authkey(bytes(current_process().authkey), initializer)
+                engine = self._engine = Engine(self._settings, initializer)
                 # Forgotten without shutdown(), it ends with its last call.
                 weakref.finalize(self, engine.end).atexit = False
             return engine

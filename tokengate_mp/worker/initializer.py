@@ -39,6 +39,29 @@ def pack(initializer: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
         ) from error
 
 
+def with_authkey(authkey: bytes, packed: bytes) -> bytes:
+    """An initializer that first lets its process open what multiprocessing's managers serve.
+
+    Args:
+        authkey: The parent's key.
+        packed: The initializer that follows, from `pack`; empty for none.
+    """
+    return pack(_adopt, (authkey, packed))
+
+
+def _adopt(authkey: bytes, packed: bytes) -> None:
+    from multiprocessing.process import current_process  # noqa: PLC0415 - ms, seldom needed
+
+    current_process().authkey = authkey
+    if packed:
+        _run(packed)
+
+
+def _run(packed: bytes) -> None:
+    definition, arguments = loads(packed)
+    resolve(definition)(*loads(arguments))
+
+
 def initialize(fd: int, control: int) -> None:
     """Run what a file holds; where that raises, this process ends with `UNINITIALIZED`.
 
@@ -47,8 +70,7 @@ def initialize(fd: int, control: int) -> None:
         control: Socket that takes the failure.
     """
     try:
-        definition, arguments = loads(_content(fd))
-        resolve(definition)(*loads(arguments))
+        _run(_content(fd))
     except BaseException as error:  # noqa: BLE001 - a user's code may raise anything
         words = failure(error)
         if len(words) > _LAST_WORDS:
