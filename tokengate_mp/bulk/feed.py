@@ -273,7 +273,10 @@ class Feed:
         batch.rows = ()
         self._flying.discard(batch)
         if self._driven and not self.sender.closed:
-            self.fill()
+            try:
+                self.fill()
+            except Exception as error:  # noqa: BLE001 - whoever takes results gets it
+                self.cancel(error)
         bell = self.bell
         if bell is not None:
             bell()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from concurrent.futures._base import PENDING
+from typing import Any, Final, Protocol, TypeVar
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.token import ForwardingToken
@@ -18,6 +20,56 @@ class Withdrawing(Protocol):
         """Never begin a token; False if it was sent to a core, or is withdrawn already."""
 
 
+_SLIM: Final = vars(Future()).keys() == {
+    "_condition",
+    "_state",
+    "_result",
+    "_exception",
+    "_waiters",
+    "_done_callbacks",
+}
+"""Whether a standard future consists of what it has consisted of since Python 3.2."""
+
+
+class Meeting:
+    """A condition that is made when somebody waits: most futures are done before anyone does.
+
+    (A `threading.Condition` is eight objects, more than the rest of the call, and the garbage
+    collector goes through them for each future that is alive.)
+    """
+
+    __slots__ = ("_condition", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._condition: threading.Condition | None = None
+
+    def __enter__(self) -> bool:
+        return self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def acquire(self) -> bool:
+        """Take the lock."""
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._lock.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until notified; the lock is held, and given back meanwhile."""
+        if self._condition is None:
+            self._condition = threading.Condition(self._lock)
+        return self._condition.wait(timeout)
+
+    def notify_all(self) -> None:
+        """Wake whoever waits; the lock is held."""
+        if self._condition is not None:
+            self._condition.notify_all()
+
+
 class CallFuture(Future[R]):
     """The future of one call.
 
@@ -27,6 +79,17 @@ class CallFuture(Future[R]):
 
     _engine: Withdrawing
     _token: ForwardingToken[Any] | None = None
+
+    if _SLIM:
+
+        def __init__(self) -> None:
+            # All that the standard one does, and not through it: it would make its condition.
+            self._condition: Any = Meeting()
+            self._state: str = PENDING
+            self._result: Any = None
+            self._exception: BaseException | None = None
+            self._waiters: list[Any] = []
+            self._done_callbacks: list[Any] = []
 
     def cancel(self) -> bool:
         """Cancel the call, unless it was sent to a core already.
