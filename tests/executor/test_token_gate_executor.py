@@ -359,3 +359,33 @@ def test_map_refuses_sizes_below_one(executor, options):
     """They mean nothing."""
     with pytest.raises(ValueError, match=next(iter(options))):
         executor.map(abs, [1], **options)
+
+
+def test_what_is_cancelled_never_runs(executor):
+    """However close cancelling and sending come: the cores run exactly what was not cancelled."""
+    futures = []
+    for _ in range(50):
+        futures += [executor.submit(abs, -n) for n in range(100)]
+        for future in futures[-40:]:
+            future.cancel()
+    concurrent.futures.wait(futures, PATIENCE)
+    cancelled = sum(future.cancelled() for future in futures)
+    stats = executor._engine._host.call(executor._engine._corridor.stats)
+    assert sum(core["completed"] for core in stats["cores"]) == len(futures) - cancelled
+    assert stats["tokens"]["killed"] == cancelled
+
+
+def test_cancelling_a_call_that_its_callback_makes(executor):
+    """A callback may submit and cancel: it runs in the thread that everything arrives in."""
+    made = []
+
+    def go_on(_future):
+        made.append(executor.submit(abs, -1))
+        made.append(executor.submit(abs, -2))
+        made[-1].cancel()
+
+    executor.submit(abs, 0).add_done_callback(go_on)
+    while len(made) < 2:
+        executor.submit(abs, 0).result(PATIENCE)
+    assert made[0].result(PATIENCE) == 1
+    assert made[1].cancelled() or made[1].result(PATIENCE) == 2
