@@ -209,6 +209,23 @@ def test_an_exit_is_an_error_of_its_item(coordinator):
     assert isinstance(four, RemoteError)
 
 
+def stop_at_three(number, step=0):
+    """Raise what looks like the end of an iterator, for one number."""
+    if number == 3:
+        raise StopIteration
+    return number + step
+
+
+@pytest.mark.parametrize("more", [[], [[1] * 6]])
+def test_a_stop_iteration_is_an_error_of_its_item(coordinator, more):
+    """It ends neither the batch nor the map."""
+    results = list(coordinator.map(stop_at_three, range(6), *more, return_exceptions=True))
+    three = results.pop(3)
+    assert isinstance(three, RemoteError)
+    assert "StopIteration" in str(three)
+    assert results == [n + len(more) for n in (0, 1, 2, 4, 5)]
+
+
 def test_an_argument_that_cannot_be_sent(coordinator):
     """It fails its own item, however large the batch."""
     items = [*range(500), threading.Lock(), *range(500)]

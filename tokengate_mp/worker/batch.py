@@ -7,6 +7,7 @@ and each comes back as one `BatchOutcome`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import starmap
 from time import monotonic_ns
 from typing import Any
 
@@ -52,26 +53,26 @@ class ManyCalls:
             Interrupted: The token was ended from outside.
             PayloadError: All the results together cannot be encoded.
         """
-        function = self._function
         values: list[Any] = []
         raised: list[int] = []
-        add = values.append
-        items = iter(flat) if width == 1 else zip(*[iter(flat)] * width, strict=True)
+        count = len(flat) // width
+        rows = zip(*[iter(flat)] * width, strict=True)
+        calls = map(self._function, flat) if width == 1 else starmap(self._function, rows)
         started = monotonic_ns()
-        while True:
+        while len(values) < count:
             try:
-                if width == 1:
-                    for item in items:
-                        add(function(item))
-                else:
-                    for item in items:
-                        add(function(*item))  # type: ignore[misc]  # a tuple
-                break
+                # A list keeps what it was extended by before a call raises, and `calls` goes on
+                # behind that call.
+                values.extend(calls)
+                if len(values) == count:
+                    break
+                failed = _failure(StopIteration())  # which, raised in a call, looks like the end
             except Interrupted:
                 raise
             except BaseException as error:  # noqa: BLE001 - whatever it raises is its outcome
-                raised.append(len(values))
-                add(_failure(error))
+                failed = _failure(error)
+            raised.append(len(values))
+            values.append(failed)
         nanoseconds = monotonic_ns() - started
         try:
             return _encoded(nanoseconds, values, raised)
