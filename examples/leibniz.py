@@ -1,4 +1,4 @@
-"""π by Leibniz's series, as a tree of tokens: results of one stage are arguments of the next.
+"""π by Leibniz's series, as a tree of tokens: those of one stage are arguments of the next.
 
 python examples/leibniz.py            # 200,000 terms
 python examples/leibniz.py 1000000
@@ -6,9 +6,10 @@ python examples/leibniz.py 1000000
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from decimal import Decimal, localcontext
 
-from tokengate_mp import OperationsCoordinator, task_token_guard
+from tokengate_mp import OperationsCoordinator, Token, task_token_guard
 
 CHUNK = 1_000
 GROUP = 100
@@ -22,24 +23,19 @@ def pi_term(n: int) -> str:
 
 
 @task_token_guard(weight="medium")
-def add(numbers: list[str]) -> str:
-    """Add up to 50 digits."""
+def add(numbers: Sequence[str | Token[str]]) -> str:
+    """Add up to 50 digits; whatever tokens are passed, here they are the strings."""
     with localcontext(prec=50):
-        return str(sum(map(Decimal, numbers)))
-
-
-async def chunk(first: int, end: int) -> str:
-    """Sum the terms from `first` to before `end`, each a token of its own."""
-    return await add(await asyncio.gather(*(pi_term(n) for n in range(first, end))))
+        return str(sum(Decimal(str(number)) for number in numbers))
 
 
 async def main(terms: int) -> None:
-    """Sum terms to chunks, chunks to groups, groups to π."""
+    """Sum terms to chunks, chunks to groups, groups to π: nothing is awaited but the last sum."""
     async with OperationsCoordinator():
-        starts = range(0, terms, CHUNK)
-        chunks = await asyncio.gather(*(chunk(n, min(n + CHUNK, terms)) for n in starts))
-        groups = [chunks[n : n + GROUP] for n in range(0, len(chunks), GROUP)]
-        quarter = await add(await asyncio.gather(*(add(group) for group in groups)))
+        stage = [pi_term(n) for n in range(terms)]
+        for size in (CHUNK, GROUP):
+            stage = [add(stage[n : n + size]) for n in range(0, len(stage), size)]
+        quarter = await add(stage)
     with localcontext(prec=50):
         print(f"π ≈ {4 * Decimal(quarter)} after {terms:,} terms")
 

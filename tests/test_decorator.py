@@ -170,9 +170,7 @@ def test_bad_options_are_refused_at_once(options, error, words):
 @pytest.mark.parametrize(
     "option",
     [
-        {"sticky_anchor": "a"},
         {"external_calls": ["a"]},
-        {"tags": {"sticky_anchor": "a"}},
         {"tags": {"digest_policy": "short"}},
     ],
 )

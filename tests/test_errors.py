@@ -19,6 +19,7 @@ from tokengate_mp.errors import (
     CoordinatorNotRunning,
     CoordinatorRunning,
     CoreStartError,
+    DependencyFailed,
     OperationBlocked,
     PayloadError,
     RemoteError,
@@ -32,6 +33,7 @@ from tokengate_mp.errors import (
 from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
 
 EXAMPLES = [
+    DependencyFailed("t-3", ("t-1 (load)", "t-2 (parse)"), 0, "ValueError: a"),
     TokenGateError("text"),
     CoordinatorNotRunning.for_call("op"),
     CoordinatorRunning("text"),

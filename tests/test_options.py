@@ -72,6 +72,18 @@ def test_a_weight_that_is_not_allowed(given):
         ("work", {"tags": ["heavy"]}, TypeError, "tags must be a mapping, not list"),
         ("work", {"wieght": "heavy"}, TypeError, "there is no option 'wieght'"),
         ("work", {"weight": ["heavy"]}, ValueError, "weight must be one of"),
+        ("work", {"sticky_anchor": 7}, TypeError, "sticky_anchor must be a str, not int"),
+        ("work", {"sticky_anchor": ""}, ValueError, "sticky_anchor must not be empty"),
+        ("work", {"sticky_anchor": "a", "sticky_for": "1"}, TypeError, "sticky_for must be a num"),
+        ("work", {"sticky_anchor": "a", "sticky_for": -1}, ValueError, "from 0 up, not -1"),
+        ("work", {"sticky_for": 1.5}, ValueError, "without sticky_anchor there is none"),
+        ("work", {"sticky_anchor": "a", "external_calls": []}, ValueError, "give one of them"),
+        (
+            "work",
+            {"tags": {"sticky_anchor": "a", "external_calls": ["b"]}},
+            ValueError,
+            "give one of them",
+        ),
     ],
 )
 def test_bad_options(name, given, error, message):
@@ -137,9 +149,21 @@ def test_changed_options():
         options.changed({"colour": "red"})
 
 
+def test_an_anchor_is_kept_until_it_is_replaced():
+    """Options of stickiness stay with a copy; without an anchor there is nothing to keep for."""
+    options = token_options("work", {"sticky_anchor": "model"}, sticky_for=2)
+    assert (options.sticky_anchor, options.sticky_for) == ("model", 2.0)
+    copy = options.changed({"weight": "light"})
+    assert (copy.sticky_anchor, copy.sticky_for) == ("model", 2.0)
+    other = options.changed({"tags": {"sticky_anchor": "file"}})
+    assert (other.sticky_anchor, other.sticky_for) == ("file", 2.0)
+    loose = options.changed({"sticky_anchor": None})
+    assert (loose.sticky_anchor, loose.sticky_for) == (None, 0.0)
+
+
 def test_options_pickle():
     """A decorated function that travels by value takes its options along."""
-    options = token_options("work", {"team": "blue"}, weight="heavy")
+    options = token_options("work", {"team": "blue"}, sticky_anchor="model", sticky_for=1.5)
     assert pickle.loads(pickle.dumps(options)) == options
 
 

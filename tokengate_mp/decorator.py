@@ -27,8 +27,11 @@ from typing import (
 from tokengate_mp import worker
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
 from tokengate_mp.options import TokenOptions, Weight, token_options
+from tokengate_mp.wire import fingerprint
+from tokengate_mp.wire.blanks import FILLABLE, NOT_YET, Blanks, Encoded
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
 from tokengate_mp.wire.definition import name_of, named
+from tokengate_mp.wire.draft import Draft
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 
 if TYPE_CHECKING:
@@ -51,9 +54,16 @@ class Intake(Protocol):
         """Make a function known; the index it travels by, and the operation it counts as."""
 
     def issue(
-        self, number: int, operation: Operation, record: bytes, function: Callable[..., R]
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | Draft,
+        function: Callable[..., R],
     ) -> Token[R]:
         """Take in an encoded call."""
+
+    def vouch(self, token: Any) -> None:
+        """Let a token be an argument; raises if its value can never be here."""
 
 
 _intake: Intake | None = None
@@ -101,6 +111,7 @@ class TokenFunction(Generic[P, R]):
         self.__wrapped__ = function
         self.__tokengate_plain__ = function
         self.token_options = options
+        self._anchor = options.sticky_anchor
 
     @property
     def operation_type(self) -> str:
@@ -121,6 +132,7 @@ class TokenFunction(Generic[P, R]):
             self._index, self._operation = intake.enrol(self.__wrapped__, self.token_options)
             self._enrolled_with = intake
         number = next(_numbers)
+        record: bytes | Draft
         if not kwargs:
             for argument in args:
                 if type(argument) not in SCALARS:
@@ -133,6 +145,8 @@ class TokenFunction(Generic[P, R]):
                     record = self._pickled(number, args, kwargs)
         else:
             record = self._pickled(number, args, kwargs)
+        if self._anchor is not None:
+            record = self._anchored(record, args, kwargs)
         return intake.issue(number, self._operation, record, self.__wrapped__)
 
     def map(
@@ -185,17 +199,78 @@ class TokenFunction(Generic[P, R]):
             return_exceptions=return_exceptions,
         )
 
-    def _pickled(self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
-        """A call as an encoded request, where msgpack would not keep its arguments exactly."""
-        pickled = arguments_to_pickle(
-            self.operation_type, args, kwargs, lambda: _parameters(self.__wrapped__)
-        )
+    def _pickled(
+        self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> bytes | Draft:
+        """A call as an encoded request, where msgpack would not keep its arguments exactly.
+
+        With tokens among them it is only a draft of one.
+        """
+        if not kwargs and not FILLABLE.isdisjoint(map(type, args)):
+            listed = self._listed(number, args)
+            if listed is not None:
+                return listed
+        with Blanks(self._vouch) as blanks:
+            pickled = arguments_to_pickle(
+                self.operation_type, args, kwargs, lambda: _parameters(self.__wrapped__)
+            )
         if len(pickled) > MAX_PAYLOAD:
             raise PayloadError(
                 f"{self.operation_type!r}: the arguments take {len(pickled)} bytes, and a token "
                 f"carries {MAX_PAYLOAD} at most; pass a file name instead, or split the work"
             )
+        if blanks.tokens:
+            return Draft.with_blanks(number, self._index, pickled, list(enumerate(blanks.tokens)))
         return encode((number, self._index, pickled))
+
+    def _vouch(self, token: Any) -> None:
+        if self._enrolled_with is not None:
+            self._enrolled_with.vouch(token)
+
+    def _listed(self, number: int, args: tuple[Any, ...]) -> bytes | Draft | None:
+        """The same for scalars and tokens alone, which need no pickle; None: they need one."""
+        filled = list(args)
+        needs: list[tuple[int, Any]] = []
+        for at, argument in enumerate(args):
+            if type(argument) in SCALARS:
+                continue
+            if type(argument) not in FILLABLE:
+                return None
+            token: Any = argument
+            try:
+                self._vouch(token)
+            except PayloadError:
+                return None  # on the other way the error gets to name the argument
+            value = token.arrived()
+            if value is NOT_YET:
+                needs.append((at, token))
+                filled[at] = None
+            elif type(value) in SCALARS:
+                filled[at] = value
+            else:
+                return None
+        try:
+            if needs:
+                encode(filled)  # what msgpack refuses is better refused now
+                return Draft.with_blanks(number, self._index, filled, needs)
+            return encode((number, self._index, filled))
+        except NOT_MSGPACK:
+            return None
+
+    def _anchored(
+        self, record: bytes | Draft, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Draft:
+        """An encoded call with its content key."""
+        keep = int(self.token_options.sticky_for * 1e9)
+        if isinstance(record, Draft):  # the values are content too, and not here yet
+            record.anchor, record.keep = self._anchor, keep
+            return record
+        with Blanks(self._vouch):
+            if not FILLABLE.isdisjoint(map(type, (*args, *kwargs.values()))):
+                args = tuple(map(_itself, args))
+                kwargs = {name: _itself(value) for name, value in kwargs.items()}
+            key = fingerprint.key(self._anchor or "", args, kwargs, len(record))
+        return Draft(record, key, keep)
 
     def options(self, **overrides: Any) -> TokenFunction[P, R]:
         """A copy of this function with other options (those of `task_token_guard`).
@@ -231,6 +306,13 @@ class TokenFunction(Generic[P, R]):
         return f"<TokenFunction {self.operation_type} {self.token_options.weight}>"
 
 
+def _itself(argument: Any) -> Any:
+    """An argument, or the value of the token that it is."""
+    value = argument.arrived() if type(argument) in FILLABLE else argument
+    # A value that is still encoded is pickled by the token all the same.
+    return argument if value is NOT_YET or isinstance(value, Encoded) else value
+
+
 def _nobody_there(operation_type: str) -> CoordinatorNotRunning:
     if worker.core is None:
         return CoordinatorNotRunning.for_call(operation_type)
@@ -262,6 +344,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
     idempotent: bool = False,
     sticky_anchor: str | None = None,
     external_calls: Sequence[Any] | None = None,
+    sticky_for: float = 0.0,
 ) -> _Guard:
     """Decorate a synchronous function, so that its calls are tokens.
 
@@ -282,8 +365,11 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
             at random.
         idempotent: Whether a token may be run again, apart from `retries`, when its core process
             died under it.
-        sticky_anchor: Not available in this version.
+        sticky_anchor: While a token with this anchor has not ended, those with the same anchor and
+            equal arguments run on the same core, whichever function they call.
         external_calls: Not available in this version.
+        sticky_for: Seconds for which that core stays theirs after the last of them has ended, so
+            that what it has in its cache is found again.
 
     Raises:
         TypeError: What is decorated is no plain synchronous function, or an option has the wrong
@@ -304,6 +390,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         "backoff": backoff,
         "idempotent": idempotent,
         "sticky_anchor": sticky_anchor,
+        "sticky_for": sticky_for,
         "external_calls": external_calls,
     }
     # Before there is a function: the mistake is in this line, not in the one below.

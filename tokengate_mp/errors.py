@@ -62,6 +62,35 @@ class TokenKilled(TokenGateError):
         return f"token {self.token_id} was killed: {self.reason}"
 
 
+class DependencyFailed(TokenGateError):
+    """A token among the arguments failed, so the call has no value to run with.
+
+    Attributes:
+        token_id: The token that was not run.
+        chain: The tokens that the failure came through, each as id and operation_type: first the
+            one that failed, last the one among the arguments.
+        omitted: How many were left out of the middle of `chain`, if it is long.
+        reason: Type and text of what the first one failed with, which is the `__cause__` too.
+    """
+
+    def __init__(self, token_id: str, chain: tuple[str, ...], omitted: int, reason: str) -> None:
+        super().__init__(token_id, chain, omitted, reason)
+        self.token_id = token_id
+        self.chain = chain
+        self.omitted = omitted
+        self.reason = reason
+
+    def __str__(self) -> str:
+        names = list(self.chain)
+        if self.omitted:
+            names.insert(len(names) // 2, f"… {self.omitted} more …")
+        way = " → ".join([*names, self.token_id])
+        return (
+            f"token {self.token_id} was not run, since a token that it needs failed: {way}. "
+            f"{self.chain[0]} failed with {self.reason}"
+        )
+
+
 class TokenTimeout(TokenGateError, TimeoutError):
     """The token did not end within the time it was given.
 

@@ -61,9 +61,12 @@ _FINAL: Final = tuple(state for state, following in TRANSITIONS.items() if not f
 
 EXPLANATIONS: Final = MappingProxyType(
     {
-        (_S.CREATED, _S.WAITING): "the gate puts it in the lane of its weight class",
+        (_S.CREATED, _S.WAITING): "the gate lets it wait for a core, or for what it needs",
         (_S.WAITING, _S.ADMITTED): "the scheduler sends it to a core",
-        (_S.WAITING, _S.FAILED): "no core process that may run it can be started",
+        (
+            _S.WAITING,
+            _S.FAILED,
+        ): "no core process can be started, or a token it needs failed",
         (_S.ADMITTED, _S.EXECUTING): "a crew thread begins it",
         (_S.ADMITTED, _S.WAITING): "taken back unbegun, since its core died or another one is idle",
         (_S.EXECUTING, _S.COMPLETED): "the function returned",

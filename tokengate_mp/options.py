@@ -35,7 +35,6 @@ MAX_RING_BYTES: Final = 1 << 30
 
 _NOT_BUILT: Final = MappingProxyType(
     {
-        "sticky_anchor": None,
         "external_calls": None,
         "digest_policy": None,
     }
@@ -81,15 +80,21 @@ class TokenOptions(msgspec.Struct, frozen=True):
         weight: Weight class; decides which cores it prefers.
         tags: The user's own tags, for telemetry.
         policy: What is done about those that take too long or fail.
+        sticky_anchor: Tokens with this anchor and equal arguments run on one core; None: wherever
+            there is room.
+        sticky_for: Seconds for which they keep it after the last of them has ended.
     """
 
     operation_type: str
     weight: Weight = "medium"
     tags: Mapping[str, Any] = MappingProxyType({})
     policy: Policy = _NO_POLICY
+    sticky_anchor: str | None = None
+    sticky_for: float = 0.0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TokenOptions, (self.operation_type, self.weight, dict(self.tags), self.policy)
+        fields = (self.operation_type, self.weight, dict(self.tags), self.policy)
+        return TokenOptions, (*fields, self.sticky_anchor, self.sticky_for)
 
     def changed(self, overrides: Mapping[str, Any]) -> TokenOptions:
         """A copy with the given decorator options in place of these.
@@ -102,6 +107,10 @@ class TokenOptions(msgspec.Struct, frozen=True):
         given = dict(overrides)
         operation_type = given.pop("operation_type", None)
         tags = given.pop("tags", None)
+        if "sticky_anchor" not in {*given, *(tags or ())}:
+            given["sticky_anchor"] = self.sticky_anchor
+        if given.get("sticky_anchor") or "sticky_anchor" in (tags or ()):
+            given.setdefault("sticky_for", self.sticky_for)
         fresh = token_options(
             self.operation_type if operation_type is None else operation_type, tags, **given
         )
@@ -144,6 +153,9 @@ def token_options(
     options: dict[str, Any] = {"weight": weight, **others}
     own = _take_reserved(operation_type, tags or {}, options)
     chosen = options.pop("weight")
+    anchor = options.pop("sticky_anchor", None)
+    keep = options.pop("sticky_for", 0.0)
+    _check_anchor(operation_type, anchor, keep, options.get("external_calls"))
     policy = _policy(operation_type, options, _NO_POLICY)
     for name, value in options.items():
         if name in _POLICY_OPTIONS:
@@ -160,7 +172,34 @@ def token_options(
         _weight_from_name(operation_type) if chosen is None else _one_of("weight", chosen, WEIGHTS),
         MappingProxyType(own),
         policy,
+        anchor,
+        float(keep),
     )
+
+
+def _check_anchor(operation_type: str, anchor: Any, keep: Any, external_calls: Any) -> None:
+    """Check the options of stickiness.
+
+    Raises:
+        TypeError: One has the wrong type.
+        ValueError: One is not allowed, or not with the others.
+    """
+    if anchor is not None and not isinstance(anchor, str):
+        raise TypeError(
+            f"{operation_type!r}: sticky_anchor must be a str, not {type(anchor).__name__}"
+        )
+    if anchor == "":
+        raise ValueError(f"{operation_type!r}: sticky_anchor must not be empty")
+    if _seconds(f"{operation_type!r}: sticky_for", keep) and anchor is None:
+        raise ValueError(
+            f"{operation_type!r}: sticky_for says how long a pin is kept, and without "
+            "sticky_anchor there is none"
+        )
+    if anchor is not None and external_calls is not None:
+        raise ValueError(
+            f"{operation_type!r}: sticky_anchor and external_calls both say which core a token "
+            "goes to; give one of them"
+        )
 
 
 def _take_reserved(

@@ -21,6 +21,8 @@ from tokengate_mp.errors import CoordinatorNotRunning, TokenKilled
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Weight
 from tokengate_mp.scheduling.operation import Operation
+from tokengate_mp.wire.blanks import NOT_YET, Encoded, reduced
+from tokengate_mp.wire.draft import Draft
 
 R = TypeVar("R")
 
@@ -113,7 +115,7 @@ class Token(asyncio.Future[R]):
     core: int | None
     cost: int
     admitted: int
-    record: bytes
+    record: bytes | Draft  # a draft while it waits for what it needs
     function: Callable[..., R] | None
     created: int
     started: int  # not there before the outcome is
@@ -239,6 +241,22 @@ class Token(asyncio.Future[R]):
             **self.timing._asdict(),
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As an argument of a call it stands for its value.
+        return reduced(self)
+
+    def arrived(self) -> object:
+        """Its value, or the value `Encoded`, if it is here; else `NOT_YET`."""
+        if self.stage is not TokenState.COMPLETED or not self.done():
+            return NOT_YET
+        return NOT_YET if self.cancelled() or self.ending() is not None else self.result()
+
+    def ending(self) -> BaseException | None:
+        """The error that it ended with, for one who passes it on; None if there is none."""
+        self._log_traceback = False
+        error: BaseException | None = self._exception
+        return error
+
     def __repr__(self) -> str:
         return f"<Token {self.token_id} {self.operation_type} {self.state.name}>"
 
@@ -265,9 +283,32 @@ class Token(asyncio.Future[R]):
 
 
 class VisitingToken(Token[R]):
-    """A token made in another thread than the coordinator's, and awaited in that thread's loop."""
+    """A token made in another thread than the coordinator's, and awaited in that thread's loop.
 
-    __slots__ = ()
+    Attributes:
+        encoded: What it returned, as it came, if others need it.
+    """
+
+    __slots__ = ("_outcome", "encoded")
+
+    encoded: Encoded
+    _outcome: object
+
+    def arrived(self) -> object:
+        """Its value, which may be still on its way to the other thread."""
+        encoded = getattr(self, "encoded", None)
+        if encoded is not None:
+            return encoded
+        if self.stage is not TokenState.COMPLETED:
+            return NOT_YET
+        return getattr(self, "_outcome", NOT_YET)
+
+    def ending(self) -> BaseException | None:
+        """The error that it ended with."""
+        outcome = getattr(self, "_outcome", None)
+        if self.stage is TokenState.COMPLETED or not isinstance(outcome, BaseException):
+            return super().ending()
+        return outcome
 
     def deliver(self, result: R) -> None:
         """The function returned: tell the loop of the other thread."""
@@ -278,6 +319,8 @@ class VisitingToken(Token[R]):
         self._pass_on(super().deliver_error, error)
 
     def _pass_on(self, deliver: Callable[[Any], None], outcome: object) -> None:
+        self._outcome = outcome
+
         def arrive() -> None:
             if not self.done():  # it may have been cancelled there meanwhile
                 deliver(outcome)

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 import work
+from cores import all_up
 from gates import Gate
 
 from tokengate_mp import OperationsCoordinator
@@ -24,25 +25,13 @@ def gate():
         yield gate
 
 
-async def _all_up(coordinator, gate) -> None:
-    """Return once every core takes tokens, and has none."""
-    seen, tokens = set(), []
-    while len(seen) < len(coordinator.get_stats()["cores"]):
-        # Each waits on a core, and so keeps it from taking the next one.
-        token = work.gated.options(operation_type="up", weight="heavy")(gate.address)
-        tokens.append(token)
-        seen.update(arrival.pid for arrival in await asyncio.to_thread(gate.arrivals))
-    gate.open()
-    await asyncio.gather(*tokens)
-
-
 @pytest.mark.parametrize("cores", [1, 2, 4])
 def test_strict_routing_keeps_to_the_ranges(gate, cores):
     """HEAVY on all cores, MEDIUM from core 2, LIGHT from core 3, each as far as there are cores."""
 
     async def main():
         async with OperationsCoordinator(cores=cores, threads_per_core=1, routing="strict") as c:
-            await _all_up(c, gate)
+            await all_up(c, gate)
             tokens = [
                 work.spin.options(operation_type=weight, weight=weight)(0.0005)
                 for _ in range(60)
@@ -70,7 +59,7 @@ def test_lone_tokens_go_to_the_front_of_their_class(gate, routing):
 
     async def main():
         async with OperationsCoordinator(cores=4, threads_per_core=1, routing=routing) as c:
-            await _all_up(c, gate)
+            await all_up(c, gate)
             for weight, expected in (("heavy", 1), ("light", 4), ("medium", 2)) * 2:
                 token = work.echo.options(weight=weight)(0)
                 await token
@@ -84,7 +73,7 @@ def test_a_class_fills_its_range_from_its_front(gate):
 
     async def main():
         async with OperationsCoordinator(cores=4, threads_per_core=1, routing="strict") as c:
-            await _all_up(c, gate)
+            await all_up(c, gate)
             for weight, expected in (("heavy", [1, 2, 3, 4]), ("light", [4, 3])):
                 gated = work.gated.options(operation_type=f"filling {weight}", weight=weight)
                 tokens = [gated(gate.address) for _ in expected]
@@ -120,7 +109,7 @@ def test_a_borrowed_core_gives_way_to_its_own_class(gate, borrower, owner):
 
     async def main():
         async with OperationsCoordinator(cores=2, threads_per_core=1) as coordinator:
-            await _all_up(coordinator, gate)
+            await all_up(coordinator, gate)
             borrowing = work.gated.options(operation_type="borrowing", weight=borrower)
             owning = work.gated.options(operation_type="owning", weight=owner)
             nap = work.nap.options(operation_type="borrowing", weight=borrower)
@@ -148,7 +137,7 @@ def test_classes_on_one_core_take_turns(gate):
 
     async def main():
         async with OperationsCoordinator(cores=1, threads_per_core=1) as coordinator:
-            await _all_up(coordinator, gate)
+            await all_up(coordinator, gate)
             weights = ["heavy", "medium", "light"]
             spin = {w: work.spin.options(operation_type=w, weight=w) for w in weights}
             await asyncio.gather(*(spin[w](0.002) for w in weights))
@@ -169,7 +158,7 @@ def test_more_cores_than_cpus():
     async def main():
         async with OperationsCoordinator(cores=5, threads_per_core=1) as coordinator:
             with Gate() as gate:
-                await _all_up(coordinator, gate)
+                await all_up(coordinator, gate)
             tokens = [work.nap(0.001) for _ in range(100)]
             await asyncio.gather(*tokens)
             assert {token.core for token in tokens} == {1, 2, 3, 4, 5}

@@ -49,6 +49,13 @@ def test_word_frequencies_without_files(tmp_path):
     assert example("word_frequencies", str(tmp_path)) == "0 files, 0 words, 0 different ones\n"
 
 
+def test_warm_cache():
+    """Asked anywhere or where it is warm, each book gives the same; and it is pinned while kept."""
+    lines = example("warm_cache", "3", "4").splitlines()
+    assert re.fullmatch(r"anywhere: 12 answers in .* s of work, 0 books pinned", lines[0])
+    assert re.fullmatch(r"warm: 12 answers in .* s of work, 3 books pinned", lines[1])
+
+
 def test_every_example_is_tested():
     """An example that no test here names would rot unseen."""
     source = Path(__file__).read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ from typing import Any, Final
 from tokengate_mp.errors import AdmissionRejected
 from tokengate_mp.options import OnFull
 from tokengate_mp.token import Token
+from tokengate_mp.wire.draft import Draft
 
 LARGE: Final = 4096
 """Arguments are counted from this size on, bytes; smaller ones are bounded by their number."""
@@ -60,7 +61,7 @@ class Admission:
         """Whether a limit is reached."""
         return self.vacancies() <= 0
 
-    def enter(self, record: bytes) -> None:
+    def enter(self, record: bytes | Draft) -> None:
         """A call was taken in."""
         if len(record) > LARGE:
             with self._counting:
@@ -72,6 +73,13 @@ class Admission:
         if len(record) > LARGE:
             with self._counting:
                 self.large -= len(record)
+
+    def exchange(self, token: Token[Any], record: bytes) -> None:
+        """The values of the tokens that a call needs are among its arguments now."""
+        before, token.record = token.record, record
+        if len(record) > LARGE:
+            with self._counting:
+                self.large += len(record) - (len(before) if len(before) > LARGE else 0)
 
     def refusal(self, operation: str) -> AdmissionRejected:
         """The error of a call that there is no room for."""

@@ -19,6 +19,7 @@ from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.alarm import Alarm, Appointment
 from tokengate_mp.coordinator.desk import ControlDesk, tokens_of
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
 from tokengate_mp.coordinator.settlement import settle
@@ -76,11 +77,12 @@ class Corridor:
         self.admission = Admission(
             settings.max_pending, settings.max_pending_bytes, settings.on_full, self._pending
         )
-        self._intake = Intake(host.loop, self._scheduler, self, self.admission)
         self._supervisor = Supervisor(settings, host.loop, self)
         self.desk = ControlDesk(
             host, self._scheduler, self._supervisor, self, self.admission, grace=settings.grace
         )
+        self._drafts = Drafts(self._scheduler, self.admission, self.desk)
+        self._intake = Intake(host.loop, self._scheduler, self._drafts, self, self.admission)
         self._living = self._supervisor.living
         self._in_burst = False
         self._looking = False
@@ -246,7 +248,13 @@ class Corridor:
         try:
             incarnation.collect()
             while incarnation.arrived:
-                settle(self._scheduler, incarnation, self.desk.history, self.admission)
+                settle(
+                    self._scheduler,
+                    incarnation,
+                    self.desk.history,
+                    self.admission,
+                    self._drafts.needed,
+                )
                 if deadline is not None and monotonic_ns() > deadline:
                     break
         except WireError:
@@ -262,11 +270,16 @@ class Corridor:
     def _send(self) -> None:
         """Take in calls and send what is ordered."""
         self.take_in()
+        drafts = self._drafts
+        if drafts.unfinished:
+            drafts.walk()
         for core, tickets in self._scheduler.assign(monotonic_ns()).items():
-            self._living[core].send(
-                [ticket.number for ticket in tickets],
-                [ticket.record for ticket in tickets],  # type: ignore[attr-defined]  # tokens
-            )
+            records: list[bytes]
+            if drafts.unfinished:
+                records = list(map(drafts.record, tickets))
+            else:
+                records = [ticket.record for ticket in tickets]  # type: ignore[attr-defined]  # tokens
+            self._living[core].send([ticket.number for ticket in tickets], records)
         if (tick := self._scheduler.next_tick()) is not None:
             self._tick.set(tick)
         if self._without:
@@ -285,6 +298,8 @@ class Corridor:
                     else:
                         incarnation.define(index, definition)
         if tokens:
+            if self._drafts.arriving:
+                tokens = self._drafts.take_out(tokens)
             self._scheduler.submitted(tokens)
 
     def _take_back(self) -> None:
@@ -410,7 +425,7 @@ class Corridor:
     def stats(self) -> dict[str, Any]:
         """The numbers of `get_stats`."""
         return stats(
-            self._scheduler.snapshot(),
+            self._scheduler.snapshot(monotonic_ns()),
             self._intake.created(),
             self._living,
             self._supervisor.restarts,

@@ -9,14 +9,16 @@ from time import monotonic_ns
 from typing import Any, Final, Protocol, TypeVar
 
 from tokengate_mp.coordinator.admission import LARGE, Admission
+from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.decorator import next_number
-from tokengate_mp.errors import CoordinatorNotRunning
+from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import TokenOptions
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import ForwardingToken, Recipient, Token, VisitingToken
+from tokengate_mp.wire.draft import Draft
 
 R = TypeVar("R")
 
@@ -53,6 +55,7 @@ class Intake:
     Args:
         loop: The coordinator's loop.
         scheduler: What knows the operations.
+        drafts: Who is told of calls that are more than a record.
         turns: Who is asked for turns.
         admission: How much may be pending.
 
@@ -70,6 +73,7 @@ class Intake:
         self,
         loop: asyncio.AbstractEventLoop,
         scheduler: Scheduler,
+        drafts: Drafts,
         turns: Turns,
         admission: Admission,
     ) -> None:
@@ -79,6 +83,7 @@ class Intake:
         self.cores = scheduler.cores
         self._scheduler = scheduler
         self._turns = turns
+        self._drafts = drafts
         self._admission = admission
         self._inbox: list[Token[Any]] = []
         self._visitors: deque[Token[Any]] = deque()
@@ -95,8 +100,24 @@ class Intake:
             options.operation_type, options.weight, options.policy
         )
 
+    def vouch(self, token: Token[Any]) -> None:
+        """Let a token be an argument.
+
+        Raises:
+            PayloadError: It is not this coordinator's.
+        """
+        if not self._scheduler.knows(token.operation):
+            raise PayloadError(
+                f"{token!r} was made under another coordinator, which was stopped; pass its "
+                "result instead, or make the call anew under this one"
+            )
+
     def issue(
-        self, number: int, operation: Operation, record: bytes, function: Callable[..., R]
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | Draft,
+        function: Callable[..., R],
     ) -> Token[R]:
         """Take in an encoded call.
 
@@ -123,6 +144,8 @@ class Intake:
         token.stage = _CREATED
         token.core = None
         token.record = record
+        if record.__class__ is not bytes:
+            self._drafts.arrive(number, record)  # type: ignore[arg-type]  # as was looked at
         token.function = function
         token.created = monotonic_ns()
         if loop is home:
@@ -140,7 +163,7 @@ class Intake:
         return token
 
     def _admit(
-        self, operation: Operation, record: bytes, loop: asyncio.AbstractEventLoop | None
+        self, operation: Operation, record: bytes | Draft, loop: asyncio.AbstractEventLoop | None
     ) -> None:
         """Refuse a call beyond the limits, or let it wait for room if it comes from a thread."""
         admission = self._admission

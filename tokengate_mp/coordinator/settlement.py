@@ -8,12 +8,14 @@ tokens given back) is first brought into the same form.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any, Final, cast
 
 from tokengate_mp import delivery
 from tokengate_mp.coordinator.admission import LARGE, Admission
+from tokengate_mp.coordinator.deferred import deliver_encoded
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.history import History
 from tokengate_mp.errors import PayloadError, WireError
@@ -42,7 +44,11 @@ _WAITING, _COMPLETED, _FAILED = TokenState.WAITING, TokenState.COMPLETED, TokenS
 
 
 def settle(  # noqa: C901 - one loop that all tokens pass through, so without calls
-    scheduler: Scheduler, incarnation: Incarnation, history: History, admission: Admission
+    scheduler: Scheduler,
+    incarnation: Incarnation,
+    history: History,
+    admission: Admission,
+    needed: Collection[int],
 ) -> None:
     """Settle the next portion of what has arrived from a core.
 
@@ -51,6 +57,7 @@ def settle(  # noqa: C901 - one loop that all tokens pass through, so without ca
         incarnation: Where they arrived.
         history: Remembers them.
         admission: Has room again for each token that ends.
+        needed: Numbers of tokens that others need: pickled results of theirs are not loaded.
 
     Raises:
         WireError: The core wrote something that makes no sense.
@@ -59,7 +66,7 @@ def settle(  # noqa: C901 - one loop that all tokens pass through, so without ca
     del incarnation.arrived[:PORTION]
     portion = None
     if any([outcome.kind for outcome in outcomes]):  # noqa: C419 - twice as fast as a generator
-        portion = _sorted_out(outcomes, incarnation)
+        portion = _sorted_out(outcomes, incarnation, needed)
         outcomes = portion.outcomes
     core = incarnation.core
     try:
@@ -92,6 +99,9 @@ def settle(  # noqa: C901 - one loop that all tokens pass through, so without ca
             token.record = b""
         token.function = None
         if stage is _COMPLETED:
+            if outcome.kind == PICKLED and portion and token.number in portion.encoded:
+                deliver_encoded(token, outcome.value)
+                continue
             try:
                 token.deliver(outcome.value)
             except asyncio.InvalidStateError:
@@ -112,9 +122,12 @@ class _Portion:
     blocked: set[int] = field(default_factory=set)
     given_back: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
+    encoded: set[int] = field(default_factory=set)
 
 
-def _sorted_out(outcomes: list[Outcome], incarnation: Incarnation) -> _Portion:
+def _sorted_out(
+    outcomes: list[Outcome], incarnation: Incarnation, needed: Collection[int]
+) -> _Portion:
     portion = _Portion()
     for arrived in outcomes:
         outcome = arrived
@@ -132,13 +145,21 @@ def _sorted_out(outcomes: list[Outcome], incarnation: Incarnation) -> _Portion:
         if outcome.kind & BLOCKED:
             portion.blocked.add(number)
         if kind == PICKLED:
-            try:
-                value = delivery.result(value)
-            except PayloadError as error:
-                value = portion.failed[number] = error
+            if number in needed:
+                portion.encoded.add(number)
+            else:
+                value = _loaded(number, value, portion)
         elif kind == RAISED:
             value = portion.failed[number] = delivery.raised(value)
         elif kind != VALUE:
             raise WireError(f"there is no outcome of kind {outcome.kind}")
         portion.outcomes.append(Outcome(number, kind, outcome.started, outcome.finished, value))
     return portion
+
+
+def _loaded(number: int, pickled: bytes, portion: _Portion) -> Any:
+    try:
+        return delivery.result(pickled)
+    except PayloadError as error:
+        portion.failed[number] = error
+        return error

@@ -74,5 +74,5 @@ def stats(
         },
         "admission": {"paused": snapshot.paused},
         "conductor": {"domains": 0},
-        "sticky": {"pins": 0},
+        "sticky": {"pins": snapshot.pins},
     }

@@ -5,6 +5,9 @@ lets go of it when it comes up, or when such tokens are the larger part.
 
 Tokens of an operation that is paused wait in a lane of their own, which no core is served from; so
 pausing costs the others nothing.
+
+A token whose key is pinned to a core waits in a lane of that core's own, out of reach of all others
+(see `sticky`). One that needs others which have not ended is withheld: it waits in no lane at all.
 """
 
 from __future__ import annotations
@@ -18,7 +21,10 @@ from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import WEIGHTS, Weight
+from tokengate_mp.scheduling.lane import Lane, waiting
+from tokengate_mp.scheduling.sticky import Pin, Sticky
 from tokengate_mp.scheduling.ticket import Ticket
+from tokengate_mp.scheduling.weights import Cores, members
 
 CREATED, WAITING = TokenState.CREATED, TokenState.WAITING
 
@@ -26,67 +32,78 @@ INTERLEAVE: Final = 16
 """How many tokens may leave a lane before one that is run again, should so many wait."""
 
 
-class Lane:
-    """The waiting tokens of one weight class.
-
-    Attributes:
-        queue: The tokens in order, those that have ended meanwhile among them.
-        ended: How many of the queue have ended.
-    """
-
-    __slots__ = ("ended", "queue")
-
-    def __init__(self) -> None:
-        self.queue: deque[Ticket] = deque()
-        self.ended = 0
-
-    def __len__(self) -> int:
-        return len(self.queue) - self.ended
-
-    def __iter__(self) -> Iterator[Ticket]:
-        """Those that wait, in order."""
-        return (ticket for ticket in self.queue if ticket.stage is WAITING)
-
-    def discard(self) -> None:
-        """Take note that one of the waiting tokens has ended."""
-        self.ended += 1
-        if self.ended * 2 > len(self.queue):
-            self.queue = deque(self)
-            self.ended = 0
-
-
 class Gate:
     """All lanes, and what waits outside of them.
 
     Attributes:
         lanes: The lane of each weight class: tokens that may be sent to a core.
+        pinned: The lane of each core that has had tokens pinned to it.
+        wanted: The cores in whose own lanes there is anything.
         paused: The tokens of operations that are held back, by the operations' names.
         postponed: Tokens that wait for their next run, by number.
+        withheld: Tokens that wait for others to end, by number.
+        sticky: The keys, and which core each is pinned to.
     """
 
-    __slots__ = ("_due", "lanes", "paused", "postponed")
+    __slots__ = ("_due", "lanes", "paused", "pinned", "postponed", "sticky", "wanted", "withheld")
 
     def __init__(self) -> None:
         self.lanes: dict[Weight, Lane] = {weight: Lane() for weight in WEIGHTS}
+        self.pinned: dict[int, Lane] = {}
+        self.wanted: Cores = 0
         self.paused: dict[str, Lane] = {}
         self.postponed: dict[int, Ticket] = {}
+        self.withheld: dict[int, Ticket] = {}
+        self.sticky = Sticky()
         self._due: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
-        return sum(map(len, self._all_lanes())) + len(self.postponed)
+        outside = len(self.postponed) + len(self.withheld) + sum(1 for _ in self._behind())
+        return sum(map(len, self._all_lanes())) + outside
 
     def __iter__(self) -> Iterator[Ticket]:
         """All waiting tokens, lane by lane."""
         in_lanes = (ticket for lane in self._all_lanes() for ticket in lane)
-        return chain(in_lanes, self.postponed.values())
+        return chain(in_lanes, self._behind(), self.postponed.values(), self.withheld.values())
 
     def _all_lanes(self) -> Iterator[Lane]:
-        return chain(self.lanes.values(), self.paused.values())
+        return chain(self.lanes.values(), self.pinned.values(), self.paused.values())
 
-    def _lane(self, ticket: Ticket) -> Lane:
-        """Where this token waits, if it is not postponed."""
+    def _behind(self) -> Iterator[Ticket]:
+        """Those that wait for the first token of their key."""
+        for pin in self.sticky.unplaced.values():
+            yield from waiting(pin.behind)
+
+    def has_any(self) -> bool:
+        """Whether a lane that cores are served from has any token, ended or not."""
+        return bool(self.wanted) or any(lane.queue for lane in self.lanes.values())
+
+    def _lane(self, ticket: Ticket) -> Lane | None:
+        """Where this token waits, if not outside; None: behind the first of its key."""
         held_back = self.paused.get(ticket.operation.name) if self.paused else None
-        return self.lanes[ticket.operation.weight] if held_back is None else held_back
+        if held_back is not None:
+            return held_back
+        pin = self.sticky.members.get(ticket.number) if self.sticky.members else None
+        if pin is None or ticket.number in self.sticky.unplaced:
+            return self.lanes[ticket.operation.weight]
+        return None if pin.core is None else self._lane_of_core(pin.core)
+
+    def _lane_of_core(self, core: int) -> Lane:
+        lane = self.pinned.get(core)
+        if lane is None:
+            lane = self.pinned[core] = Lane(core)
+        return lane
+
+    def _queue(self, ticket: Ticket) -> deque[Ticket]:
+        """Where this token is to be put."""
+        lane = self._lane(ticket)
+        if lane is None:
+            return self.sticky.members[ticket.number].behind
+        if lane.core:
+            self.wanted |= 1 << lane.core
+        return lane.queue
+
+    # ---- in
 
     def enter(self, tickets: Iterable[Ticket]) -> int:
         """Put new tokens at the end of their lanes; how many there were.
@@ -100,11 +117,37 @@ class Gate:
             if ticket.stage is CREATED:
                 ticket.stage = WAITING
                 if paused:
-                    self._lane(ticket).queue.append(ticket)
+                    self._queue(ticket).append(ticket)
                 else:
                     queues[ticket.operation.weight].append(ticket)
                 entered += 1
         return entered
+
+    def enter_anchored(self, calls: Iterable[tuple[Ticket, bytes, int]]) -> int:
+        """The same for tokens that have a key, each with the key and how long to keep it, ns."""
+        entered = 0
+        for ticket, key, keep in calls:
+            if ticket.stage is CREATED:
+                ticket.stage = WAITING
+                self.sticky.join(ticket.number, key, keep)
+                self._queue(ticket).append(ticket)
+                entered += 1
+        return entered
+
+    def withhold(self, ticket: Ticket) -> int:
+        """Let a new token wait outside the lanes; how many there were: 0 if it has ended."""
+        if ticket.stage is not CREATED:
+            return 0
+        ticket.stage = WAITING
+        self.withheld[ticket.number] = ticket
+        return 1
+
+    def release(self, ticket: Ticket, key: bytes | None, keep: int) -> None:
+        """Put a token that was withheld at the end of its lane, or where its key says."""
+        del self.withheld[ticket.number]
+        if key is not None:
+            self.sticky.join(ticket.number, key, keep)
+        self._queue(ticket).append(ticket)
 
     def reenter(self, tickets: Iterable[Ticket]) -> None:
         """Put tokens that were admitted, but never begun, back where they came from.
@@ -113,7 +156,7 @@ class Gate:
         """
         for ticket in sorted(tickets, key=attrgetter("number"), reverse=True):
             ticket.stage = WAITING
-            self._lane(ticket).queue.appendleft(ticket)
+            self._queue(ticket).appendleft(ticket)
 
     def interleave(self, ticket: Ticket) -> None:
         """Put a token that is to be run again among those that come soon.
@@ -122,7 +165,9 @@ class Gate:
         that fails at once would keep a core to itself.
         """
         ticket.stage = WAITING
-        self._lane(ticket).queue.insert(INTERLEAVE, ticket)
+        self._queue(ticket).insert(INTERLEAVE, ticket)
+
+    # ---- held back
 
     def postpone(self, ticket: Ticket, until: int) -> None:
         """Hold a token that is to be run again until that time, ns."""
@@ -146,12 +191,17 @@ class Gate:
         if name in self.paused:
             return
         held_back: list[Ticket] = []
-        for lane in self.lanes.values():
+        for lane in (*self.lanes.values(), *self.pinned.values()):
             mine = [ticket for ticket in lane if ticket.operation.name == name]
             if mine:
-                others = [ticket for ticket in lane if ticket.operation.name != name]
-                lane.queue = deque(others)
-                lane.ended = 0
+                lane.replace([ticket for ticket in lane if ticket.operation.name != name])
+                self.note_served(lane)
+                held_back += mine
+        for pin in self.sticky.unplaced.values():
+            mine = [ticket for ticket in waiting(pin.behind) if ticket.operation.name == name]
+            if mine:
+                others = [t for t in waiting(pin.behind) if t.operation.name != name]
+                pin.behind = deque(others)
                 held_back += mine
         self.paused[name] = Lane()
         self.reenter(held_back)
@@ -161,32 +211,117 @@ class Gate:
         held_back = self.paused.pop(name, None)
         if held_back is None:
             return
-        for weight, lane in self.lanes.items():
-            mine = [ticket for ticket in held_back if ticket.operation.weight == weight]
-            if mine:
-                lane.queue = deque(merge(mine, lane, key=attrgetter("number")))
-                lane.ended = 0
+        returning: dict[int, tuple[Lane, list[Ticket]]] = {}
+        for ticket in held_back:
+            lane = self._lane(ticket)
+            if lane is None:
+                self._queue(ticket).append(ticket)
+            else:
+                returning.setdefault(id(lane), (lane, []))[1].append(ticket)
+        for lane, mine in returning.values():
+            lane.replace(merge(mine, lane, key=attrgetter("number")))
+            self.wanted |= (1 << lane.core) & ~1
+
+    # ---- out
 
     def discard(self, ticket: Ticket) -> None:
         """Take note that a waiting token has ended."""
-        if self.postponed.pop(ticket.number, None) is None:
-            self._lane(ticket).discard()
+        for outside in (self.postponed, self.withheld):
+            if outside.pop(ticket.number, None) is not None:
+                return
+        lane = self._lane(ticket)
+        if lane is not None:
+            lane.discard()
+            self.note_served(lane)
 
     def empty(self, weights: Iterable[Weight]) -> list[Ticket]:
         """Take all waiting tokens of these classes out of their lanes."""
-        waiting: list[Ticket] = []
+        emptied: list[Ticket] = []
         for weight in weights:
             lane = self.lanes[weight]
-            waiting += lane
-            lane.queue.clear()
-            lane.ended = 0
-        return waiting
+            emptied += lane
+            lane.replace(())
+        return emptied
+
+    def note_served(self, lane: Lane) -> None:
+        """Tokens have left a lane."""
+        if lane.core and not lane.queue:
+            self.wanted &= ~(1 << lane.core)
+
+    # ---- keys
+
+    def placed(self, tickets: Iterable[Ticket], core: int) -> None:
+        """Tokens of the class lanes go to a core.
+
+        The keys that they are the first of are pinned to it, and those that wait behind them
+        follow.
+        """
+        for ticket in tickets:
+            pin = self.sticky.unplaced.pop(ticket.number, None)
+            if pin is not None:
+                pin.core = core
+                following = list(waiting(pin.behind))
+                pin.behind.clear()
+                for other in following:
+                    self._queue(other).append(other)
+
+    def left(self, ticket: Ticket) -> None:
+        """A token has ended: its key counts it no more."""
+        first = ticket.number in self.sticky.unplaced
+        pin = self.sticky.leave(ticket.number)
+        if first and pin is not None and pin.members:
+            del self.sticky.unplaced[ticket.number]
+            if not self._hand_on(pin):
+                self._appoint([pin])
+
+    def _hand_on(self, pin: Pin) -> bool:
+        """Let the first that waits behind get the key its core; False if none does."""
+        ticket = next(waiting(pin.behind), None)
+        if ticket is None:
+            return False
+        while pin.behind.popleft() is not ticket:
+            pass
+        self.sticky.unplaced[ticket.number] = pin
+        self._queue(ticket).appendleft(ticket)
+        return True
+
+    def _appoint(self, pins: Iterable[Pin]) -> None:
+        """Let tokens that are held back get these keys their cores: all others have ended."""
+        lacking = {pin.key for pin in pins}
+        held_back = chain(self.postponed.values(), *self.paused.values())
+        for ticket in held_back if lacking else ():
+            pin = self.sticky.members.get(ticket.number)
+            if pin is not None and pin.key in lacking:
+                lacking.discard(pin.key)
+                self.sticky.unplaced[ticket.number] = pin
+
+    def evict(self, gone: Cores) -> None:
+        """Cores will never be ready again, and hold nothing: their keys have to be placed anew."""
+        evicted: list[Pin] = []
+        for pin in list(self.sticky.pins.values()):
+            if pin.core is not None and gone >> pin.core & 1:
+                pin.core = None
+                if pin.members:
+                    evicted.append(pin)
+                else:
+                    del self.sticky.pins[pin.key]
+        for core in members(self.wanted & gone):
+            for ticket in self.pinned.pop(core):
+                self.sticky.members[ticket.number].behind.append(ticket)
+        self.wanted &= ~gone
+        self._appoint([pin for pin in reversed(evicted) if not self._hand_on(pin)])
+
+    # ---- views
 
     def ahead(self, ticket: Ticket) -> int | None:
         """How many tokens will leave its lane before this one; None if it is in none."""
-        if ticket.stage is not WAITING or ticket.number in self.postponed:
+        if ticket.stage is not WAITING:
             return None
-        return next(ahead for ahead, other in enumerate(self._lane(ticket)) if other is ticket)
+        if ticket.number in self.postponed or ticket.number in self.withheld:
+            return None
+        lane = self._lane(ticket)
+        line = waiting(self._queue(ticket)) if lane is None else lane
+        return next(ahead for ahead, other in enumerate(line) if other is ticket)
 
     def validate(self) -> None:
         """Check what must always hold.
@@ -194,19 +329,23 @@ class Gate:
         Raises:
             AssertionError: It does not.
         """
+        self.sticky.validate()
         for weight, lane in self.lanes.items():
             for ticket in lane.queue:
                 assert ticket.operation.weight == weight, f"{ticket} is in the lane of {weight}"
-                if ticket.stage is WAITING:
-                    assert ticket.operation.name not in self.paused, f"{ticket} is held back"
         for name, lane in self.paused.items():
             for ticket in lane.queue:
                 assert ticket.operation.name == name, f"{ticket} is held back for {name}"
+        for core, lane in self.pinned.items():
+            assert bool(self.wanted >> core & 1) == bool(lane.queue), f"core {core}: wanted"
         for lane in self._all_lanes():
-            ended = 0
-            for ticket in lane.queue:
-                assert ticket.stage is WAITING or ticket.stage.ended, f"{ticket} does not wait"
-                assert ticket.number not in self.postponed, f"{ticket} is in a lane and postponed"
-                ended += ticket.stage is not WAITING
-            assert ended == lane.ended, f"{ended} of a lane have ended, not {lane.ended}"
-        assert all(ticket.stage is WAITING for ticket in self.postponed.values())
+            lane.validate()
+            for ticket in lane:
+                assert self._lane(ticket) is lane, f"{ticket} is in the wrong lane"
+        for ticket in self._behind():
+            assert self._lane(ticket) is None, f"{ticket} waits behind another one"
+        outside = [*self.postponed.items(), *self.withheld.items()]
+        in_lanes = {ticket.number for lane in self._all_lanes() for ticket in lane}
+        for number, ticket in outside:
+            assert ticket.stage is WAITING, f"{ticket} does not wait"
+            assert number not in in_lanes, f"{ticket} is in a lane, and outside"

@@ -3,6 +3,7 @@
 Cores are served in passes, and in each pass share by share (see `weights`), the narrowest range
 first: on a core that several classes may use, they come first in that order.
 
+0. What is pinned to a core goes there before anything else does, and nowhere else.
 1. Little work goes where it disturbs nobody: to a core at home that is busy with little, so that
    none is woken for it; and while the parent is busy making more such tokens, rather to a core that
    does not share its CPU, if cores borrow.
@@ -23,7 +24,8 @@ from typing import Final
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Routing, Weight
 from tokengate_mp.scheduling import pacing
-from tokengate_mp.scheduling.gate import Gate, Lane
+from tokengate_mp.scheduling.gate import Gate
+from tokengate_mp.scheduling.lane import Lane
 from tokengate_mp.scheduling.ledger import Book, Ledger
 from tokengate_mp.scheduling.pacing import (
     LEAST_NS,
@@ -44,6 +46,9 @@ from tokengate_mp.scheduling.weights import (
 
 WAITING: Final = TokenState.WAITING
 ADMITTED: Final = TokenState.ADMITTED
+
+_ALL: Final = 1 << 62
+"""A helping that leaves nothing for which there is room."""
 
 
 class Router:
@@ -70,12 +75,18 @@ class Router:
             for share in self._shares
             for weight in share.classes
         }
+        for weight, lane in gate.lanes.items():
+            lane.reach = self.reach[weight]
 
     def assign(self, now: int) -> dict[int, list[Ticket]]:
         """Send out what there is room for: the tokens for each core, now ADMITTED."""
         orders: dict[int, list[Ticket]] = {}
-        ledger = self._ledger
-        if not ledger.open or not (served := self._with_waiting()):
+        ledger, gate = self._ledger, self._gate
+        if not ledger.open:
+            return orders
+        if gate.wanted:
+            self._serve_pinned(orders, now)
+        if not (served := self._with_waiting()):
             return orders
         for share in served:
             if not share.home & ledger.ready & ~ledger.idle:
@@ -87,7 +98,16 @@ class Router:
             served = self._with_waiting()
         if served and ledger.open:
             self._pass(served, orders, now, idle=False)
+        if gate.wanted:  # what waited for the first of its key to be sent, just now
+            self._serve_pinned(orders, now)
         return orders
+
+    def _serve_pinned(self, orders: dict[int, list[Ticket]], now: int) -> None:
+        """Give the cores that are open what is pinned to them."""
+        gate = self._gate
+        for core in members(gate.wanted & self._ledger.open):
+            self._fill(self._ledger[core], gate.pinned[core], _ALL, orders, now)
+            gate.note_served(gate.pinned[core])
 
     def _with_waiting(self) -> list[Share]:
         """The shares that have anything to hand out: often, after one token, none has."""
@@ -234,7 +254,9 @@ class Router:
             batch.append(ticket)
             spent += cost
         if batch:
-            self._ledger.loaded(book, spent, self.reach[batch[0].operation.weight], now)
+            self._ledger.loaded(book, spent, lane.reach, now)
+            if self._gate.sticky.unplaced:
+                self._gate.placed(batch, core)
             if core in orders:
                 orders[core] += batch
             else:

@@ -5,6 +5,9 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
 
     facts                                           orders that follow
     submitted(tickets)                              assign(now): core → tickets to send there
+    anchored(calls, now)                            assign(now)
+    withheld(ticket, needs)                         -
+    released(ticket, key, keep, now)                assign(now)
     core_ready(core)                                assign(now)
     settle(core, numbers, durations, now)           end these tickets, then assign(now)
     given_back(core, numbers)                       assign(now)
@@ -25,7 +28,7 @@ from the one to the other. Here is what each fact means to all three.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
@@ -34,6 +37,7 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Policy, Routing, Weight
 from tokengate_mp.scheduling.deadlines import Deadlines
 from tokengate_mp.scheduling.gate import Gate
+from tokengate_mp.scheduling.graph import Graph
 from tokengate_mp.scheduling.ledger import Ledger
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.recall import Recall
@@ -74,8 +78,10 @@ class Scheduler:
         self._operations: dict[tuple[str, Weight, Policy | None], Operation] = {}
         self._all: Cores = as_set(range(1, cores + 1))
         self._gate = Gate()
+        self._graph = Graph()
         self._ledger = Ledger(cores, threads)
         self._router = Router(self._gate, self._ledger, routing)
+        self._evicted: Cores = 0
         self._recall = Recall(self._ledger, self._router)
         self._deadlines = Deadlines()
         self._retries = Retries(poison_limit)
@@ -98,13 +104,70 @@ class Scheduler:
         """New tokens, in the order of their calls; those killed on the way here stay ended."""
         self._ledger.submitted += self._gate.enter(tickets)
         if self._timed:
-            for ticket in tickets:
-                policy = ticket.operation.policy
-                if policy is not None and policy.timeout_ns is not None:
-                    self._deadlines.add(ticket, ticket.created + policy.timeout_ns)
+            self._time(tickets)
+
+    def anchored(self, calls: Collection[tuple[Ticket, bytes, int]], now: int) -> None:
+        """New tokens that go where others of the same key are.
+
+        Args:
+            calls: Each token, its key, and for how long that stays pinned after its last token, ns.
+            now: The time.
+        """
+        self._gate.sticky.expire(now)
+        self._ledger.submitted += self._gate.enter_anchored(calls)
+        if self._timed:
+            self._time([ticket for ticket, _, _ in calls])
+
+    def withheld(self, ticket: Ticket, needs: Iterable[tuple[int, int]]) -> None:
+        """A new token waits for others, and gets into a lane when it is `released`.
+
+        Args:
+            ticket: The token.
+            needs: The numbers of the others, which have not ended, each with which of the token's
+                needs it is.
+        """
+        entered = self._gate.withhold(ticket)
+        self._ledger.submitted += entered
+        if entered:
+            self._graph.add(ticket, needs)
+            if self._timed:
+                self._time([ticket])
+
+    def take_ended(self) -> list[tuple[Ticket, list[tuple[Ticket, int]]]]:
+        """Tokens that others wait for and that have ended since the last time.
+
+        Returns:
+            Each with those that wait for it, and as which of their needs. (Some may have ended.)
+        """
+        return self._graph.take_ended() if self._graph.ended else []
+
+    def supplied(self, ticket: Ticket) -> bool:
+        """A token that is withheld got one of its needs; whether it has all of them now."""
+        return self._graph.supplied(ticket)
+
+    def released(self, ticket: Ticket, key: bytes | None, keep: int, now: int) -> None:
+        """A token that was withheld has all that it needs.
+
+        Args:
+            ticket: The token.
+            key: Its key, if it goes where others of that key are (see `anchored`).
+            keep: For how long that stays pinned, ns.
+            now: The time.
+        """
+        self._graph.lacking.pop(ticket.number, None)
+        if key is not None:
+            self._gate.sticky.expire(now)
+        self._gate.release(ticket, key, keep)
+
+    def failed(self, ticket: Ticket) -> None:
+        """A token that is withheld cannot run."""
+        self._gate.discard(ticket)
+        self._graph.lacking.pop(ticket.number, None)
+        self._fail([ticket])
 
     def core_ready(self, core: int) -> None:
         """A process of this core can take tokens."""
+        self._evicted &= ~(1 << core)
         self._ledger.enrol(self._ledger[core])
 
     def settle(  # noqa: PLR0913 - the two rare kinds of outcome cost nothing as sets
@@ -163,6 +226,8 @@ class Scheduler:
             for ticket in tickets:
                 if ticket.stage is COMPLETED:
                     self._retries.forget(ticket)
+        if self._gate.sticky.members or self._graph.needed:
+            self._left(tickets)
         return tickets
 
     def given_back(self, core: int, numbers: Sequence[int]) -> None:
@@ -259,17 +324,25 @@ class Scheduler:
         Args:
             gone: Cores that will never be ready again, as a set of bits.
         """
+        gone &= self._all
+        if gone & ~self._evicted:
+            self._evicted |= gone
+            self._gate.evict(gone)
         reach = self._router.reach.items()
-        tickets = self._gate.empty(
-            weight for weight, cores in reach if not cores & self._all & ~gone
-        )
-        self._fail(tickets)
-        return tickets
+        weights = [weight for weight, cores in reach if not cores & self._all & ~gone]
+        stranded: list[Ticket] = []
+        # With the first token of a key another one becomes the first.
+        while tickets := self._gate.empty(weights):
+            self._fail(tickets)
+            stranded += tickets
+        return stranded
 
     # ---- orders
 
     def assign(self, now: int) -> dict[int, list[Ticket]]:
         """Which waiting tokens to send where, at this time; they are ADMITTED with this."""
+        if self._gate.sticky.leaving:
+            self._gate.sticky.expire(now)
         return {} if self.paused else self._router.assign(now)
 
     def next_tick(self) -> int | None:
@@ -297,7 +370,12 @@ class Scheduler:
     @property
     def has_waiting(self) -> bool:
         """Whether any waits, or has ended while it did and is still in its lane."""
-        return any(lane.queue for lane in self._gate.lanes.values())
+        return self._gate.has_any()
+
+    def knows(self, operation: Operation) -> bool:
+        """Whether a token of this operation object is one of this scheduler's."""
+        key = operation.name, operation.weight, operation.policy
+        return self._operations.get(key) is operation
 
     @property
     def has_room(self) -> bool:
@@ -321,8 +399,10 @@ class Scheduler:
         """All submitted tokens that have not ended, oldest first."""
         return sorted([*self._gate, *self._ledger], key=attrgetter("number"))
 
-    def snapshot(self) -> Snapshot:
-        """A frozen copy of all counts."""
+    def snapshot(self, now: int | None = None) -> Snapshot:
+        """A frozen copy of all counts, at this time; None: when the scheduler was last told it."""
+        if now is not None:
+            self._gate.sticky.expire(now)
         return snapshot(self._gate, self._ledger, self._operations.values(), paused=self.paused)
 
     def story(self, ticket: Ticket) -> TicketStory:
@@ -339,9 +419,20 @@ class Scheduler:
         self._ledger.validate()
         unended = self.unended()
         assert len(unended) == self.unended_count, f"{len(unended)} tokens have not ended"
-        assert len({ticket.number for ticket in unended}) == len(unended), "one is in two places"
+        numbers = {ticket.number for ticket in unended}
+        assert len(numbers) == len(unended), "one is in two places"
+        lacking = {number for number, count in self._graph.lacking.items() if count}
+        assert lacking <= self._gate.withheld.keys(), "one lacks something, and is not withheld"
+        assert numbers.issuperset(self._gate.sticky.members), "a key counts one that has ended"
 
     # ---- what stands behind
+
+    def _time(self, tickets: Iterable[Ticket]) -> None:
+        """Take note of the time limits of new tokens."""
+        for ticket in tickets:
+            policy = ticket.operation.policy
+            if policy is not None and policy.timeout_ns is not None:
+                self._deadlines.add(ticket, ticket.created + policy.timeout_ns)
 
     def _sort(
         self,
@@ -388,6 +479,7 @@ class Scheduler:
             self._ledger.submitted += 1  # it counts as known from here on
         self._ledger.ended[stage] += 1
         self._retries.forget(ticket)
+        self._left([ticket])
 
     def _fail(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
@@ -395,3 +487,13 @@ class Scheduler:
             ticket.operation.failed += 1
             self._retries.end(ticket)
         self._ledger.ended[FAILED] += len(tickets)
+        self._left(tickets)
+
+    def _left(self, tickets: Collection[Ticket]) -> None:
+        """Those of them that have ended are no longer in flight, and nobody waits for them."""
+        if self._graph.needed or self._graph.lacking:
+            self._graph.note(tickets)
+        if self._gate.sticky.members:
+            for ticket in tickets:
+                if ticket.stage.ended:
+                    self._gate.left(ticket)

@@ -44,6 +44,7 @@ class Snapshot:
         paused: Whether no token is assigned.
         cores: Every core, core 1 first.
         operations: Every operation type, by name.
+        pins: Keys that are pinned to a core.
     """
 
     waiting: int
@@ -55,6 +56,7 @@ class Snapshot:
     paused: bool
     cores: tuple[CoreView, ...]
     operations: Mapping[str, OperationView]
+    pins: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def snapshot(
             for book in ledger.books
         ),
         operations=views(operations, gate.paused),
+        pins=len(gate.sticky),
     )
 
 

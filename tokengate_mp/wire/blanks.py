@@ -1,0 +1,157 @@
+"""Arguments with blanks: places that the value of another token will fill.
+
+A token among the arguments of a call, wherever in them, stands for its value. Pickle finds it on
+its way through them, and leaves a blank there: a call of `_value` with a number. When all values
+are there, the pickle and they are put into one: `Filled`. The core process unpickles that, and so
+the values, and then the arguments, in which each blank takes its value.
+
+A value goes as it came, in the bytes that the core process made which it is from (`Encoded`): this
+process neither loads nor pickles it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Protocol, Self
+
+from tokengate_mp.wire.codec import loads
+
+
+class Needed(Protocol):
+    """A token, as far as the arguments of a call are concerned."""
+
+    number: int
+
+    def arrived(self) -> object:
+        """Its value, or the value `Encoded`, if it is there; else `NOT_YET`."""
+
+
+NOT_YET: Final = object()
+"""What stands for a value that is not there."""
+
+FILLABLE: Final[set[type]] = set()
+"""The exact types of tokens, which register here: the decorator must not load them."""
+
+
+class Encoded:
+    """A value as the bytes it travelled in; a pickle of it loads as the value.
+
+    Attributes:
+        pickled: The bytes.
+    """
+
+    __slots__ = ("pickled",)
+
+    def __init__(self, pickled: bytes) -> None:
+        self.pickled = pickled
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return loads, (self.pickled,)
+
+
+class Blanks:
+    """The tokens that are found while the arguments of one call are pickled.
+
+    Args:
+        vouch: Raises if a token is not one whose value can come here.
+
+    Attributes:
+        tokens: Those whose values are not there yet, in the order of their blanks.
+    """
+
+    __slots__ = ("_at", "_before", "_vouch", "tokens")
+
+    def __init__(self, vouch: Callable[[Any], None]) -> None:
+        self.tokens: list[Needed] = []
+        self._at: dict[int, int] = {}
+        self._vouch = vouch
+        self._before: Blanks | None = None
+
+    def __enter__(self) -> Self:
+        self._before, _here.blanks = _here.blanks, self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _here.blanks = self._before
+
+    def stand_in(self, token: Needed) -> tuple[Any, ...]:
+        """What pickle is to take in place of a token.
+
+        Raises:
+            PayloadError: Its value will never be here.
+        """
+        self._vouch(token)
+        value = token.arrived()
+        if isinstance(value, Encoded):
+            return value.__reduce__()
+        if value is not NOT_YET:
+            return _same, (value,)
+        at = self._at.get(token.number)
+        if at is None:  # the arguments may be pickled twice: see `codec.to_pickle`
+            at = self._at[token.number] = len(self.tokens)
+            self.tokens.append(token)
+        return _value, (at,)
+
+
+class _Here(threading.local):
+    """What goes on in this thread.
+
+    Attributes:
+        blanks: Who collects the tokens that are pickled.
+        values: What the blanks that are unpickled stand for.
+    """
+
+    blanks: Blanks | None = None
+    values: list[Any] | None = None
+
+
+_here = _Here()
+
+
+def reduced(token: Needed) -> tuple[Any, ...]:
+    """What a token is pickled as.
+
+    Raises:
+        TypeError: It is not pickled as an argument of a call.
+        PayloadError: Its value will never be here.
+    """
+    blanks = _here.blanks
+    if blanks is None:
+        raise TypeError(
+            "a token is pickled only as an argument of a call, which then gets its value; await "
+            "it, and pickle the result"
+        )
+    return blanks.stand_in(token)
+
+
+class Filled:
+    """Pickled arguments and the values of their blanks; a pickle of it loads as the arguments."""
+
+    __slots__ = ("_arguments", "_values")
+
+    def __init__(self, arguments: bytes, values: list[Any]) -> None:
+        self._arguments = arguments
+        self._values = values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _filled, (self._arguments, self._values)
+
+
+def _filled(arguments: bytes, values: list[Any]) -> Any:
+    before, _here.values = _here.values, values
+    try:
+        return loads(arguments)
+    finally:
+        _here.values = before
+
+
+def _value(at: int) -> Any:
+    values = _here.values
+    if values is None:
+        raise TypeError("the value of a token was asked for outside the arguments it belongs to")
+    return values[at]
+
+
+def _same(value: Any) -> Any:
+    return value
