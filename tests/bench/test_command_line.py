@@ -62,6 +62,15 @@ def test_demo_pi_checks_its_digits():
     assert "4 decimals right as it stands, 35 with Euler's correction" in done.stdout
 
 
+def test_demo_storm_keeps_each_key_on_one_core():
+    """28 tokens of four keys; the exit code says that no key was on two cores."""
+    done = command("demo", "storm", "--cores", "2")
+    assert done.returncode == 0, done.stdout
+    assert "28 tokens in" in done.stdout
+    assert "4 pins meanwhile, 0 after" in done.stdout
+    assert done.stdout.count("on one core, right") == 4
+
+
 def test_demo_burst_shows_burst_and_window():
     """A burst of eight and a short window succeed, each with both of its ratios."""
     done = command("demo", "burst", "--seconds", "1", "--cores", "2")

@@ -34,7 +34,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Shows, measures and examines tokengate_mp on this machine.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    _add_demo(commands.add_parser("demo", help="run waves of mixed work (default), pi, or burst"))
+    _add_demo(
+        commands.add_parser("demo", help="run waves of mixed work (default), pi, burst, or storm")
+    )
     _add_bench(commands.add_parser("bench", help="measure it against what else there is"))
     commands.add_parser("doctor", help="show what this machine gives, and what is wrong with it")
     return parser
@@ -61,6 +63,9 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many terms (default: %(default)s)",
     )
+    storm = kinds.add_parser("storm", help="equal calls in waves: each key stays on one core")
+    storm.set_defaults(which="storm")
+    _add_cores(storm, argparse.SUPPRESS)
     burst = kinds.add_parser("burst", help="a few equal tokens at once, then a sustained window")
     burst.set_defaults(which="burst")
     _add_cores(burst, argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""`demo`: waves of mixed work, Leibniz's series, or the concurrency burst."""
+"""`demo`: waves of mixed work, Leibniz's series, the concurrency burst, or the cache storm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from tokengate_mp import OperationsCoordinator
-from tokengate_mp.bench import burst, comparison, digits, pi, waves
+from tokengate_mp.bench import burst, comparison, digits, pi, storm, waves
 from tokengate_mp.cli import screen
 from tokengate_mp.coordinator.topology import usable_cpus
 
@@ -25,7 +25,7 @@ _LOOK_EVERY = 0.2
 def run(asked: argparse.Namespace) -> int:
     """Run the demo that was asked for and return the exit code."""
     console = screen.make_console()
-    kinds = {"waves": _waves, "pi": _pi, "burst": _burst}
+    kinds = {"waves": _waves, "pi": _pi, "burst": _burst, "storm": _storm}
     good = kinds[asked.which](console, asked)
     return 0 if good else 1
 
@@ -138,6 +138,28 @@ def _burst(console: Console, asked: argparse.Namespace) -> bool:
     cores = asked.cores or len(usable_cpus())
     window = asyncio.run(_run_burst(console, cores, asked.tokens, asked.seconds))
     return window.failed == 0
+
+
+def _storm(console: Console, asked: argparse.Namespace) -> bool:
+    cores = asked.cores or len(usable_cpus())
+
+    async def run_it() -> storm.Storm:
+        with screen.bar(console, "waves", storm.WAVES) as shown:
+            async with OperationsCoordinator(cores=cores) as coordinator:
+                return await storm.run_storm(coordinator, progress=lambda _: shown.advance(1))
+
+    passed = asyncio.run(run_it())
+    screen.headline(console, f"{len(storm.KEYS)} keys in {storm.WAVES + 1} waves on {cores} cores")
+    table = screen.make_table(("Key", "Tokens", "Cores", "Results"))
+    for each in passed.keys:
+        result = screen.mark("on one core, right" if each.good else "wrong", good=each.good)
+        table.add_row(str(each.key), str(each.tokens), ", ".join(map(str, each.cores)), result)
+    console.print(table)
+    console.print(
+        f"{sum(each.tokens for each in passed.keys)} tokens in {passed.seconds:.2f} s, "
+        f"{passed.most_pins} pins meanwhile, {passed.left_pins} after"
+    )
+    return passed.good
 
 
 async def _run_burst(console: Console, cores: int, tokens: int, seconds: float) -> burst.Window:
