@@ -25,6 +25,7 @@ from tokengate_mp import (
     PayloadError,
     TokenKilled,
     TokenState,
+    TokenTimeout,
     WorkerLost,
     task_token_guard,
     worker,
@@ -425,6 +426,89 @@ def test_stop_ends_what_waits_for_others(run, gate):
         for token in [held, *waiting]:
             with pytest.raises(TokenKilled, match="stopped"):
                 await token
+
+    run(main)
+
+
+def test_time_limits_hold_for_what_waits_for_others(run, gate):
+    """A token that is withheld runs out of time as any; what needs one that did fails with it."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1) as coordinator:
+            held = work.gated(gate.address, "x")
+            short = work.echo.options(timeout=0.05)([held])
+            after = work.echo([short])
+            with pytest.raises(TokenTimeout):
+                await short
+            with pytest.raises(DependencyFailed) as caught:
+                await after
+            assert isinstance(caught.value.__cause__, TokenTimeout)
+            await asyncio.to_thread(gate.arrivals)
+            gate.open()
+            assert await held == "x"
+            await coordinator.join()
+
+    run(main)
+
+
+def test_what_needs_others_is_run_again(run):
+    """A dependant that fails is retried with the same values; a need that is retried is awaited."""
+
+    async def main():
+        async with OperationsCoordinator(cores=2):
+            needed = at_third.options(retries=3)([1])
+            token = at_third.options(retries=3)([needed])
+            assert await token == [[1]]
+            assert await needed == [1]
+
+    run(main)
+
+
+_runs: list[Any] = []
+
+
+@task_token_guard(operation_type="third", sticky_anchor="third")
+def at_third(value):
+    """Succeed when this process does it for the third time."""
+    _runs.append(value)
+    if len(_runs) % 3:
+        raise LookupError("not yet")
+    return value
+
+
+def test_controls_reach_what_waits_for_others(run, gate):
+    """Paused it stays until it is resumed; drained it is killed, as all that waits."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1) as coordinator:
+            coordinator.pause_operation("add")
+            paused = add(work.square(2), 1)
+            assert await work.echo([work.square(3)]) == [9]
+            assert paused.state is TokenState.WAITING
+            coordinator.resume_operation("add")
+            assert await paused == 5
+            held = work.gated(gate.address)
+            await asyncio.to_thread(gate.arrivals)
+            waiting = [work.echo([held]), add(held)]
+            assert coordinator.drain_pool() == 2
+            for token in waiting:
+                with pytest.raises(TokenKilled):
+                    await token
+            gate.open()
+            await held
+
+    run(main)
+
+
+def test_large_values_count_as_pending_while_they_are(run):
+    """What admission counts of a call with large values is given back when it ends."""
+
+    async def main():
+        async with OperationsCoordinator(cores=2) as coordinator:
+            big = work.echo(b"x" * 10**6)
+            ends = [work.echo([big, b"y" * 10**6]) for _ in range(3)]
+            await asyncio.gather(*ends)
+            assert coordinator._corridor.admission.large == 0
 
     run(main)
 
