@@ -112,6 +112,7 @@ class TokenFunction(Generic[P, R]):
         self.__tokengate_plain__ = function
         self.token_options = options
         self._anchor = options.sticky_anchor
+        self._keep = int(options.sticky_for * 1e9)
 
     @property
     def operation_type(self) -> str:
@@ -261,15 +262,18 @@ class TokenFunction(Generic[P, R]):
         self, record: bytes | Draft, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Draft:
         """An encoded call with its content key."""
-        keep = int(self.token_options.sticky_for * 1e9)
+        keep = self._keep
         if isinstance(record, Draft):  # the values are content too, and not here yet
             record.anchor, record.keep = self._anchor, keep
             return record
+        anchor = self._anchor or ""
+        if not kwargs and SCALARS.issuperset(map(type, args)):
+            return Draft(record, fingerprint.key(anchor, args, kwargs), keep)
         with Blanks(self._vouch):
             if not FILLABLE.isdisjoint(map(type, (*args, *kwargs.values()))):
                 args = tuple(map(_itself, args))
                 kwargs = {name: _itself(value) for name, value in kwargs.items()}
-            key = fingerprint.key(self._anchor or "", args, kwargs, len(record))
+            key = fingerprint.key(anchor, args, kwargs, len(record))
         return Draft(record, key, keep)
 
     def options(self, **overrides: Any) -> TokenFunction[P, R]:

@@ -129,8 +129,12 @@ class Gate:
         for ticket, key, keep in calls:
             if ticket.stage is CREATED:
                 ticket.stage = WAITING
-                self.sticky.join(ticket.number, key, keep)
-                self._queue(ticket).append(ticket)
+                core = self.sticky.join(ticket.number, key, keep).core
+                if core is None or self.paused:
+                    self._queue(ticket).append(ticket)
+                else:  # which is what `_queue` would find, for nearly all
+                    self._lane_of_core(core).queue.append(ticket)
+                    self.wanted |= 1 << core
                 entered += 1
         return entered
 
@@ -267,10 +271,10 @@ class Gate:
 
     def left(self, ticket: Ticket) -> None:
         """A token has ended: its key counts it no more."""
-        first = ticket.number in self.sticky.unplaced
+        unplaced = self.sticky.unplaced
         pin = self.sticky.leave(ticket.number)
-        if first and pin is not None and pin.members:
-            del self.sticky.unplaced[ticket.number]
+        if unplaced and pin is not None and pin.members and ticket.number in unplaced:
+            del unplaced[ticket.number]
             if not self._hand_on(pin):
                 self._appoint([pin])
 

@@ -495,5 +495,5 @@ class Scheduler:
             self._graph.note(tickets)
         if self._gate.sticky.members:
             for ticket in tickets:
-                if ticket.stage.ended:
+                if ticket.stage is COMPLETED or ticket.stage.ended:
                     self._gate.left(ticket)
