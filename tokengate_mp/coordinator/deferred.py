@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-from tokengate_mp.coordinator import delivery
+from tokengate_mp import delivery
 from tokengate_mp.crossing import in_loop
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.token import Token, VisitingToken

@@ -43,7 +43,7 @@ _NONE: Final[dict[int, BaseException]] = {}
 _WAITING, _COMPLETED, _FAILED = TokenState.WAITING, TokenState.COMPLETED, TokenState.FAILED
 
 
-def settle(  # noqa: C901 - one loop that all tokens pass through, so without calls
+def settle(  # noqa: C901, PLR0912 - one loop that all tokens pass through, so without calls
     scheduler: Scheduler,
     incarnation: Incarnation,
     history: History,
