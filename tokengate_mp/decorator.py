@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
 from itertools import count
+from threading import Lock
 from types import MethodType
 from typing import (
     TYPE_CHECKING,
@@ -27,7 +28,7 @@ from tokengate_mp import worker
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
 from tokengate_mp.options import TokenOptions, Weight, token_options
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
-from tokengate_mp.wire.definition import name_of, named
+from tokengate_mp.wire.definition import identify, name_of, named
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Intake(Protocol):
 
 _intake: Intake | None = None
 _numbers = count(1)
+_opening = Lock()
 
 
 def open_intake(intake: Intake | None) -> None:
@@ -92,6 +94,7 @@ class TokenFunction(Generic[P, R]):
     _operation: Operation
 
     def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
+        identify(function)
         update_wrapper(self, function)
         self.__wrapped__ = function
         self.__tokengate_plain__ = function
@@ -111,7 +114,7 @@ class TokenFunction(Generic[P, R]):
         """
         intake = _intake
         if intake is None:
-            raise _nobody_there(self.operation_type)
+            intake = _inside(self.operation_type)
         if intake is not self._enrolled_with:
             self._index, self._operation = intake.enrol(self.__wrapped__, self.token_options)
             self._enrolled_with = intake
@@ -176,13 +179,21 @@ class TokenFunction(Generic[P, R]):
         return f"<TokenFunction {self.operation_type} {self.token_options.weight}>"
 
 
-def _nobody_there(operation_type: str) -> CoordinatorNotRunning:
-    if worker.core is None:
-        return CoordinatorNotRunning.for_call(operation_type)
-    return CoordinatorNotRunning(
-        f"{operation_type!r} was called inside a token, and a token cannot make tokens in this "
-        "version of tokengate_mp. Call the undecorated function there: `f.__wrapped__(…)`."
-    )
+def _inside(operation_type: str) -> Intake:
+    """Where calls go in a core process, which opens no intake until the first of them.
+
+    Raises:
+        CoordinatorNotRunning: This is no core process.
+    """
+    global _numbers  # noqa: PLW0603 - those of this process, which no other one gives
+    intake: Intake | None = worker.calls
+    if intake is None:
+        raise CoordinatorNotRunning.for_call(operation_type)
+    with _opening:
+        if _intake is None:
+            _numbers = count(worker.first_number)
+            open_intake(intake)
+    return intake
 
 
 def _from_name(name: str, options: TokenOptions) -> TokenFunction[..., Any]:

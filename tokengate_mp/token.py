@@ -62,6 +62,11 @@ def open_desk(desk: Desk | None) -> None:
     _desk = desk
 
 
+def id_prefix() -> str:
+    """What the ids of this process's tokens begin with."""
+    return _prefix
+
+
 def _after_fork() -> None:
     """The numbers go on in both processes, so the ids must begin differently."""
     global _prefix, _desk

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.alarm import Alarm, Appointment
+from tokengate_mp.coordinator.chains import Chains
 from tokengate_mp.coordinator.desk import ControlDesk, tokens_of
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.host import Host
@@ -37,6 +38,7 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.token import Token, open_desk
 from tokengate_mp.wire.doorbell import PATIENCE
+from tokengate_mp.worker.chain import open_finder
 from tokengate_mp.worker.crew import COALESCE_NS
 from tokengate_mp.worker_lost import WorkerLost
 
@@ -77,6 +79,9 @@ class Corridor:
             host, self._scheduler, self._supervisor, self, self.admission, grace=settings.grace
         )
         self._living = self._supervisor.living
+        self._chains = Chains(
+            host.loop, self._scheduler, self._intake.functions, self._living, self.desk.kill
+        )
         self._in_burst = False
         self._looking = False
         self.turn_due = False
@@ -101,6 +106,7 @@ class Corridor:
         self._supervisor.start_all()
         open_intake(self._intake)
         open_desk(self.desk)
+        open_finder(self._chains.show)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
         """Take no more calls, end every token with `error(token)`, and end the core processes."""
@@ -114,6 +120,7 @@ class Corridor:
         self.desk.close(error)
         self.admission.close()
         open_desk(None)
+        open_finder(None)
         self._end_joins()
         self._supervisor.stop_all()
 
@@ -178,7 +185,7 @@ class Corridor:
                 self.request_turn()
             elif self._scheduler.unended_count:
                 self._patience.set()
-                if self._scheduler.could_recall():
+                if self._scheduler.could_recall() or self._chains.claims:
                     self._recall.set()
             if self.admission.crowded:
                 self.admission.make_room()
@@ -233,7 +240,9 @@ class Corridor:
         try:
             incarnation.collect()
             while incarnation.arrived:
-                settle(self._scheduler, incarnation, self.desk.history, self.admission)
+                settle(
+                    self._scheduler, incarnation, self.desk.history, self.admission, self._chains
+                )
                 if deadline is not None and monotonic_ns() > deadline:
                     break
         except WireError:
@@ -249,6 +258,8 @@ class Corridor:
     def _send(self) -> None:
         """Take in calls and send what is ordered."""
         self.take_in()
+        if self._chains.claims:
+            self._chains.grant()
         for core, tickets in self._scheduler.assign(monotonic_ns()).items():
             self._living[core].send(
                 [ticket.number for ticket in tickets],
@@ -278,7 +289,9 @@ class Corridor:
         """A core is idle and nothing waits: take back what others hold and have not begun."""
         for core in self._scheduler.overdue(monotonic_ns()):
             self._living[core].recall()
-        if self._scheduler.could_recall():
+        if self._chains.claims:
+            self._chains.recall_overdue()
+        if self._scheduler.could_recall() or self._chains.claims:
             self._recall.set()
 
     def _heed_the_time(self) -> None:
@@ -320,7 +333,7 @@ class Corridor:
         self._end_burst()
         try:
             self._look_at(incarnation, monotonic_ns() + TURN_NS)
-            if self._scheduler.has_waiting:
+            if self._scheduler.has_waiting or self._chains.claims:
                 self._send()
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
@@ -346,6 +359,7 @@ class Corridor:
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
+            self._chains.gone(incarnation)
             self.request_turn()
 
     def given_up(self, core: int) -> None:

@@ -64,6 +64,14 @@ class Functions:
                 self._kept.append(function)
         return index
 
+    def adopt(self, index: int, definition: bytes) -> None:
+        """A core process has found a function, and named it by an index of its own.
+
+        In the coordinator's thread.
+        """
+        self.known[index] = definition
+        self.news.append((index, definition))
+
     def _gone(self, identity: int, index: int) -> None:
         # Runs in whatever thread drops the last reference, perhaps inside the lock: so no lock.
         self._by_id.pop(identity, None)

@@ -12,17 +12,21 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any, Final, cast
 
-from tokengate_mp.coordinator import delivery
 from tokengate_mp.coordinator.admission import LARGE, Admission
+from tokengate_mp.coordinator.chains import Chains
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.history import History
+from tokengate_mp.coordinator.inner import Answer
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import Token
+from tokengate_mp.wire import delivery
 from tokengate_mp.wire.records import (
     BLOCKED,
+    CALL,
     DROPPED,
+    FIRST_INNER,
     GIVEN_BACK,
     OUTCOME_JOIN,
     OUTCOME_PART,
@@ -36,13 +40,18 @@ from tokengate_mp.wire.records import (
 PORTION: Final = 256
 """How many outcomes are settled at a time."""
 
+_KINDS: Final = (VALUE, PICKLED, RAISED)
 _NOBODY: Final = frozenset[int]()
 _NONE: Final[dict[int, BaseException]] = {}
 _WAITING, _COMPLETED, _FAILED = TokenState.WAITING, TokenState.COMPLETED, TokenState.FAILED
 
 
 def settle(  # noqa: C901 - one loop that all tokens pass through, so without calls
-    scheduler: Scheduler, incarnation: Incarnation, history: History, admission: Admission
+    scheduler: Scheduler,
+    incarnation: Incarnation,
+    history: History,
+    admission: Admission,
+    chains: Chains,
 ) -> None:
     """Settle the next portion of what has arrived from a core.
 
@@ -51,6 +60,7 @@ def settle(  # noqa: C901 - one loop that all tokens pass through, so without ca
         incarnation: Where they arrived.
         history: Remembers them.
         admission: Has room again for each token that ends.
+        chains: Told of what cores say of tokens made inside tokens.
 
     Raises:
         WireError: The core wrote something that makes no sense.
@@ -59,7 +69,7 @@ def settle(  # noqa: C901 - one loop that all tokens pass through, so without ca
     del incarnation.arrived[:PORTION]
     portion = None
     if any([outcome.kind for outcome in outcomes]):  # noqa: C419 - twice as fast as a generator
-        portion = _sorted_out(outcomes, incarnation)
+        portion = _sorted_out(outcomes, incarnation, chains)
         outcomes = portion.outcomes
     core = incarnation.core
     try:
@@ -77,6 +87,9 @@ def settle(  # noqa: C901 - one loop that all tokens pass through, so without ca
         )
     except KeyError as error:
         raise WireError(f"core {core} answered for token {error}, which it does not hold") from None
+    if incarnation.begun:
+        incarnation.begun.difference_update([outcome.number for outcome in outcomes])
+        incarnation.begun.difference_update(portion.dropped if portion else ())
     tokens = cast("list[Token[Any]]", tickets)
     history.completed(tokens, outcomes)
     for token, outcome in zip(tokens, outcomes, strict=True):
@@ -98,7 +111,7 @@ def settle(  # noqa: C901 - one loop that all tokens pass through, so without ca
                 pass  # whoever holds a future can set its result
         elif stage is _FAILED:
             token.deliver_error(outcome.value)
-            history.ended(token, outcome.value)
+            history.ended(token, portion.failed[outcome.number] if portion else outcome.value)
 
 
 @dataclass(slots=True)
@@ -112,7 +125,7 @@ class _Portion:
     dropped: list[int] = field(default_factory=list)
 
 
-def _sorted_out(outcomes: list[Outcome], incarnation: Incarnation) -> _Portion:
+def _sorted_out(outcomes: list[Outcome], incarnation: Incarnation, chains: Chains) -> _Portion:
     portion = _Portion()
     for arrived in outcomes:
         outcome = arrived
@@ -124,19 +137,34 @@ def _sorted_out(outcomes: list[Outcome], incarnation: Incarnation) -> _Portion:
         if outcome.kind in (GIVEN_BACK, DROPPED):
             aside = portion.given_back if outcome.kind == GIVEN_BACK else portion.dropped
             aside.append(outcome.number)
-            continue
-        number, value = outcome.number, outcome.value
-        kind = outcome.kind & ~BLOCKED
-        if outcome.kind & BLOCKED:
-            portion.blocked.add(number)
-        if kind == PICKLED:
-            try:
-                value = delivery.result(value)
-            except PayloadError as error:
-                value = portion.failed[number] = error
-        elif kind == RAISED:
-            value = portion.failed[number] = delivery.raised(value)
-        elif kind != VALUE:
-            raise WireError(f"there is no outcome of kind {outcome.kind}")
-        portion.outcomes.append(Outcome(number, kind, outcome.started, outcome.finished, value))
+        elif CALL <= outcome.kind < BLOCKED:
+            chains.told(incarnation, outcome)
+        else:
+            # Held until the result is decoded: what it refers to must be there then.
+            carried = chains.carried_by(incarnation, outcome.number) if incarnation.carried else ()
+            portion.outcomes.append(_read(outcome, portion))
+            if carried:
+                chains.carry(outcome.number, carried)
     return portion
+
+
+def _read(outcome: Outcome, portion: _Portion) -> Outcome:
+    """An outcome with its value decoded; what is particular about it is noted in `portion`."""
+    number, value = outcome.number, outcome.value
+    kind = outcome.kind & ~BLOCKED
+    if kind not in _KINDS:
+        raise WireError(f"there is no outcome of kind {outcome.kind}")
+    if outcome.kind & BLOCKED:
+        portion.blocked.add(number)
+    if kind == RAISED:
+        error = portion.failed[number] = delivery.raised(value)
+        value = Answer(kind, value) if number >= FIRST_INNER else error
+    elif kind == PICKLED and number >= FIRST_INNER:
+        # Made inside a token, and perhaps never looked at here: it stays as it travels.
+        value = Answer(kind, value)
+    elif kind == PICKLED:
+        try:
+            value = delivery.result(value)
+        except PayloadError as refused:
+            value = portion.failed[number] = refused
+    return Outcome(number, kind, outcome.started, outcome.finished, value)

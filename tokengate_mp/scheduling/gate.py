@@ -167,6 +167,14 @@ class Gate:
                 lane.queue = deque(merge(mine, lane, key=attrgetter("number")))
                 lane.ended = 0
 
+    def take(self, ticket: Ticket) -> bool:
+        """Take a waiting token out of its lane before its turn; whether it was there."""
+        try:
+            self.lanes[ticket.operation.weight].queue.remove(ticket)
+        except ValueError:
+            return False
+        return True
+
     def discard(self, ticket: Ticket) -> None:
         """Take note that a waiting token has ended."""
         if self.postponed.pop(ticket.number, None) is None:

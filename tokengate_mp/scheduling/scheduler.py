@@ -10,6 +10,8 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     given_back(core, numbers)                       assign(now)
     dropped(core, numbers)                          assign(now)
     hungry(core)                                    assign(now)
+    claimed(ticket, core, now)                      send it there
+    waits(core)                                     -
     parent_beside(cores)                            -
     core_lost(core, running, now)                   end these tickets as lost, then assign(now)
     killed(ticket)                                  -
@@ -201,6 +203,29 @@ class Scheduler:
             book.floor = self.threads
             book.stuck = False
             self._ledger.open |= 1 << core
+
+    def claimed(self, ticket: Ticket, core: int, now: int) -> bool:
+        """A thread of this core waits for a token, and would rather run it itself.
+
+        Returns:
+            Whether it is to be sent there: it was waiting, and is ADMITTED now. It goes before all
+            others, whatever its class and the core's window: that thread has nothing else to do.
+        """
+        book = self._ledger[core]
+        if ticket.stage is not WAITING or self.paused or not book.ready:
+            return False
+        if not self._gate.take(ticket):  # its operation is paused, or it is not yet to run again
+            return False
+        self._router.place(ticket, book, now)
+        return True
+
+    def waits(self, core: int) -> None:
+        """Every thread of this core waits for a token: it would begin no other that it were sent.
+
+        It is open again when it has answered something.
+        """
+        if self._ledger[core].held:
+            self._ledger.open &= ~(1 << core)
 
     def core_lost(self, core: int, running: Mapping[int, BaseException], now: int) -> list[Ticket]:
         """The process of this core is gone, and all outcomes it left behind are settled.

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import reduce
 from importlib import import_module
+from types import FunctionType
 from typing import Any, Final
 
-from tokengate_mp.wire.codec import PROTOCOL, dumps, loads
+import msgspec
+
+from tokengate_mp.wire.codec import loads
+
+IDENTITY: Final = "__tokengate_identity__"
+"""Attribute of a plain function that holds what `identify` gave it."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[str | None, bytes | None]).decode
 
 PLAIN: Final = "__tokengate_plain__"
 """Attribute of a decorated function that holds the plain one."""
@@ -41,6 +51,22 @@ def named(name: str) -> Callable[..., Any]:
     return plain
 
 
+def identify(function: Callable[..., Any]) -> None:
+    """Give a function a name that it keeps in every process, should it ever travel by value.
+
+    It travels among the attributes of the function. So a process that gets a copy, as part of
+    whatever else, can tell which function it is, and does not pass on its copy as a new one.
+    """
+    if isinstance(function, FunctionType) and IDENTITY not in vars(function):
+        vars(function)[IDENTITY] = os.urandom(8).hex()
+
+
+def key_of(function: Callable[..., Any]) -> str | None:
+    """What a function is known by in every process; None if it has no such thing."""
+    name = name_of(function)
+    return getattr(function, IDENTITY, None) if name is None else name
+
+
 def define(function: Callable[..., Any]) -> bytes:
     """`function` as bytes.
 
@@ -49,10 +75,15 @@ def define(function: Callable[..., Any]) -> bytes:
     """
     name = name_of(function)
     if name is not None:
-        return dumps(name, PROTOCOL)
+        return _encode((name, None))
     from tokengate_mp.wire import by_value  # noqa: PLC0415 - 40 ms, seldom needed
 
-    return by_value.define(function)
+    return _encode((getattr(function, IDENTITY, None), by_value.define(function)))
+
+
+def defined_key(definition: bytes) -> str | None:
+    """The key of the function that a definition is of, without loading it."""
+    return _decode(definition)[0]
 
 
 def resolve(definition: bytes) -> Callable[..., Any]:
@@ -61,5 +92,9 @@ def resolve(definition: bytes) -> Callable[..., Any]:
     Raises:
         Exception: Whatever importing or unpickling it raises.
     """
-    target = loads(definition)
-    return named(target) if isinstance(target, str) else target
+    key, pickled = _decode(definition)
+    if pickled is not None:
+        function: Callable[..., Any] = loads(pickled)
+        return function
+    assert key is not None, "a definition is by name or by value"
+    return named(key)

@@ -28,18 +28,26 @@ from __future__ import annotations
 import threading
 from collections import deque
 from time import monotonic_ns
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 from tokengate_mp.errors import WireError
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire import records
-from tokengate_mp.wire.doorbell import Doorbell, Sleeper
+from tokengate_mp.wire.definition import defined_key
+from tokengate_mp.wire.doorbell import PATIENCE, Doorbell, Sleeper
 from tokengate_mp.wire.mailbox import Arming, Mailbox, Ringing
-from tokengate_mp.worker.interrupts import Interrupts
+from tokengate_mp.worker.interrupts import Interrupts, Shield
 from tokengate_mp.worker.invoke import LONG_NS, Function, run
+
+if TYPE_CHECKING:
+    from tokengate_mp.worker.chain import ChildToken
 
 COALESCE_NS: Final = 4_000_000
 """How long outcomes may wait for the bell while the crew goes on running short tokens, ns."""
+
+DROPPED_AT_ONCE: Final = 64
+"""How many numbers go in one record: the shortest ring takes them in one piece."""
 
 
 class Crew:
@@ -58,6 +66,9 @@ class Crew:
         published: Outcomes so far.
         unrung: Whether outcomes were published since the parent's bell was last rung.
         scout_asleep: Whether the scout wants to be woken when there is mail.
+        made: The tokens made or referred to in this process, by number.
+        dropped: The numbers of those to which nothing refers any more, and the parent is to know.
+        indices: The index of each function that has a key (see `wire.definition`).
     """
 
     def __init__(self, mailbox: Mailbox, threads: int, scout: Doorbell) -> None:
@@ -70,6 +81,15 @@ class Crew:
         self.published = 0
         self.unrung = False
         self.scout_asleep = True
+        self.made: dict[int, ref[ChildToken]] = {}
+        self.dropped: deque[int] = deque()
+        self.indices: dict[str, int] = {}
+        self._awaited: dict[int, ChildToken] = {}
+        self._sorting = threading.Condition(threading.Lock())
+        self._mail_wanted: set[int] = set()
+        self._absent = 0
+        self._claims = 0
+        self._here = threading.local()
         self._functions: dict[int, Function] = {}
         self._pieces = records.Pieces()
         self._stream = records.Stream(records.Request, checked=mailbox.checked)
@@ -95,6 +115,7 @@ class Crew:
     def serve(self, slot: int) -> None:
         """The life of one crew thread; returns once `stopping` is set."""
         self.interrupts.enlist(slot)
+        self._here.slot = self._here.reach = slot
         while not self.stopping:
             self._place.acquire()
             self.holder = slot
@@ -113,10 +134,10 @@ class Crew:
         self._place.release()
         return True
 
-    def _hold(self, slot: int) -> None:
+    def _hold(self, slot: int) -> None:  # noqa: C901 - in one piece, for every call counts here
         """Take and run tokens for as long as `slot` has the place."""
         queue, functions, words = self.queue, self._functions, self._words
-        interrupts = self.interrupts
+        interrupts, made = self.interrupts, self.made
         word = page.RUNNING + slot
         while True:
             if not queue:
@@ -136,6 +157,8 @@ class Crew:
                     self.leave(slot)
             record, finished = run(function, request, interrupts, slot)
             self._publish(request.number, record)
+            if made and request.number in made:
+                self._answered(request.number, record)
             if self.holder != slot:
                 # Nobody else may be there to ring for this outcome.
                 words[word] = 0
@@ -174,6 +197,8 @@ class Crew:
 
     def ring(self, now: int) -> None:
         """Wake the parent, if it sleeps."""
+        if self.dropped:
+            self.tell_dropped()
         self.unrung = False
         self._last_ring = now
         self._parent.ring_if_armed()
@@ -182,7 +207,13 @@ class Crew:
 
     def _fetch(self, slot: int) -> bool:
         """Fill the queue, waiting if need be; False if `slot` has lost the place meanwhile."""
-        with self._mail_lock:
+        if not self._mail_lock.acquire(blocking=False):
+            # A thread that waits for a token may be asleep over the mail: this one comes first.
+            self._mail_wanted.add(slot)
+            self._mail_bell.ring()
+            self._mail_lock.acquire()
+            self._mail_wanted.discard(slot)
+        try:
             while not self.queue:
                 if self.stopping or self.holder != slot:
                     return False
@@ -190,18 +221,27 @@ class Crew:
                     self._take()
                     continue
                 # Nothing is left that could still begin, wanted or not.
-                self.interrupts.unwanted.clear()
+                if not self._awaited:
+                    self.interrupts.unwanted.clear()
                 # About to sleep: nothing may be left for which nobody rings.
-                if self.unrung:
-                    self.ring(monotonic_ns())
-                self._for_requests.arm()
-                if not self._requests.pending() and not self.stopping:
-                    self._mail.sleep()
-                self._for_requests.disarm()
+                self._sleep_over_mail(PATIENCE)
+        finally:
+            self._mail_lock.release()
+            if self._awaited:
+                self._notify()
         if self.scout_asleep:
             self.scout_asleep = False
             self._scout.ring()
         return True
+
+    def _sleep_over_mail(self, seconds: float) -> None:
+        """Sleep until there is mail. The mail lock is held."""
+        if self.unrung or self.dropped:
+            self.ring(monotonic_ns())
+        self._for_requests.arm()
+        if not self._requests.pending() and not self.stopping:
+            self._mail.sleep(seconds)
+        self._for_requests.disarm()
 
     def _take(self) -> None:
         """Move what is in the request ring to the queue. The mail lock is held."""
@@ -211,16 +251,22 @@ class Crew:
         requests = self._stream.records(*taken)
         self._starved.ring_if_armed()
         plain = [request for request in requests if request.function >= 0]
-        if len(plain) == len(requests):
-            self.queue.extend(plain)
-        else:
-            for request in requests:
-                self._receive(request)
+        with self._sorting:
+            if len(plain) == len(requests) and not self._awaited:
+                self.queue.extend(plain)
+            else:
+                for request in requests:
+                    self._receive(request)
 
     def _receive(self, request: records.Request) -> None:
         number, mark, content = request.number, request.function, request.arguments
         if mark >= 0:
-            self.queue.append(request)
+            waiting = self._awaited.get(number)
+            if waiting is None:
+                self.queue.append(request)
+            else:
+                waiting.request = request
+                self._sorting.notify_all()
         elif isinstance(content, list):
             raise WireError(f"a request of kind {mark} carries bytes, not a list")
         elif mark == records.PART:
@@ -228,11 +274,200 @@ class Crew:
         elif mark == records.JOIN:
             self._receive(records.decode_request(self._pieces.join(number, content)))
         elif mark == records.DEFINE:
-            self._functions[number] = Function(content)
+            self._define(number, content)
+        elif mark == records.ANSWER:
+            known = self.made.get(number)
+            token = None if known is None else known()
+            if token is not None:
+                token.arrive(content, here=False)
+                self._sorting.notify_all()
         elif mark == records.FORGET:
-            self._functions.pop(number, None)
+            self._forget(number)
         else:
             raise WireError(f"there is no request of kind {mark}")
+
+    # ---- functions
+
+    def _define(self, index: int, definition: bytes) -> None:
+        if index in self._functions:  # it was found here, and the parent tells everybody
+            return
+        self._functions[index] = Function(definition)
+        key = defined_key(definition)
+        if key is not None:
+            self.indices.setdefault(key, index)
+
+    def _forget(self, index: int) -> None:
+        self._functions.pop(index, None)
+        for key, known in list(self.indices.items()):
+            if known == index:
+                del self.indices[key]
+
+    def learn(self, index: int, function: Function) -> None:
+        """A function was found in this process."""
+        self._functions[index] = function
+
+    # ---- for threads that wait for tokens (see `waiting`)
+
+    def say(self, number: int, record: bytes, *, urgent: bool = False, quiet: bool = False) -> None:
+        """Publish something that is no outcome.
+
+        Args:
+            number: The token's number.
+            record: What is said.
+            urgent: Whether a thread can do nothing until the parent has read it.
+            quiet: Whether the parent need not be woken for it.
+        """
+        self._publish(number, record)
+        if urgent:
+            with self._sorting:
+                self._claims += 1
+                self._words[page.CALLED] = self._claims
+        if not quiet:
+            self._parent.ring_if_armed()
+
+    def tell_dropped(self) -> None:
+        """Tell the parent to which tokens nothing refers any more."""
+        dropped = self.dropped
+        while dropped:
+            numbers: list[int] = []
+            try:
+                numbers.extend(dropped.popleft() for _ in range(DROPPED_AT_ONCE))
+            except IndexError:  # that was the last one
+                pass
+            self._publish(0, records.encode((0, records.DROP, 0, 0, numbers)))
+
+    def slot_here(self) -> int | None:
+        """The slot that this thread has in the crew; None if it is no crew thread."""
+        slot: int | None = getattr(self._here, "slot", None)
+        return slot
+
+    def stand_in(self, slot: int | None) -> None:
+        """This thread acts for the one that has this slot."""
+        self._here.slot = slot
+
+    def shield(self) -> Shield:
+        """Keeps this thread from being interrupted: see `interrupts`."""
+        return Shield(self.interrupts, getattr(self._here, "reach", None))
+
+    def end(self, number: int) -> None:
+        """Interrupt a token, now or as soon as it begins; also one that waits for another."""
+        self.interrupts.end(number)
+        if self._awaited:
+            self._notify()
+            self._mail_bell.ring()
+
+    def is_unwanted(self, number: int) -> bool:
+        """Whether a token was ended by the parent."""
+        return number in self.interrupts.unwanted
+
+    def absent(self, slot: int) -> None:
+        """The thread of this slot begins to wait."""
+        self.leave(slot)
+        with self._sorting:
+            self._absent += 1
+            self._words[page.WAITS] = int(self._absent >= self.threads)
+
+    def present(self, slot: int) -> None:
+        """The thread of this slot goes on; with the place, if nobody has it."""
+        with self._sorting:
+            self._absent -= 1
+            self._words[page.WAITS] = 0
+        if self._place.acquire(blocking=False):
+            self.holder = slot
+
+    def await_token(self, token: ChildToken) -> None:
+        """A thread waits for this token: its request, should it come here, is that thread's."""
+        with self._sorting:
+            token.waiters += 1
+            self._awaited[token.number] = token
+            if token.request is None:
+                token.request = self._out_of_queue(token.number)
+
+    def _out_of_queue(self, number: int) -> records.Request | None:
+        while True:
+            try:
+                for request in self.queue:
+                    if request.number == number:
+                        self.queue.remove(request)
+                        return request
+            except (RuntimeError, ValueError, IndexError):  # another thread took one meanwhile
+                continue
+            return None
+
+    def request_of(self, token: ChildToken) -> records.Request | None:
+        """Take the request of a token that is awaited, if it is here."""
+        with self._sorting:
+            request: records.Request | None = token.request
+            token.request = None
+            return request
+
+    def await_no_more(self, token: ChildToken) -> None:
+        """A thread does not wait for this token any more."""
+        with self._sorting:
+            token.waiters -= 1
+            if token.waiters:
+                return
+            del self._awaited[token.number]
+            request, token.request = token.request, None
+        if request is not None:
+            self.queue.append(request)
+            self._mail_bell.ring()  # whoever sleeps over the mail has something to run
+
+    def await_change(self, token: ChildToken, seconds: float) -> None:
+        """Wait while another thread reads the mail and nothing is known of a token."""
+        with self._sorting:
+            reading = self._mail_lock.locked() or bool(self._mail_wanted)
+            if reading and not token.done() and token.request is None:
+                self._sorting.wait(seconds)
+
+    def read_mail(self, token: ChildToken, seconds: float) -> bool:
+        """Take mail, or wait for some, in place of the crew; False if another thread does.
+
+        Args:
+            token: What this thread waits for.
+            seconds: How long to wait.
+        """
+        if self._mail_wanted or not self._mail_lock.acquire(blocking=False):
+            return False
+        try:
+            if self._requests.pending():
+                self._take()
+            elif not token.done() and token.request is None:
+                self._sleep_over_mail(seconds)
+        finally:
+            self._mail_lock.release()
+            self._notify()
+        return True
+
+    def _notify(self) -> None:
+        with self._sorting:
+            self._sorting.notify_all()
+
+    def _answered(self, number: int, record: bytes) -> None:
+        """A token that is known in this process was run in this process."""
+        known = self.made.get(number)
+        token = None if known is None else known()
+        if token is None:
+            return
+        token.arrive(record, here=True)
+        if token.waiters:
+            self._notify()
+            self._mail_bell.ring()  # one that waits for it may be asleep over the mail
+
+    def run_apart(self, request: records.Request) -> None:
+        """Run a token that is noted as begun, in whatever thread."""
+        here, interrupts = self._here, self.interrupts
+        reach = getattr(here, "reach", None)
+        own = interrupts.hire() if reach is None else reach
+        here.reach = own
+        try:
+            record, _finished = run(self._functions[request.function], request, interrupts, own)
+        finally:
+            here.reach = reach
+            if reach is None:
+                interrupts.release(own)
+        self._publish(request.number, record)
+        self._answered(request.number, record)
 
     def stop(self) -> None:
         """Begin no further token; threads that wait for mail return from `serve`."""
@@ -250,12 +485,13 @@ class Crew:
 
     def give_back(self) -> None:
         """Return to the parent every token that no thread has begun."""
-        if not self._mail_lock.acquire(timeout=0.1):
-            return  # its holder waits for mail, so there is nothing to give back
-        try:
-            self._take()
-        finally:
-            self._mail_lock.release()
+        if self._mail_lock.acquire(timeout=0.1):  # else its holder waits, and there is no mail
+            try:
+                self._take()
+            finally:
+                self._mail_lock.release()
+                if self._awaited:
+                    self._notify()
         while True:
             try:
                 request = self.queue.popleft()

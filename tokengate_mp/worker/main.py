@@ -26,6 +26,8 @@ import msgspec
 from tokengate_mp import worker
 from tokengate_mp.wire.doorbell import Doorbell, create
 from tokengate_mp.wire.mailbox import READY, Mailbox, MailboxAddress
+from tokengate_mp.wire.records import INNER_BITS
+from tokengate_mp.worker.chain import Calls, open_finder
 from tokengate_mp.worker.crew import Crew
 from tokengate_mp.worker.pinning import pin, yield_to_the_parent
 from tokengate_mp.worker.scout import Scout
@@ -53,6 +55,8 @@ class CoreBrief(msgspec.Struct, frozen=True):
 
     Attributes:
         core: Its number.
+        process: How many core processes were started before it, plus one.
+        prefix: What the ids of tokens begin with.
         cpu: The CPU to run on; None for any.
         threads: Crew threads.
         mailbox: Descriptors of its mailbox.
@@ -61,6 +65,8 @@ class CoreBrief(msgspec.Struct, frozen=True):
     """
 
     core: int
+    process: int
+    prefix: str
     cpu: int | None
     threads: int
     mailbox: MailboxAddress
@@ -83,6 +89,9 @@ def main(brief_json: str) -> None:
     mailbox = Mailbox.attach(brief.mailbox)
     scout_bell = create()
     crew = Crew(mailbox, brief.threads, scout_bell)
+    worker.first_number = brief.process << INNER_BITS | 1
+    worker.calls = Calls(crew, brief.process, brief.prefix)
+    open_finder(worker.calls.refer)
     scout = Scout(crew, mailbox)
     _thread("control", lambda: _control(brief.control, crew, scout, scout_bell))
     for slot in range(1, brief.threads):
@@ -154,7 +163,7 @@ def _control(control: int, crew: Crew, scout: Scout, scout_bell: Doorbell) -> No
                 crew.give_back()
             elif message == END:
                 (number,) = NUMBER.unpack(_read(control, NUMBER.size))
-                crew.interrupts.end(number)
+                crew.end(number)
             elif message == STOP:
                 crew.stop()
                 if crew.running():
