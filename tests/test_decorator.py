@@ -171,9 +171,7 @@ def test_bad_options_are_refused_at_once(options, error, words):
     "option",
     [
         {"sticky_anchor": "a"},
-        {"external_calls": ["a"]},
         {"tags": {"sticky_anchor": "a"}},
-        {"tags": {"digest_policy": "short"}},
     ],
 )
 def test_an_option_is_never_ignored(option):

@@ -239,7 +239,10 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         idempotent: Whether a token may be run again, apart from `retries`, when its core process
             died under it.
         sticky_anchor: Not available in this version.
-        external_calls: Not available in this version.
+        external_calls: What the token is going to call: it is the *lead* of a chain. Every token
+            made while it runs, or while one of those runs, runs in the same core process, and has
+            the same `seed`. (Tag `digest_policy`: how that is made; "full", "short", "fast" or
+            "minimal".)
 
     Raises:
         TypeError: What is decorated is no plain synchronous function, or an option has the wrong

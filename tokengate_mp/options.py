@@ -14,6 +14,8 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from tokengate_mp.seeds import Lead, lead
+
 Weight = Literal["light", "medium", "heavy"]
 Routing = Literal["strict", "work_conserving"]
 OnFull = Literal["wait", "reject"]
@@ -36,8 +38,6 @@ MAX_RING_BYTES: Final = 1 << 30
 _NOT_BUILT: Final = MappingProxyType(
     {
         "sticky_anchor": None,
-        "external_calls": None,
-        "digest_policy": None,
     }
 )
 """Options whose behaviour this version lacks, with their defaults.
@@ -56,6 +56,7 @@ class Policy(msgspec.Struct, frozen=True):
         retry_on: The types of errors after which it is.
         backoff_ns: Pause before the first further run, ns; it doubles with each.
         idempotent: Whether a token may be run again when its core process died under it.
+        lead: What makes it the lead of a chain; None if it is none.
     """
 
     timeout_ns: int | None = None
@@ -63,11 +64,13 @@ class Policy(msgspec.Struct, frozen=True):
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     backoff_ns: int = 0
     idempotent: bool = False
+    lead: Lead | None = None
 
     @property
     def acts(self) -> bool:
         """Whether it has anything to do."""
-        return self.timeout_ns is not None or self.retries > 0 or self.idempotent
+        limited = self.timeout_ns is not None
+        return limited or self.retries > 0 or self.idempotent or self.lead is not None
 
 
 _NO_POLICY: Final = Policy()
@@ -105,12 +108,14 @@ class TokenOptions(msgspec.Struct, frozen=True):
         fresh = token_options(
             self.operation_type if operation_type is None else operation_type, tags, **given
         )
+        options = dict(given)
+        _take_reserved(fresh.operation_type, tags or {}, options)
         weight_given = given.get("weight") is not None or (tags and "weight" in tags)
         return msgspec.structs.replace(
             fresh,
             weight=fresh.weight if weight_given else self.weight,
             tags=fresh.tags if tags is not None else self.tags,
-            policy=_policy(fresh.operation_type, given, self.policy),
+            policy=_policy(fresh.operation_type, options, self.policy),
         )
 
 
@@ -181,7 +186,15 @@ def _take_reserved(
     return own
 
 
-_POLICY_OPTIONS: Final = ("timeout", "retries", "retry_on", "backoff", "idempotent")
+_POLICY_OPTIONS: Final = (
+    "timeout",
+    "retries",
+    "retry_on",
+    "backoff",
+    "idempotent",
+    "external_calls",
+    "digest_policy",
+)
 _NS: Final = 1_000_000_000
 
 
@@ -208,7 +221,19 @@ def _policy(operation_type: str, given: Mapping[str, Any], before: Policy) -> Po
             raise TypeError(
                 f"{who}: idempotent must be a bool, not {type(given['idempotent']).__name__}"
             )
+    if "external_calls" in given or given.get("digest_policy") is not None:
+        changes["lead"] = _lead(who, given)
     return msgspec.structs.replace(before, **changes)
+
+
+def _lead(who: str, given: Mapping[str, Any]) -> Lead | None:
+    external_calls = given.get("external_calls")
+    if external_calls is not None and given.get("sticky_anchor") is not None:
+        raise ValueError(
+            f"{who}: sticky_anchor and external_calls both say which core a token goes to; "
+            "give one of them"
+        )
+    return lead(who, external_calls, given.get("digest_policy"))
 
 
 def _seconds(option: str, value: Any) -> float:

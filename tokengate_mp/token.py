@@ -138,8 +138,14 @@ class Token(asyncio.Future[R]):
 
     @property
     def seed(self) -> str | None:
-        """The seed of the chain that it belongs to, hex; None outside a chain."""
-        return None
+        """The seed of the chain that it belongs to, hex; None outside a chain.
+
+        That of a lead is of the chain that it leads.
+        """
+        policy = self.operation.policy
+        if policy is None or policy.lead is None:
+            return None
+        return policy.lead.seed(self.token_id)
 
     @property
     def state(self) -> TokenState:

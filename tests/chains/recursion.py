@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import threading
 import time
@@ -246,3 +247,67 @@ def waits_twice(address: gates.Address) -> None:
     gates.report_to(address)
     while True:
         plus_one(1).get()
+
+
+@task_token_guard(operation_type="member")
+def member(n: int, seconds: float = 0.0) -> tuple[int, int]:
+    """Give the square, and the process."""
+    time.sleep(seconds)
+    return n * n, os.getpid()
+
+
+@task_token_guard(operation_type="lead", external_calls=["member"])
+def lead(count: int, seconds: float = 0.0) -> tuple[int, str | None, list[Any]]:
+    """Lead a chain: the process, and the tokens of its members."""
+    return os.getpid(), None, [member(n, seconds) for n in range(count)]
+
+
+@task_token_guard(operation_type="leading", external_calls=["fib"])
+def leading(n: int) -> int:
+    """Recursion in one chain."""
+    return fib(n).get()
+
+
+@task_token_guard(operation_type="seeds", external_calls=["member"])
+def seeds() -> tuple[list[str | None], list[str | None]]:
+    """Give the seeds of tokens made here, in a copied context, and in a bare thread."""
+    found: list[str | None] = []
+
+    def call() -> None:
+        found.append(member(1).seed)
+
+    copied = threading.Thread(target=contextvars.copy_context().run, args=(call,))
+    copied.start()
+    copied.join()
+    bare = threading.Thread(target=call)
+    bare.start()
+    bare.join()
+    return [member(1).seed, *inner_seeds().get()], found
+
+
+@task_token_guard(operation_type="inner_seeds")
+def inner_seeds() -> list[str | None]:
+    """Give the seeds of a token made further down, and of a lead made there."""
+    inner = lead(1)
+    inner.get()
+    return [member(2).seed, inner.seed]
+
+
+@task_token_guard(operation_type="gathers_at", external_calls=["held"])
+def gathers_at(address: gates.Address, count: int) -> list[str]:
+    """Have members wait at a gate, and wait for them."""
+    tokens = [held(address, str(n)) for n in range(count)]
+    return [token.get() for token in tokens]
+
+
+@task_token_guard(operation_type="leaves_behind", external_calls=["held"])
+def leaves_behind(address: gates.Address, count: int) -> list[Any]:
+    """Have members wait at a gate, and do not wait for them."""
+    return [held(address, str(n)) for n in range(count)]
+
+
+@task_token_guard(operation_type="leads_a_lead", external_calls=["lead"])
+def leads_a_lead() -> tuple[int, int, list[tuple[int, int]]]:
+    """Lead a chain with a lead in it: the processes of both, and what its members gave."""
+    pid, _, members = lead(3).get()
+    return os.getpid(), pid, [token.get() for token in members]

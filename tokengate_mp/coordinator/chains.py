@@ -33,14 +33,17 @@ from tokengate_mp.wire.records import (
     BEGUN,
     CALL,
     CARRY,
+    CHAINED,
     CLAIM,
     DROP,
     ENROL,
     KILL,
+    LINK,
     RAISED,
     WANT,
     Outcome,
     decode_enrolment,
+    decode_link,
     encode,
 )
 from tokengate_mp.worker.invoke import failure
@@ -85,6 +88,7 @@ class Chains:
             CARRY: self._carried,
             WANT: self._wanted,
             KILL: self._killed,
+            LINK: self._linked,
         }
 
     # ---- what a core process says
@@ -114,21 +118,34 @@ class Chains:
         )
 
     def _called(self, incarnation: Incarnation, record: Outcome) -> None:
+        self._scheduler.submitted([self._made(incarnation, record, record.value, None)])
+
+    def _linked(self, incarnation: Incarnation, record: Outcome) -> None:
+        link = decode_link(record.value)
+        # Should its core die before it has begun, it is sent to the next process as it is here.
+        request = encode((record.number, CHAINED, record.value))
+        token = self._made(incarnation, record, request, link.seed)
+        self._scheduler.joined(token, link.lead, incarnation.core, monotonic_ns())
+
+    def _made(
+        self, incarnation: Incarnation, record: Outcome, request: bytes, seed: str | None
+    ) -> InnerToken:
         token = InnerToken(loop=self._loop)
         token.number = record.number
         token.operation = incarnation.enrolled[record.finished]
         token.stage = TokenState.CREATED
         token.core = None
-        token.record = record.value
+        token.record = request
         token.function = None
         token.created = record.started
         token.answer = None
         token.carried = []
+        token.chain = seed
         token.keepers = [incarnation]
         token.shown = False
         self._known[token.number] = token
         incarnation.kept[token.number] = token
-        self._scheduler.submitted([token])
+        return token
 
     def _claimed(self, incarnation: Incarnation, record: Outcome) -> None:
         token = incarnation.kept.get(record.number)

@@ -47,12 +47,18 @@ class InnerToken(Token[Any]):
     As a future it stays unresolved until the caller gets hold of it: see `show`.
     """
 
-    __slots__ = ("answer", "carried", "keepers", "shown")
+    __slots__ = ("answer", "carried", "chain", "keepers", "shown")
 
     answer: Answer | None
     carried: list[InnerToken]
+    chain: str | None
     keepers: list[Keeper]
     shown: bool
+
+    @property
+    def seed(self) -> str | None:
+        """The seed of the chain that it leads, or was made in."""
+        return super().seed or self.chain
 
     def deliver(self, result: Any) -> None:
         """The function returned."""

@@ -136,10 +136,16 @@ class Gate:
             heappop(self._due)
         return self._due[0][0] if self._due else None
 
-    def resume_due(self, now: int) -> None:
-        """Let those into their lanes whose pause is over."""
+    def take_due(self, now: int) -> list[Ticket]:
+        """Take those whose pause is over, which wait nowhere then."""
+        taken: list[Ticket] = []
         while (due := self.next_due()) is not None and due <= now:
-            self.interleave(self.postponed.pop(heappop(self._due)[1]))
+            taken.append(self.postponed.pop(heappop(self._due)[1]))
+        return taken
+
+    def lets_pass(self, ticket: Ticket) -> bool:
+        """Whether tokens of its operation are not held back."""
+        return ticket.operation.name not in self.paused
 
     def pause(self, name: str) -> None:
         """Hold back the tokens of an operation, those of all weights."""
@@ -194,7 +200,8 @@ class Gate:
         """How many tokens will leave its lane before this one; None if it is in none."""
         if ticket.stage is not WAITING or ticket.number in self.postponed:
             return None
-        return next(ahead for ahead, other in enumerate(self._lane(ticket)) if other is ticket)
+        line = enumerate(self._lane(ticket))
+        return next((ahead for ahead, other in line if other is ticket), None)
 
     def validate(self) -> None:
         """Check what must always hold.

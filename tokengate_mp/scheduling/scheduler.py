@@ -5,6 +5,7 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
 
     facts                                           orders that follow
     submitted(tickets)                              assign(now): core → tickets to send there
+    joined(ticket, lead, core, now)                 -
     core_ready(core)                                assign(now)
     settle(core, numbers, durations, now)           end these tickets, then assign(now)
     given_back(core, numbers)                       assign(now)
@@ -27,13 +28,14 @@ from the one to the other. Here is what each fact means to all three.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Policy, Routing, Weight
+from tokengate_mp.scheduling.conductor import Conductor
 from tokengate_mp.scheduling.deadlines import Deadlines
 from tokengate_mp.scheduling.gate import Gate
 from tokengate_mp.scheduling.ledger import Ledger
@@ -52,6 +54,12 @@ _operation: Callable[[Ticket], Operation] = attrgetter("operation")
 WAITING, ADMITTED = TokenState.WAITING, TokenState.ADMITTED
 COMPLETED, FAILED = TokenState.COMPLETED, TokenState.FAILED
 KILLED, TIMEOUT = TokenState.KILLED, TokenState.TIMEOUT
+
+
+def _leads(ticket: Ticket) -> bool:
+    """Whether a token is the lead of a chain."""
+    policy = ticket.operation.policy
+    return policy is not None and policy.lead is not None
 
 
 class Scheduler:
@@ -81,7 +89,9 @@ class Scheduler:
         self._recall = Recall(self._ledger, self._router)
         self._deadlines = Deadlines()
         self._retries = Retries(poison_limit)
+        self._conductor = Conductor()
         self._timed = False  # whether any operation has a time limit
+        self._leading = False  # whether tokens of any are leads
 
     # ---- facts
 
@@ -94,6 +104,7 @@ class Scheduler:
         if known is None:
             known = self._operations[key] = Operation(name, weight, self.threads, policy)
             self._timed |= policy is not None and policy.timeout_ns is not None
+            self._leading |= policy is not None and policy.lead is not None
         return known
 
     def submitted(self, tickets: Sequence[Ticket]) -> None:
@@ -104,6 +115,21 @@ class Scheduler:
                 policy = ticket.operation.policy
                 if policy is not None and policy.timeout_ns is not None:
                     self._deadlines.add(ticket, ticket.created + policy.timeout_ns)
+        if self._leading:
+            for ticket in tickets:
+                if ticket.stage is WAITING and _leads(ticket):
+                    self._conductor.open(ticket.number)
+
+    def joined(self, ticket: Ticket, lead: int, core: int, now: int) -> None:
+        """A token was made in the chain of this lead, and is on the chain's core already."""
+        self._ledger.submitted += 1
+        self._conductor.join(ticket.number, lead, core)
+        if _leads(ticket):
+            self._conductor.open(ticket.number)
+        self._router.place(ticket, self._ledger[core], now)
+        policy = ticket.operation.policy
+        if policy is not None and policy.timeout_ns is not None:
+            self._deadlines.add(ticket, ticket.created + policy.timeout_ns)
 
     def core_ready(self, core: int) -> None:
         """A process of this core can take tokens."""
@@ -165,6 +191,7 @@ class Scheduler:
             for ticket in tickets:
                 if ticket.stage is COMPLETED:
                     self._retries.forget(ticket)
+        self._left(tickets)
         return tickets
 
     def given_back(self, core: int, numbers: Sequence[int]) -> None:
@@ -177,7 +204,7 @@ class Scheduler:
         tickets = book.take_back(numbers)
         book.stuck = True
         self._ledger.lightened(book)
-        self._gate.reenter(ticket for ticket in tickets if ticket.stage is ADMITTED)
+        self._reenter(tickets, given_back=True)
 
     def dropped(self, core: int, numbers: Sequence[int]) -> None:
         """A core has ended, or not begun, tokens that had been ended here.
@@ -190,7 +217,7 @@ class Scheduler:
         book.answered += len(tickets)
         book.stuck = False
         self._ledger.lightened(book)
-        self._gate.reenter(ticket for ticket in tickets if ticket.stage is ADMITTED)
+        self._reenter(tickets, given_back=True)
 
     def parent_beside(self, cores: Cores) -> None:
         """The parent keeps the CPU of these cores busy (a set of bits; 0: it is about to sleep)."""
@@ -217,6 +244,7 @@ class Scheduler:
         if not self._gate.take(ticket):  # its operation is paused, or it is not yet to run again
             return False
         self._router.place(ticket, book, now)
+        self._conductor.landed(ticket.number, core)
         return True
 
     def waits(self, core: int) -> None:
@@ -244,7 +272,7 @@ class Scheduler:
         errors = [(t, running[t.number]) for t in unended if t.number in running]
         lost = [t for t, error in errors if not self._run_again(t, error, now, lost=True)]
         self._fail(lost)
-        self._gate.reenter(ticket for ticket in unended if ticket.stage is ADMITTED)
+        self._reenter(unended, given_back=False)
         return lost
 
     def killed(self, ticket: Ticket) -> bool:
@@ -263,7 +291,9 @@ class Scheduler:
 
         Those whose pause before another run is over can be assigned again.
         """
-        self._gate.resume_due(now)
+        for ticket in self._gate.take_due(now):
+            if not self._conductor.hold(ticket):
+                self._gate.interleave(ticket)
         overdue = self._deadlines.due(now)
         for ticket in overdue:
             self._end(ticket, TIMEOUT)
@@ -288,6 +318,9 @@ class Scheduler:
         tickets = self._gate.empty(
             weight for weight, cores in reach if not cores & self._all & ~gone
         )
+        if self._conductor.members:
+            left = [core for core in range(1, self.cores + 1) if not gone >> core & 1]
+            tickets += self._conductor.evict(gone, left[0] if left else None)
         self._fail(tickets)
         return tickets
 
@@ -295,7 +328,24 @@ class Scheduler:
 
     def assign(self, now: int) -> dict[int, list[Ticket]]:
         """Which waiting tokens to send where, at this time; they are ADMITTED with this."""
-        return {} if self.paused else self._router.assign(now)
+        if self.paused:
+            return {}
+        orders = self._router.assign(now)
+        if self._conductor.members:
+            self._conduct(orders, now)
+        return orders
+
+    def _conduct(self, orders: dict[int, list[Ticket]], now: int) -> None:
+        """Pin the chains of leads that are sent, and send what is held for a chain's core."""
+        conductor = self._conductor
+        if conductor.unlanded:
+            for core, tickets in orders.items():
+                for ticket in tickets:
+                    conductor.landed(ticket.number, core)
+        if conductor.held:
+            for ticket, core in conductor.ready(self._ledger.ready, self._gate.lets_pass):
+                self._router.place(ticket, self._ledger[core], now)
+                orders.setdefault(core, []).append(ticket)
 
     def next_tick(self) -> int | None:
         """When `tick` will have something to do, ns; None if never."""
@@ -317,12 +367,12 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """How many tokens wait."""
-        return len(self._gate)
+        return len(self._gate) + len(self._conductor.held)
 
     @property
     def has_waiting(self) -> bool:
         """Whether any waits, or has ended while it did and is still in its lane."""
-        return any(lane.queue for lane in self._gate.lanes.values())
+        return bool(self._conductor.held) or any(lane.queue for lane in self._gate.lanes.values())
 
     @property
     def has_room(self) -> bool:
@@ -340,15 +390,23 @@ class Scheduler:
 
     def waiting_tickets(self, operation: str | None = None) -> list[Ticket]:
         """All waiting tokens, or those of one operation."""
-        return [t for t in self._gate if operation is None or t.operation.name == operation]
+        waiting = (*self._gate, *self._conductor.held.values())
+        return [t for t in waiting if operation is None or t.operation.name == operation]
 
     def unended(self) -> list[Ticket]:
         """All submitted tokens that have not ended, oldest first."""
-        return sorted([*self._gate, *self._ledger], key=attrgetter("number"))
+        held = self._conductor.held.values()
+        return sorted([*self._gate, *held, *self._ledger], key=attrgetter("number"))
 
     def snapshot(self) -> Snapshot:
         """A frozen copy of all counts."""
-        return snapshot(self._gate, self._ledger, self._operations.values(), paused=self.paused)
+        return snapshot(
+            self._gate,
+            self._ledger,
+            self._operations.values(),
+            self._conductor,
+            paused=self.paused,
+        )
 
     def story(self, ticket: Ticket) -> TicketStory:
         """What has become of one token so far."""
@@ -362,9 +420,12 @@ class Scheduler:
         """
         self._gate.validate()
         self._ledger.validate()
+        self._conductor.validate()
         unended = self.unended()
         assert len(unended) == self.unended_count, f"{len(unended)} tokens have not ended"
-        assert len({ticket.number for ticket in unended}) == len(unended), "one is in two places"
+        numbers = {ticket.number for ticket in unended}
+        assert len(numbers) == len(unended), "one is in two places"
+        assert numbers >= self._conductor.members.keys(), "a chain counts one that has ended"
 
     # ---- what stands behind
 
@@ -400,23 +461,47 @@ class Scheduler:
         ticket.operation.retried += 1
         if pause:
             self._gate.postpone(ticket, now + pause)
+        elif self._conductor.hold(ticket):
+            ticket.stage = WAITING
         else:
             self._gate.interleave(ticket)
         return True
 
+    def _reenter(self, tickets: Iterable[Ticket], *, given_back: bool) -> None:
+        """Let those of them that have not ended, and were not begun, wait again."""
+        free = [ticket for ticket in tickets if ticket.stage is ADMITTED]
+        conductor = self._conductor
+        if conductor.members:
+            for ticket in list(free):
+                if given_back and conductor.taken_back(ticket.number):
+                    continue
+                if conductor.hold(ticket):
+                    ticket.stage = WAITING
+                    free.remove(ticket)
+        self._gate.reenter(free)
+
+    def _left(self, tickets: Iterable[Ticket]) -> None:
+        """Those of them that have ended count in no chain any more."""
+        if self._conductor.members:
+            for ticket in tickets:
+                if ticket.stage.ended:
+                    self._conductor.left(ticket.number)
+
     def _end(self, ticket: Ticket, stage: TokenState) -> None:
         """End a token before its time."""
         before, ticket.stage = ticket.stage, stage
-        if before is WAITING:
+        if before is WAITING and not self._conductor.unhold(ticket.number):
             self._gate.discard(ticket)
         elif before is TokenState.CREATED:
             self._ledger.submitted += 1  # it counts as known from here on
         self._ledger.ended[stage] += 1
         self._retries.forget(ticket)
+        self._conductor.left(ticket.number)
 
     def _fail(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
             ticket.stage = FAILED
             ticket.operation.failed += 1
             self._retries.end(ticket)
+            self._conductor.left(ticket.number)
         self._ledger.ended[FAILED] += len(tickets)

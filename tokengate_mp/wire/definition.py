@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import msgspec
 
+from tokengate_mp.seeds import Lead
 from tokengate_mp.wire.codec import loads
 
 IDENTITY: Final = "__tokengate_identity__"
 """Attribute of a plain function that holds what `identify` gave it."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[str | None, bytes | None]).decode
+_decode = msgspec.msgpack.Decoder(tuple[str | None, bytes | None, Lead | None]).decode
 
 PLAIN: Final = "__tokengate_plain__"
 """Attribute of a decorated function that holds the plain one."""
@@ -67,23 +68,28 @@ def key_of(function: Callable[..., Any]) -> str | None:
     return getattr(function, IDENTITY, None) if name is None else name
 
 
-def define(function: Callable[..., Any]) -> bytes:
+def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
     """`function` as bytes.
+
+    Args:
+        function: The function.
+        lead: What makes its tokens leads, if anything.
 
     Raises:
         Exception: Whatever pickling raises; a closure may hold anything.
     """
     name = name_of(function)
     if name is not None:
-        return _encode((name, None))
+        return _encode((name, None, lead))
     from tokengate_mp.wire import by_value  # noqa: PLC0415 - 40 ms, seldom needed
 
-    return _encode((getattr(function, IDENTITY, None), by_value.define(function)))
+    return _encode((getattr(function, IDENTITY, None), by_value.define(function), lead))
 
 
-def defined_key(definition: bytes) -> str | None:
-    """The key of the function that a definition is of, without loading it."""
-    return _decode(definition)[0]
+def about(definition: bytes) -> tuple[str | None, Lead | None]:
+    """The key of the function that a definition is of, and whether it leads; nothing is loaded."""
+    key, _pickled, lead = _decode(definition)
+    return key, lead
 
 
 def resolve(definition: bytes) -> Callable[..., Any]:
@@ -92,7 +98,7 @@ def resolve(definition: bytes) -> Callable[..., Any]:
     Raises:
         Exception: Whatever importing or unpickling it raises.
     """
-    key, pickled = _decode(definition)
+    key, pickled, _lead = _decode(definition)
     if pickled is not None:
         function: Callable[..., Any] = loads(pickled)
         return function

@@ -25,6 +25,7 @@ JOIN: Final = -2
 DEFINE: Final = -3
 FORGET: Final = -4
 ANSWER: Final = -5
+CHAINED: Final = -6
 
 # What `Outcome.kind` says. VALUE is 0: a batch of nothing but plain values is told by one any().
 VALUE: Final = 0
@@ -45,6 +46,7 @@ BEGUN: Final = 11
 CARRY: Final = 12
 WANT: Final = 13
 KILL: Final = 14
+LINK: Final = 15
 
 BLOCKED: Final = 16
 """Flag beside VALUE, PICKLED or RAISED: the token spent most of its time off the CPU."""
@@ -67,10 +69,10 @@ class Request(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
     Attributes:
         number: The token's number; for DEFINE and FORGET the function's index.
-        function: The function's index; below 0 see PART, JOIN, DEFINE, FORGET, ANSWER.
+        function: The function's index; below 0 see PART, JOIN, DEFINE and the others.
         arguments: A list of positional arguments that msgpack keeps exactly; or bytes: a pickle
             of `(args, kwargs)`, the piece of a part, a function's definition; for an ANSWER the
-            outcome of a token that was made in this process.
+            outcome of a token that was made in this process; for CHAINED a `Link`.
     """
 
     number: int
@@ -92,6 +94,8 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
         CARRY   the token's outcome will refer to other tokens: a list in `value`
         WANT    a token that was made elsewhere is referred to here now
         KILL    the token is to be ended, for the reason in `value`
+        LINK    like CALL, but the token is in a chain, and will be run here: `value` is a `Link`,
+                encoded
 
     Attributes:
         number: The token's number.
@@ -124,6 +128,20 @@ class Enrolment(msgspec.Struct, array_like=True, frozen=True):
     operation_type: str
     weight: str
     policy: bytes
+
+
+class Link(msgspec.Struct, array_like=True, frozen=True):
+    """A request of a chain.
+
+    Attributes:
+        lead: The number of the chain's lead.
+        seed: The chain's seed.
+        request: The request.
+    """
+
+    lead: int
+    seed: str
+    request: bytes
 
 
 class Failure(msgspec.Struct, array_like=True, frozen=True):
@@ -163,6 +181,7 @@ def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
 
 decode_enrolment = _decoder(Enrolment)
 decode_failure = _decoder(Failure)
+decode_link = _decoder(Link)
 decode_request = _decoder(Request)
 decode_outcome = _decoder(Outcome)
 

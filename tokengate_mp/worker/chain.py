@@ -18,6 +18,7 @@ from weakref import ref
 
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, TokenKilled, summary
 from tokengate_mp.options import TokenOptions
+from tokengate_mp.seeds import Lead
 from tokengate_mp.wire import delivery
 from tokengate_mp.wire.codec import to_pickle
 from tokengate_mp.wire.definition import define, key_of
@@ -28,15 +29,17 @@ from tokengate_mp.wire.records import (
     ENROL,
     INNER_BITS,
     KILL,
+    LINK,
     PICKLED,
     RAISED,
     WANT,
     Enrolment,
     Outcome,
     decode_outcome,
+    decode_request,
     encode,
 )
-from tokengate_mp.worker.crew import Crew
+from tokengate_mp.worker.crew import CHAIN, Crew
 from tokengate_mp.worker.invoke import Function, result_of
 from tokengate_mp.worker.waiting import Waiting
 
@@ -53,6 +56,7 @@ class ChildToken:
         begun: Whether a thread of this process has begun it.
         request: Its request, when it is here to be run and a thread waits for it.
         retried: Whether it may be run again when it has failed, which the parent decides.
+        seed: The seed of the chain that it leads, or is in; None outside a chain.
         waiters: How many threads wait for it.
     """
 
@@ -67,6 +71,7 @@ class ChildToken:
         "operation_type",
         "request",
         "retried",
+        "seed",
         "waiters",
     )
 
@@ -80,6 +85,7 @@ class ChildToken:
         self.begun = False
         self.request: Any = None
         self.retried = False
+        self.seed: str | None = None
         self.waiters = 0
 
     @property
@@ -214,11 +220,13 @@ class Enrolled(NamedTuple):
         number: The number that calls name it by.
         operation_type: The operation that they count as.
         retried: Whether a token that failed may be run again.
+        lead: What makes its tokens leads; None if they are none.
     """
 
     number: int
     operation_type: str
     retried: bool
+    lead: Lead | None
 
 
 class Calls:
@@ -235,7 +243,7 @@ class Calls:
     """
 
     def __init__(self, crew: Crew, process: int, prefix: str) -> None:
-        self.prefix = prefix
+        self.prefix = crew.prefix = prefix
         self.waiting = Waiting(crew)
         self._crew = crew
         self._indices = count(process << INNER_BITS)
@@ -262,12 +270,13 @@ class Calls:
 
     def _enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Enrolled]:
         known = self._crew.indices
+        lead = options.policy.lead
         key = key_of(function)
-        index = None if key is None else known.get(key)
+        index = None if key is None else known.get((key, lead))
         definition = b""
         if index is None:
             try:
-                definition = define(function)
+                definition = define(function, lead)
             except Exception as error:
                 raise PayloadError(
                     f"{options.operation_type!r}: the function cannot be sent to a core "
@@ -275,9 +284,9 @@ class Calls:
                     "without what it refers to."
                 ) from error
             index = next(self._indices)
-            self._crew.learn(index, Function(definition, function))
+            self._crew.learn(index, Function(definition, lead, function))
             if key is not None:
-                known[key] = index
+                known[key, lead] = index
         policy = to_pickle(options.policy)
         name, weight = options.operation_type, options.weight
         fresh = len(self._enrolments)
@@ -285,7 +294,7 @@ class Calls:
         if enrolment == fresh:
             told = Enrolment(index, definition, name, weight, policy)
             self.tell(enrolment, ENROL, value=encode(told))
-        return index, Enrolled(enrolment, name, options.policy.retries > 0)
+        return index, Enrolled(enrolment, name, options.policy.retries > 0, lead)
 
     def issue(
         self, number: int, enrolled: Enrolled, record: bytes, _function: Callable[..., Any]
@@ -301,7 +310,18 @@ class Calls:
             token = ChildToken(self, number, enrolled.operation_type)
             token.retried = enrolled.retried
             self._crew.made[number] = ref(token)
-            self.tell(number, CALL, time.monotonic_ns(), enrolled.number, record)
+            made = time.monotonic_ns()
+            chain = CHAIN.get()
+            if chain is None:
+                self.tell(number, CALL, made, enrolled.number, record)
+            else:
+                token.seed = chain.seed
+                link = encode((*chain, record))
+                told = encode((number, LINK, made, enrolled.number, link))
+                self._crew.say(number, told, quiet=True)
+                self._crew.link(decode_request(record), chain)
+            if enrolled.lead is not None:
+                token.seed = enrolled.lead.seed(token.token_id)
             return token
 
     def kill(self, number: int, reason: str) -> None:

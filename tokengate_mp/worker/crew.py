@@ -27,14 +27,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextvars import ContextVar
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import ref
 
 from tokengate_mp.errors import WireError
+from tokengate_mp.seeds import Lead
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire import records
-from tokengate_mp.wire.definition import defined_key
+from tokengate_mp.wire.definition import about
 from tokengate_mp.wire.doorbell import PATIENCE, Doorbell, Sleeper
 from tokengate_mp.wire.mailbox import Arming, Mailbox, Ringing
 from tokengate_mp.worker.interrupts import Interrupts, Shield
@@ -42,6 +44,22 @@ from tokengate_mp.worker.invoke import LONG_NS, Function, run
 
 if TYPE_CHECKING:
     from tokengate_mp.worker.chain import ChildToken
+
+
+class Chain(NamedTuple):
+    """The chain that a token is in.
+
+    Attributes:
+        lead: The number of its lead.
+        seed: Its seed.
+    """
+
+    lead: int
+    seed: str
+
+
+CHAIN: Final[ContextVar[Chain | None]] = ContextVar("tokengate_mp.chain", default=None)
+"""The chain that calls are made in. Threads that are started with a copy of the context have it."""
 
 COALESCE_NS: Final = 4_000_000
 """How long outcomes may wait for the bell while the crew goes on running short tokens, ns."""
@@ -68,7 +86,10 @@ class Crew:
         scout_asleep: Whether the scout wants to be woken when there is mail.
         made: The tokens made or referred to in this process, by number.
         dropped: The numbers of those to which nothing refers any more, and the parent is to know.
-        indices: The index of each function that has a key (see `wire.definition`).
+        indices: The index of each function that has a key (see `wire.definition`), by that and by
+            what makes its tokens leads.
+        chained: The chain of each token that waits here and is in one that it does not lead.
+        prefix: What the ids of tokens begin with.
     """
 
     def __init__(self, mailbox: Mailbox, threads: int, scout: Doorbell) -> None:
@@ -83,7 +104,9 @@ class Crew:
         self.scout_asleep = True
         self.made: dict[int, ref[ChildToken]] = {}
         self.dropped: deque[int] = deque()
-        self.indices: dict[str, int] = {}
+        self.indices: dict[tuple[str, Lead | None], int] = {}
+        self.chained: dict[int, Chain] = {}
+        self.prefix = ""
         self._awaited: dict[int, ChildToken] = {}
         self._sorting = threading.Condition(threading.Lock())
         self._mail_wanted: set[int] = set()
@@ -137,7 +160,7 @@ class Crew:
     def _hold(self, slot: int) -> None:  # noqa: C901 - in one piece, for every call counts here
         """Take and run tokens for as long as `slot` has the place."""
         queue, functions, words = self.queue, self._functions, self._words
-        interrupts, made = self.interrupts, self.made
+        interrupts, made, chained = self.interrupts, self.made, self.chained
         word = page.RUNNING + slot
         while True:
             if not queue:
@@ -155,7 +178,12 @@ class Crew:
                     self.ring(monotonic_ns())
                 if function.blocks:
                     self.leave(slot)
-            record, finished = run(function, request, interrupts, slot)
+            if chained or function.lead is not None:
+                self._enter_chain(request.number, function)
+                record, finished = run(function, request, interrupts, slot)
+                CHAIN.set(None)
+            else:
+                record, finished = run(function, request, interrupts, slot)
             self._publish(request.number, record)
             if made and request.number in made:
                 self._answered(request.number, record)
@@ -258,7 +286,7 @@ class Crew:
                 for request in requests:
                     self._receive(request)
 
-    def _receive(self, request: records.Request) -> None:
+    def _receive(self, request: records.Request) -> None:  # noqa: C901 - one branch for each kind
         number, mark, content = request.number, request.function, request.arguments
         if mark >= 0:
             waiting = self._awaited.get(number)
@@ -275,6 +303,10 @@ class Crew:
             self._receive(records.decode_request(self._pieces.join(number, content)))
         elif mark == records.DEFINE:
             self._define(number, content)
+        elif mark == records.CHAINED:
+            link = records.decode_link(content)
+            self.chained[number] = Chain(link.lead, link.seed)
+            self._receive(records.decode_request(link.request))
         elif mark == records.ANSWER:
             known = self.made.get(number)
             token = None if known is None else known()
@@ -291,10 +323,10 @@ class Crew:
     def _define(self, index: int, definition: bytes) -> None:
         if index in self._functions:  # it was found here, and the parent tells everybody
             return
-        self._functions[index] = Function(definition)
-        key = defined_key(definition)
+        key, lead = about(definition)
+        self._functions[index] = Function(definition, lead)
         if key is not None:
-            self.indices.setdefault(key, index)
+            self.indices.setdefault((key, lead), index)
 
     def _forget(self, index: int) -> None:
         self._functions.pop(index, None)
@@ -454,15 +486,36 @@ class Crew:
             self._notify()
             self._mail_bell.ring()  # one that waits for it may be asleep over the mail
 
+    def _enter_chain(self, number: int, function: Function) -> None:
+        """What this thread makes from now on is made in the chain of a token."""
+        chain = self.chained.pop(number, None)
+        if function.lead is not None:
+            chain = Chain(number, function.lead.seed(f"{self.prefix}-{number}"))
+        CHAIN.set(chain)
+
+    def link(self, request: records.Request, chain: Chain) -> None:
+        """Take in a token that was made here, in a chain; the parent knows of it."""
+        self.chained[request.number] = chain
+        self.queue.append(request)
+        if self.holder != self.slot_here():
+            # This thread will not come to it, and one that would may be asleep over the mail.
+            self._mail_bell.ring()
+            if self.scout_asleep:
+                self._scout.ring()
+
     def run_apart(self, request: records.Request) -> None:
         """Run a token that is noted as begun, in whatever thread."""
         here, interrupts = self._here, self.interrupts
+        outer = CHAIN.get()
+        function = self._functions[request.function]
+        self._enter_chain(request.number, function)
         reach = getattr(here, "reach", None)
         own = interrupts.hire() if reach is None else reach
         here.reach = own
         try:
-            record, _finished = run(self._functions[request.function], request, interrupts, own)
+            record, _finished = run(function, request, interrupts, own)
         finally:
+            CHAIN.set(outer)
             here.reach = reach
             if reach is None:
                 interrupts.release(own)
@@ -492,11 +545,18 @@ class Crew:
                 self._mail_lock.release()
                 if self._awaited:
                     self._notify()
+        staying: list[records.Request] = []
         while True:
             try:
                 request = self.queue.popleft()
             except IndexError:
                 break
             number = request.number
+            if number in self.chained:
+                staying.append(request)
+                continue
             self._publish(number, records.encode((number, records.GIVEN_BACK, 0, 0, None)))
+        if staying:
+            self.queue.extend(staying)
+            self._mail_bell.ring()
         self.ring(monotonic_ns())

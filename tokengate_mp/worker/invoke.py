@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tokengate_mp import worker
 from tokengate_mp.errors import PayloadError, describe, summary
+from tokengate_mp.seeds import Lead
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, loads, to_pickle
 from tokengate_mp.wire.definition import resolve
 from tokengate_mp.wire.records import (
@@ -70,11 +71,15 @@ class Function:
     Attributes:
         last: How long its latest run took, ns; very long before the first.
         blocks: Whether its latest long run spent most of its time off the CPU.
+        lead: What makes its tokens leads; None if they are none.
     """
 
-    __slots__ = ("_call", "_definition", "blocks", "last")
+    __slots__ = ("_call", "_definition", "blocks", "last", "lead")
 
-    def __init__(self, definition: bytes, call: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self, definition: bytes, lead: Lead | None, call: Callable[..., Any] | None = None
+    ) -> None:
+        self.lead = lead
         self._definition = definition
         self._call = call
         self.last = _UNMEASURED
