@@ -113,6 +113,7 @@ class Chains:
         enrolment = decode_enrolment(record.value)
         if enrolment.definition:
             self._functions.adopt(enrolment.function, enrolment.definition)
+        self._functions.keep(enrolment.function)
         incarnation.enrolled[record.number] = self._scheduler.operation(
             enrolment.operation_type, cast("Weight", enrolment.weight), loads(enrolment.policy)
         )

@@ -33,6 +33,7 @@ class Functions:
         self.news: deque[tuple[int, bytes | None]] = deque()
         self._by_id: dict[tuple[int, Lead | None], int] = {}
         self._kept: list[object] = []
+        self._called_elsewhere: set[int] = set()
         self._next = count()
         self._lock = threading.Lock()
 
@@ -81,6 +82,13 @@ class Functions:
         self.known[index] = definition
         self.news.append((index, definition))
 
+    def keep(self, index: int) -> None:
+        """A core process makes calls of a function: it is never forgotten.
+
+        In the coordinator's thread.
+        """
+        self._called_elsewhere.add(index)
+
     def _gone(self, identity: tuple[int, Lead | None], index: int) -> None:
         # Runs in whatever thread drops the last reference, perhaps inside the lock: so no lock.
         self._by_id.pop(identity, None)
@@ -92,6 +100,8 @@ class Functions:
         while self.news:
             index, definition = self.news.popleft()
             if definition is None:
+                if index in self._called_elsewhere:
+                    continue
                 self.known.pop(index, None)
             news.append((index, definition))
         return news

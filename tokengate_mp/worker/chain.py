@@ -39,8 +39,9 @@ from tokengate_mp.wire.records import (
     decode_request,
     encode,
 )
-from tokengate_mp.worker.crew import CHAIN, Crew
+from tokengate_mp.worker.context import CHAIN
 from tokengate_mp.worker.invoke import Function, result_of
+from tokengate_mp.worker.nesting import NestingCrew
 from tokengate_mp.worker.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ class Calls:
         waiting: Waits for tokens.
     """
 
-    def __init__(self, crew: Crew, process: int, prefix: str) -> None:
+    def __init__(self, crew: NestingCrew, process: int, prefix: str) -> None:
         self.prefix = crew.prefix = prefix
         self.waiting = Waiting(crew)
         self._crew = crew

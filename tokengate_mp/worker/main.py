@@ -28,7 +28,7 @@ from tokengate_mp.wire.doorbell import Doorbell, create
 from tokengate_mp.wire.mailbox import READY, Mailbox, MailboxAddress
 from tokengate_mp.wire.records import INNER_BITS
 from tokengate_mp.worker.chain import Calls, open_finder
-from tokengate_mp.worker.crew import Crew
+from tokengate_mp.worker.nesting import NestingCrew
 from tokengate_mp.worker.pinning import pin, yield_to_the_parent
 from tokengate_mp.worker.scout import Scout
 
@@ -88,7 +88,7 @@ def main(brief_json: str) -> None:
         os.set_inheritable(fd, False)
     mailbox = Mailbox.attach(brief.mailbox)
     scout_bell = create()
-    crew = Crew(mailbox, brief.threads, scout_bell)
+    crew = NestingCrew(mailbox, brief.threads, scout_bell)
     worker.first_number = brief.process << INNER_BITS | 1
     worker.calls = Calls(crew, brief.process, brief.prefix)
     open_finder(worker.calls.refer)
@@ -141,7 +141,7 @@ def _die_with_parent(lifeline: int) -> None:
         os._exit(ORPHANED)
 
 
-def _control(control: int, crew: Crew, scout: Scout, scout_bell: Doorbell) -> None:
+def _control(control: int, crew: NestingCrew, scout: Scout, scout_bell: Doorbell) -> None:
     """Body of the control thread: messages of the parent, and the scout's looks."""
     waiting = select.poll()
     waiting.register(control, select.POLLIN)

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Final
 
 from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.wire.records import BEGUN, CLAIM, Request, encode
-from tokengate_mp.worker.crew import Crew
 from tokengate_mp.worker.invoke import pauses
+from tokengate_mp.worker.nesting import NestingCrew
 
 if TYPE_CHECKING:
     from tokengate_mp.worker.chain import ChildToken
@@ -52,7 +52,7 @@ class Waiting:
         crew: The crew of this process.
     """
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: NestingCrew) -> None:
         self._crew = crew
         self._here = _Here()
 
@@ -122,7 +122,7 @@ class _Absence:
 
     __slots__ = ("_away", "_crew", "_slot")
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: NestingCrew) -> None:
         self._crew = crew
         self._slot = crew.slot_here()
         self._away = False
