@@ -19,6 +19,7 @@ from time import monotonic_ns
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
+from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.coordinator.inner import InnerToken
@@ -57,20 +58,23 @@ class Chains:
         scheduler: Where the tokens go.
         functions: Where functions go that a core process has found.
         living: The process of each core that has one.
+        admission: Counts what is pending.
         kill: Ends a token.
 
     Attributes:
         claims: The tokens that a thread of a core process waits for, by number, and which process.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a token passes on its way
         self,
         loop: asyncio.AbstractEventLoop,
         scheduler: Scheduler,
         functions: Functions,
         living: Mapping[int, Incarnation],
+        admission: Admission,
         kill: Callable[[Token[Any], str], object],
     ) -> None:
+        self._admission = admission
         self._loop = loop
         self._scheduler = scheduler
         self._functions = functions
@@ -137,6 +141,7 @@ class Chains:
         token.stage = TokenState.CREATED
         token.core = None
         token.record = request
+        self._admission.enter(request)  # counted, and never refused: nobody here could wait
         token.function = None
         token.created = record.started
         token.answer = None

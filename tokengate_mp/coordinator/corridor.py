@@ -80,7 +80,12 @@ class Corridor:
         )
         self._living = self._supervisor.living
         self._chains = Chains(
-            host.loop, self._scheduler, self._intake.functions, self._living, self.desk.kill
+            host.loop,
+            self._scheduler,
+            self._intake.functions,
+            self._living,
+            self.admission,
+            self.desk.kill,
         )
         self._in_burst = False
         self._looking = False
