@@ -186,7 +186,7 @@ def _conductor(console: Console, asked: argparse.Namespace) -> bool:
             f"{chain.seed[:16]}…",
             f"{chain.core}",
             " ".join(map(str, chain.squares)),
-            screen.mark("one core, one seed", good=chain.together),
+            "one core, one seed" if chain.together else "NOT together",
         )
         for chain in chains
     ]
