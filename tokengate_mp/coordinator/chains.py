@@ -197,6 +197,7 @@ class Chains:
         for number, (_token, claimant) in list(self.claims.items()):
             if claimant is incarnation:
                 del self.claims[number]
+                self._asked.pop(number, None)
 
     # ---- claims
 
