@@ -7,9 +7,19 @@ nothing needs.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import assert_type
 
-from tokengate_mp import OperationsCoordinator, Token, TokenState, task_token_guard
+from tokengate_mp import (
+    OperationsCoordinator,
+    Token,
+    TokenGateExecutor,
+    TokenMap,
+    TokenState,
+    as_completed,
+    task_token_guard,
+)
 
 
 @task_token_guard(operation_type="hash", tags={"weight": "heavy"})
@@ -69,3 +79,24 @@ def synchronously() -> None:
     """The coordinator is a context manager of plain code as well."""
     with OperationsCoordinator() as coordinator:
         assert_type(coordinator, OperationsCoordinator)
+
+
+async def maps() -> None:
+    """A map knows the type of its results, however it is gone through."""
+    async with OperationsCoordinator() as coordinator:
+        assert_type(hash_chain.map(["a"]), TokenMap[str])
+        assert_type(await hash_chain.map(["a"], [1]), list[str])
+        async for result in squares.map([[1]]):
+            assert_type(result, list[int])
+        for length in coordinator.map(len, ["a"]):
+            assert_type(length, int)
+        async for token in as_completed([hash_chain("a")]):
+            assert_type(token, Token[str])
+
+
+def executors() -> None:
+    """An executor's futures know the type of their results."""
+    with TokenGateExecutor(max_workers=2) as executor:
+        assert_type(executor, TokenGateExecutor)
+        assert_type(executor.submit(len, "a"), Future[int])
+        assert_type(executor.map(len, ["a"]), Iterator[int])

@@ -101,6 +101,7 @@ ERRORS = [
     tokengate_mp.WireError("a"),
     tokengate_mp.RemoteTraceback("text"),
     tokengate_mp.RemoteError("Kind", "message", "traceback"),
+    tokengate_mp.InitializerFailed("a"),
     tokengate_mp.WorkerLost(12, -9, "detail"),
     tokengate_mp.WorkerLost(12, 3),
     tokengate_mp.WorkerLost(12, None),

@@ -29,7 +29,7 @@ from tokengate_mp.errors import (
     WireError,
     describe,
 )
-from tokengate_mp.worker_lost import WorkerLost
+from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
 
 EXAMPLES = [
     TokenGateError("text"),
@@ -42,6 +42,7 @@ EXAMPLES = [
     TokenTimeout("text", "work", 1.5),
     CoreStartError("text"),
     WireError("text"),
+    InitializerFailed("text"),
     RemoteTraceback("Traceback …"),
     RemoteError("pkg.Weird", "its text", "Traceback …"),
     RemoteError("pkg.Weird", ""),
@@ -53,7 +54,10 @@ EXAMPLES = [
 def test_every_error_has_an_example_here():
     """No error of the taxonomy is left out of what follows."""
     defined = {kind for _, kind in inspect.getmembers(errors, inspect.isclass)}
-    defined = {kind for kind in defined if issubclass(kind, Exception)} | {WorkerLost}
+    defined = {kind for kind in defined if issubclass(kind, Exception)} | {
+        WorkerLost,
+        InitializerFailed,
+    }
     assert {type(example) for example in EXAMPLES} == defined
 
 
@@ -80,7 +84,8 @@ def test_error_survives_pickling_and_copying(error):
     [
         (CoordinatorNotRunning, [RuntimeError]),
         (CoordinatorRunning, [RuntimeError]),
-        (PayloadError, [TypeError]),
+        (PayloadError, [TypeError, pickle.PicklingError]),
+        (InitializerFailed, [CoreStartError, concurrent.futures.process.BrokenProcessPool]),
         (TokenTimeout, [TimeoutError, concurrent.futures.TimeoutError]),
         (CoreStartError, [OSError]),
         (

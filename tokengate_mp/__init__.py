@@ -24,6 +24,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tokengate_mp.bulk.completed import as_completed
+    from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator
     from tokengate_mp.decorator import TokenFunction, task_token_guard
     from tokengate_mp.errors import (
@@ -40,9 +42,10 @@ if TYPE_CHECKING:
         TokenTimeout,
         WireError,
     )
+    from tokengate_mp.executor.executor import TokenGateExecutor
     from tokengate_mp.lifecycle import TokenState
     from tokengate_mp.token import Timing, Token
-    from tokengate_mp.worker_lost import WorkerLost
+    from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
 
 __version__ = "0.1.0"
 
@@ -52,6 +55,9 @@ _HOMES = {
     "Token": "tokengate_mp.token",
     "TokenFunction": "tokengate_mp.decorator",
     "task_token_guard": "tokengate_mp.decorator",
+    "as_completed": "tokengate_mp.bulk.completed",
+    "TokenMap": "tokengate_mp.bulk.token_map",
+    "TokenGateExecutor": "tokengate_mp.executor.executor",
     "TokenState": "tokengate_mp.lifecycle",
     "AdmissionRejected": "tokengate_mp.errors",
     "CoordinatorNotRunning": "tokengate_mp.errors",
@@ -65,6 +71,7 @@ _HOMES = {
     "TokenKilled": "tokengate_mp.errors",
     "TokenTimeout": "tokengate_mp.errors",
     "WireError": "tokengate_mp.errors",
+    "InitializerFailed": "tokengate_mp.worker_lost",
     "WorkerLost": "tokengate_mp.worker_lost",
 }
 
@@ -73,6 +80,7 @@ __all__ = [
     "CoordinatorNotRunning",
     "CoordinatorRunning",
     "CoreStartError",
+    "InitializerFailed",
     "OperationBlocked",
     "OperationsCoordinator",
     "PayloadError",
@@ -82,11 +90,14 @@ __all__ = [
     "Token",
     "TokenFunction",
     "TokenGateError",
+    "TokenGateExecutor",
     "TokenKilled",
+    "TokenMap",
     "TokenState",
     "TokenTimeout",
     "WireError",
     "WorkerLost",
+    "as_completed",
     "task_token_guard",
 ]
 

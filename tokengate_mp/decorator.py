@@ -8,11 +8,11 @@ arguments afterwards changes nothing.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import update_wrapper
 from itertools import count
 from threading import Lock
-from types import MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -21,6 +21,7 @@ from typing import (
     ParamSpec,
     Protocol,
     TypeVar,
+    cast,
     overload,
 )
 
@@ -33,6 +34,8 @@ from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 
 if TYPE_CHECKING:
     # For the types alone: a core process imports this module and must not load asyncio.
+    from tokengate_mp.bulk.feed import Sender
+    from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.scheduling.operation import Operation
     from tokengate_mp.token import Token
 
@@ -56,6 +59,8 @@ class Intake(Protocol):
 
 _intake: Intake | None = None
 _numbers = count(1)
+next_number = _numbers.__next__
+"""The number of the next token of this process, whoever makes it."""
 _opening = Lock()
 
 
@@ -132,6 +137,61 @@ class TokenFunction(Generic[P, R]):
         else:
             record = self._pickled(number, args, kwargs)
         return intake.issue(number, self._operation, record, self.__wrapped__)
+
+    def map(
+        self,
+        iterable: Iterable[Any],
+        /,
+        *iterables: Iterable[Any],
+        ordered: bool = True,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+    ) -> TokenMap[R]:
+        """Call the function for each item, in batches.
+
+        An item of the map is no token of its own: many travel in one token, as many as take a few
+        milliseconds. Such a token counts as the operation `operation_type + ".map"`.
+
+        Args:
+            iterable: The first arguments of the calls. It is read as results are asked for, and
+                may be endless.
+            iterables: Their further arguments; the shortest iterable ends them all.
+            ordered: Whether results come in the order of the items, or as they are there.
+            buffersize: The most items that are read and not given back as results; default: as
+                many as keep the cores busy.
+            return_exceptions: Whether errors are given in place of results, instead of raised.
+
+        Returns:
+            The results: `for`, `async for`, or `await` for a list. An error has the place of its
+            item as `item_index`, and a note that says so.
+
+        Raises:
+            CoordinatorNotRunning: No coordinator is running in this process.
+            PayloadError: The function cannot be encoded.
+            TypeError: `buffersize` is no int.
+            ValueError: `buffersize` is below 1; or the function has a timeout or retries, which
+                an item among others cannot have.
+        """
+        # Not above: a core process imports this module, and never maps.
+        from tokengate_mp.bulk.token_map import token_map  # noqa: PLC0415
+
+        if worker.core is not None:
+            raise CoordinatorNotRunning(
+                f"{self.operation_type!r}.map() was called inside a token, where it is not "
+                "available; call the function for each item there, and get() the tokens"
+            )
+        intake = _intake
+        if intake is None:
+            raise CoordinatorNotRunning.for_call(self.operation_type)
+        return token_map(
+            cast("Sender", intake),  # a coordinator is both
+            self.__wrapped__,
+            self.token_options,
+            (iterable, *iterables),
+            ordered=ordered,
+            buffersize=buffersize,
+            return_exceptions=return_exceptions,
+        )
 
     def _pickled(self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """A call as an encoded request, where msgpack would not keep its arguments exactly."""
@@ -274,6 +334,13 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         return TokenFunction(function, token_options(name, tags, **given))
 
     return decorate
+
+
+def is_constant(function: object) -> bool:
+    """Whether calling `function` depends on nothing that could change between two calls."""
+    if isinstance(function, BuiltinFunctionType):  # which the methods of built-in objects are too
+        return isinstance(function.__self__, ModuleType | None)
+    return isinstance(function, (FunctionType, type))
 
 
 def operation_name(function: Callable[..., Any]) -> str:

@@ -8,6 +8,7 @@ catching it. (`WorkerLost` has a module of its own: see there.)
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 
@@ -32,7 +33,7 @@ class CoordinatorRunning(TokenGateError, RuntimeError):
     """A second coordinator was started, or a running one started again."""
 
 
-class PayloadError(TokenGateError, TypeError):
+class PayloadError(TokenGateError, TypeError, pickle.PicklingError):
     """An argument or a result cannot be turned into bytes and back."""
 
 

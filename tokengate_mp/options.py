@@ -279,6 +279,8 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         max_pending: How many tokens may be pending.
         max_pending_bytes: How many bytes of large arguments may be pending.
         on_full: What becomes of a call beyond that.
+        initializer: Descriptor of what each core process runs first (see `worker.initializer`);
+            None for nothing.
     """
 
     cpus: tuple[int, ...]
@@ -290,6 +292,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     max_pending: int
     max_pending_bytes: int
     on_full: OnFull
+    initializer: int | None = None
 
 
 def coordinator_settings(  # noqa: PLR0913 - one parameter for each public option

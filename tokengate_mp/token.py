@@ -9,8 +9,10 @@ typed as giving tokens, and knows the coordinator only as its `Desk`.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -21,6 +23,8 @@ from tokengate_mp.options import Weight
 from tokengate_mp.scheduling.operation import Operation
 
 R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
 
 
 class Timing(NamedTuple):
@@ -51,6 +55,16 @@ class Desk(Protocol):
     def is_running(self, token: Token[Any]) -> bool:
         """Whether a crew thread runs the token now."""
 
+
+class Watch(Protocol):
+    """Who waits for many tokens, and wants no callback from each."""
+
+    def ended(self, tokens: Iterable[Token[Any]]) -> None:
+        """Some tokens were settled; those that are done have ended."""
+
+
+watches: list[Watch] = []
+"""Who is told of tokens that have ended, a portion at a time, in the coordinator's thread."""
 
 _desk: Desk | None = None
 _prefix = token_hex(4)
@@ -218,6 +232,8 @@ class Token(asyncio.Future[R]):
     def _cancel(self, msg: Any | None) -> bool:
         if not super().cancel(msg):
             return False
+        for watch in tuple(watches):
+            watch.ended((self,))
         if _desk is not None:
             _desk.cancelled(self)
         return True
@@ -255,6 +271,8 @@ class Token(asyncio.Future[R]):
         if isinstance(error, TokenKilled):
             # Somebody asked for this end: that nobody awaits the token now is nothing to log.
             self._log_traceback = False
+        for watch in tuple(watches):
+            watch.ended((self,))
 
 
 class VisitingToken(Token[R]):
@@ -278,3 +296,50 @@ class VisitingToken(Token[R]):
         loop = self.get_loop()
         if not loop.is_closed():  # else nobody is left who could await it
             loop.call_soon_threadsafe(arrive)
+
+
+class Recipient(Protocol):
+    """Who gets the outcome of a forwarding token, in the coordinator's thread."""
+
+    def set_result(self, result: Any, /) -> None:
+        """The function returned."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """The function raised, or the token was ended."""
+
+    def cancel(self) -> object:
+        """The function is not to be called, unless it is too late for that."""
+
+
+class ForwardingToken(Token[R]):
+    """A token that nobody awaits: its outcome goes straight to its recipient.
+
+    Attributes:
+        recipient: Who gets the outcome; None once it was given, or if nobody wants it any more.
+    """
+
+    __slots__ = ("recipient",)
+
+    recipient: Recipient | None
+
+    def deliver(self, result: R) -> None:
+        """The function returned: tell the recipient."""
+        recipient, self.recipient = self.recipient, None
+        if recipient is not None:
+            _give(recipient.set_result, result)
+
+    def deliver_error(self, error: BaseException) -> None:
+        """The function raised, or the token was ended: tell the recipient."""
+        recipient, self.recipient = self.recipient, None
+        if recipient is not None:
+            _give(recipient.set_exception, error)
+
+
+def _give(setter: Callable[[Any], None], outcome: object) -> None:
+    try:
+        setter(outcome)
+    except concurrent.futures.InvalidStateError:
+        pass  # whoever holds a future can set its result
+    except SystemExit:
+        # Of a callback. It would end the loop that every other outcome has to arrive in.
+        _log.exception("a callback of a future tried to end its thread")

@@ -1,7 +1,7 @@
-"""The error of a token whose core process died under it.
+"""The errors of tokens whose core process died under them, or could not be made ready for them.
 
-It stands apart from the other errors because it is also a `BrokenProcessPool`, and importing that
-loads multiprocessing: some 20 ms that no core process should pay for an error that only the
+They stand apart from the other errors because they are also a `BrokenProcessPool`, and importing
+that loads multiprocessing: some 20 ms that no core process should pay for errors that only the
 parent raises.
 """
 
@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from signal import SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, Signals
 from typing import Final
 
-from tokengate_mp.errors import TokenGateError
+from tokengate_mp.errors import CoreStartError, TokenGateError
 
 
 class WorkerLost(TokenGateError, BrokenProcessPool):
@@ -38,6 +38,13 @@ class WorkerLost(TokenGateError, BrokenProcessPool):
     def __str__(self) -> str:
         text = f"core process {self.pid} {_how_it_ended(self.exitcode, self.signal)}"
         return f"{text}; {self.detail}" if self.detail else text
+
+
+class InitializerFailed(CoreStartError, BrokenProcessPool):
+    """The initializer raised in every core process, so that no token can be run.
+
+    What it raised is the `__cause__`.
+    """
 
 
 def _how_it_ended(exitcode: int | None, signal: int | None) -> str:

@@ -23,9 +23,12 @@ def catches_exceptions(address: gates.Address) -> None:
 @task_token_guard(operation_type="immortal")
 def catches_everything(address: gates.Address) -> None:
     """Go on for ever, whatever comes."""
-    gates.report_to(address)
+    reported = False
     while True:
         try:
+            if not reported:
+                reported = True
+                gates.report_to(address)  # in here: it may be ended from this moment on
             while True:
                 sum(range(100))
         except BaseException:  # noqa: BLE001, S110 - what is tested

@@ -16,18 +16,20 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from psutil import virtual_memory
 
 from tokengate_mp import worker
+from tokengate_mp.bulk.token_map import TokenMap
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.desk import ControlDesk
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.topology import usable_cpus
 from tokengate_mp.decorator import (
     TokenFunction,
+    is_constant,
     operation_name,
     refuse_unsuitable,
 )
@@ -248,7 +250,7 @@ class OperationsCoordinator:
         if isinstance(function, TokenFunction):
             token: Token[R] = function(*args, **kwargs)
             return token
-        if _is_constant(function):
+        if is_constant(function):
             if self._submitted is None or self._submitted.__wrapped__ is not function:
                 refuse_unsuitable(function)
                 self._submitted = TokenFunction(function, token_options(operation_name(function)))
@@ -276,6 +278,51 @@ class OperationsCoordinator:
             await waiting
         else:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, host.loop))
+
+    def map(
+        self,
+        function: Callable[..., R],
+        iterable: Iterable[Any],
+        /,
+        *iterables: Iterable[Any],
+        ordered: bool = True,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+    ) -> TokenMap[R]:
+        """Call an undecorated function (or any other callable) for each item, in batches.
+
+        Args:
+            function: The function. As it is now: what is changed in it later changes nothing.
+            iterable: As for `TokenFunction.map`.
+            iterables: As for `TokenFunction.map`.
+            ordered: As for `TokenFunction.map`.
+            buffersize: As for `TokenFunction.map`.
+            return_exceptions: As for `TokenFunction.map`.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+            TypeError: `function` is not callable, or calling it would only make a coroutine or a
+                generator; or `buffersize` is no int.
+            ValueError: `buffersize` is below 1.
+            PayloadError: The function cannot be encoded.
+        """
+        if self._corridor is None or not self._corridor.takes_calls():
+            raise CoordinatorNotRunning(
+                "map() was called on a coordinator that is not running; start it first"
+            )
+        if isinstance(function, TokenFunction):
+            mapped = function
+        else:
+            refuse_unsuitable(function)
+            mapped = TokenFunction(function, token_options(operation_name(function)))
+        results: TokenMap[R] = mapped.map(
+            iterable,
+            *iterables,
+            ordered=ordered,
+            buffersize=buffersize,
+            return_exceptions=return_exceptions,
+        )
+        return results
 
     async def join(self) -> None:
         """Wait until every token has ended."""
@@ -429,13 +476,6 @@ class OperationsCoordinator:
                 "this coordinator is not running, so there is nothing to control; start it first"
             )
         return self._look(act)
-
-
-def _is_constant(function: object) -> bool:
-    """Whether calling `function` depends on nothing that could change between two calls."""
-    if isinstance(function, BuiltinFunctionType):  # which the methods of built-in objects are too
-        return isinstance(function.__self__, ModuleType | None)
-    return isinstance(function, (FunctionType, type))
 
 
 def _stopped(token: Token[Any]) -> TokenKilled:

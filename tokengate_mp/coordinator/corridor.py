@@ -31,16 +31,18 @@ from tokengate_mp.errors import (
     CoreStartError,
     TokenGateError,
     WireError,
+    summary,
 )
 from tokengate_mp.options import CoordinatorSettings
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.weights import as_set
-from tokengate_mp.token import Token, open_desk
+from tokengate_mp.token import ForwardingToken, Token, open_desk
+from tokengate_mp.wire.delivery import raised
 from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.worker.chain import open_finder
 from tokengate_mp.worker.crew import COALESCE_NS
-from tokengate_mp.worker_lost import WorkerLost
+from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
 
 TURN_NS: Final = 4_000_000
 """How long a turn may go on taking up outcomes, ns."""
@@ -57,13 +59,16 @@ class Corridor:
     Args:
         settings: The coordinator's settings.
         host: The loop it lives in.
+        public: Whether the calls of decorated functions go in here. (Of any number of corridors in
+            a process, one is public.)
 
     Attributes:
         desk: Where tokens are ended and paused.
         admission: How much may be pending.
     """
 
-    def __init__(self, settings: CoordinatorSettings, host: Host) -> None:
+    def __init__(self, settings: CoordinatorSettings, host: Host, *, public: bool = True) -> None:
+        self._public = public
         self._settings = settings
         self._host = host
         self._loop = host.loop
@@ -109,23 +114,26 @@ class Corridor:
             CoreStartError: They cannot be started.
         """
         self._supervisor.start_all()
-        open_intake(self._intake)
-        open_desk(self.desk)
-        open_finder(self._chains.show)
+        if self._public:
+            open_intake(self._intake)
+            open_desk(self.desk)
+            open_finder(self._chains.show)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
         """Take no more calls, end every token with `error(token)`, and end the core processes."""
         if self._ended:
             return
         self._ended = self._intake.closed = True
-        open_intake(None)
+        if self._public:
+            open_intake(None)
         for alarm in (self._recall, self._glance, self._patience, self._tick):
             alarm.cancel()
         self.take_in()
         self.desk.close(error)
         self.admission.close()
-        open_desk(None)
-        open_finder(None)
+        if self._public:
+            open_desk(None)
+            open_finder(None)
         self._end_joins()
         self._supervisor.stop_all()
 
@@ -136,7 +144,8 @@ class Corridor:
     def abandon(self) -> None:
         """In a fork of this process: the core processes and the tokens are the parent's."""
         self._ended = self._intake.closed = True
-        open_intake(None)
+        if self._public:
+            open_intake(None)
         self._supervisor.abandon()
 
     # ---- turns
@@ -176,6 +185,10 @@ class Corridor:
         """The same, from another thread."""
         self.turn_due = True
         self._host.post(self._turn_in_loop)
+
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        """Nobody wants the outcome of a token any more; from any thread."""
+        self.desk.cancelled(token)
 
     def _turn_in_loop(self) -> None:
         """From the loop: a turn, and then everything that lets the loop sleep."""
@@ -374,14 +387,22 @@ class Corridor:
 
     def _end_stranded(self) -> None:
         for token in tokens_of(self._scheduler.stranded(self._without)):
-            self.desk.deliver_error(
-                token,
-                CoreStartError(
-                    "no core process can be started for this token: each ended before it was "
-                    "ready. What they wrote to stderr says why; `python -m tokengate_mp doctor` "
-                    "tries it too."
-                ),
+            self.desk.deliver_error(token, self._why_stranded())
+
+    def _why_stranded(self) -> CoreStartError:
+        refusal = self._supervisor.refusal
+        if not refusal:
+            return CoreStartError(
+                "no core process can be started for this token: each ended before it was "
+                "ready. What they wrote to stderr says why; `python -m tokengate_mp doctor` "
+                "tries it too."
             )
+        cause = raised(refusal)
+        error = InitializerFailed(
+            f"the initializer raised {summary(cause)}, so no core process can run this token"
+        )
+        error.__cause__ = cause
+        return error
 
     # ---- joining and looking
 

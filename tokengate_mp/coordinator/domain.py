@@ -194,6 +194,13 @@ class Incarnation:
         """Have a token interrupted, or not begun."""
         self._control(END + NUMBER.pack(number))
 
+    def last_words(self) -> bytes:
+        """What the process said before it ended, in the control socket; empty for nothing."""
+        try:
+            return self.launched.control.recv(1 << 20)
+        except OSError:
+            return b""
+
     def tell_to_stop(self) -> None:
         """Tell it to end."""
         self._control(STOP)

@@ -32,9 +32,14 @@ class Host:
         try:
             return cls(asyncio.get_running_loop(), own=False)
         except RuntimeError:
-            host = cls(asyncio.new_event_loop(), own=True)
-            host._start()
-            return host
+            return cls.start()
+
+    @classmethod
+    def start(cls) -> Host:
+        """A new loop in a background thread."""
+        host = cls(asyncio.new_event_loop(), own=True)
+        host._start()
+        return host
 
     def _start(self) -> None:
         # A daemon: a script that forgets to stop must be able to end; atexit stops it then.
@@ -73,4 +78,9 @@ class Host:
             return
         self.loop.call_soon_threadsafe(self.loop.stop)
         if not self.is_here:
+            self._thread.join()
+
+    def wait(self) -> None:
+        """Wait until a loop that was made here has ended, unless this is its thread."""
+        if self._thread is not None and not self.is_here:
             self._thread.join()

@@ -10,12 +10,13 @@ from typing import Any, Final, Protocol, TypeVar
 
 from tokengate_mp.coordinator.admission import LARGE, Admission
 from tokengate_mp.coordinator.functions import Functions
+from tokengate_mp.decorator import next_number
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import TokenOptions
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.token import Token, VisitingToken
+from tokengate_mp.token import ForwardingToken, Recipient, Token, VisitingToken
 
 R = TypeVar("R")
 
@@ -42,6 +43,9 @@ class Turns(Protocol):
     def request_turn_from_elsewhere(self) -> None:
         """The same, from another thread."""
 
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        """Nobody wants the outcome of a token any more; from any thread."""
+
 
 class Intake:
     """Takes in calls, and keeps them until the next turn.
@@ -55,7 +59,12 @@ class Intake:
     Attributes:
         functions: The functions that were enrolled.
         closed: Set when no more calls are taken.
+        loop: The coordinator's loop.
+        cores: How many core domains there are.
+        next_number: Gives the number of the next token.
     """
+
+    next_number = staticmethod(next_number)
 
     def __init__(
         self,
@@ -66,7 +75,8 @@ class Intake:
     ) -> None:
         self.functions = Functions()
         self.closed = False
-        self._loop = loop
+        self.loop = self._loop = loop
+        self.cores = scheduler.cores
         self._scheduler = scheduler
         self._turns = turns
         self._admission = admission
@@ -102,10 +112,7 @@ class Intake:
         except RuntimeError:
             loop = None
         if loop is not home and home.is_closed():
-            raise CoordinatorNotRunning(
-                f"{operation.name!r} was called, but the coordinator lives in an event loop that "
-                "is closed. Stop it before its loop ends (`async with` does), and start one here."
-            )
+            raise _loop_closed(operation)
         if self._calls_left <= 0 or len(record) > LARGE or loop is not home:
             self._admit(operation, record, loop)
         token: Token[R] = (
@@ -146,6 +153,42 @@ class Intake:
         admission.enter(record)
         self._calls_left = min(self._calls_left, admission.vacancies())
 
+    def forward(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes,
+        function: Callable[..., Any],
+        recipient: Recipient,
+    ) -> ForwardingToken[Any]:
+        """Take in an encoded call, from any thread, whose outcome goes to `recipient`.
+
+        Raises:
+            CoordinatorNotRunning: The coordinator was stopped, or its loop is closed.
+        """
+        if self.closed:
+            raise CoordinatorNotRunning.for_call(operation.name)
+        home = self._loop
+        if home.is_closed():
+            raise _loop_closed(operation)
+        # Whoever makes these bounds them by itself.
+        self._admission.enter(record)
+        token: ForwardingToken[Any] = ForwardingToken(loop=home)
+        token.number = number
+        token.operation = operation
+        token.stage = _CREATED
+        token.core = None
+        token.record = record
+        token.function = function
+        token.created = monotonic_ns()
+        token.recipient = recipient
+        self._visit(token)
+        return token
+
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        """Nobody wants the outcome of a token any more."""
+        self._turns.withdraw(token)
+
     def _visit(self, token: Token[Any]) -> None:
         """Take in a call made in another thread."""
         self._visitors.append(token)
@@ -183,3 +226,10 @@ class Intake:
     def created(self) -> int:
         """How many have come in since then, and have not ended already."""
         return sum(token.stage is _CREATED for token in (*self._inbox, *self._visitors))
+
+
+def _loop_closed(operation: Operation) -> CoordinatorNotRunning:
+    return CoordinatorNotRunning(
+        f"{operation.name!r} was called, but the coordinator lives in an event loop that "
+        "is closed. Stop it before its loop ends (`async with` does), and start one here."
+    )

@@ -65,7 +65,9 @@ class Launched:
         self.mailbox.close()
 
 
-def launch(core: int, cpu: int | None, threads: int, ring_bytes: int) -> Launched:
+def launch(
+    core: int, cpu: int | None, threads: int, ring_bytes: int, initializer: int | None = None
+) -> Launched:
     """Start a process for a core.
 
     Args:
@@ -73,6 +75,7 @@ def launch(core: int, cpu: int | None, threads: int, ring_bytes: int) -> Launche
         cpu: The CPU to pin it to; None for none.
         threads: Crew threads.
         ring_bytes: Size of each of its rings.
+        initializer: Descriptor of what it runs first; None for nothing.
 
     Raises:
         CoreStartError: There is no memory for its mailbox, or no process can be started.
@@ -96,6 +99,7 @@ def launch(core: int, cpu: int | None, threads: int, ring_bytes: int) -> Launche
                 mailbox=mailbox.address,
                 control=far.fileno(),
                 lifeline=lifeline_end,
+                initializer=initializer,
             )
             process = _start(brief)
         except (OSError, ValueError) as error:
@@ -118,7 +122,7 @@ def _start(brief: CoreBrief) -> subprocess.Popen[bytes]:
         ],
         stdin=subprocess.DEVNULL,
         env=_environment(),
-        pass_fds=(*brief.mailbox.fds, brief.control, brief.lifeline),
+        pass_fds=brief.fds,
         # A group of its own: Ctrl-C in a terminal goes to the parent, which decides.
         process_group=0,
     )

@@ -20,7 +20,7 @@ from tokengate_mp.coordinator.inner import Answer
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.token import Token
+from tokengate_mp.token import Token, watches
 from tokengate_mp.wire import delivery
 from tokengate_mp.wire.records import (
     BLOCKED,
@@ -46,7 +46,7 @@ _NONE: Final[dict[int, BaseException]] = {}
 _WAITING, _COMPLETED, _FAILED = TokenState.WAITING, TokenState.COMPLETED, TokenState.FAILED
 
 
-def settle(  # noqa: C901 - one loop that all tokens pass through, so without calls
+def settle(  # noqa: C901, PLR0912 - one loop that all tokens pass through, so without calls
     scheduler: Scheduler,
     incarnation: Incarnation,
     history: History,
@@ -112,6 +112,8 @@ def settle(  # noqa: C901 - one loop that all tokens pass through, so without ca
         elif stage is _FAILED:
             token.deliver_error(outcome.value)
             history.ended(token, portion.failed[outcome.number] if portion else outcome.value)
+    for watch in tuple(watches) if watches else ():
+        watch.ended(tokens)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from tokengate_mp.coordinator.launch import launch
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.options import CoordinatorSettings
 from tokengate_mp.wire.segment import portable
+from tokengate_mp.worker.initializer import UNINITIALIZED
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Supervisor:
     Attributes:
         living: The process of each core that has one.
         restarts: How many processes each core has had beyond its first.
+        refusal: What the initializer raised, as an encoded failure; empty if it has not.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Supervisor:
         self._pidfds: dict[int, int] = {}
         self._retries: dict[int, asyncio.TimerHandle] = {}
         self.living: dict[int, Incarnation] = {}
+        self.refusal = b""
         self.restarts = dict.fromkeys(range(1, len(settings.cpus) + 1), 0)
 
     def start_all(self) -> None:
@@ -89,7 +92,11 @@ class Supervisor:
     def _start(self, core: int) -> None:
         settings = self._settings
         launched = launch(
-            core, settings.cpus[core - 1], settings.threads_per_core, settings.ring_bytes
+            core,
+            settings.cpus[core - 1],
+            settings.threads_per_core,
+            settings.ring_bytes,
+            settings.initializer,
         )
         incarnation = Incarnation(core, launched)
         incarnation.arm(held=0)
@@ -135,8 +142,12 @@ class Supervisor:
         del self.living[core]
         _log.warning("core %d: process %d ended with %s", core, process.pid, exitcode)
         self._watcher.exited(incarnation, exitcode)
+        failures = 0 if incarnation.ready else self._failures.get(core, 0) + 1
+        if exitcode == UNINITIALIZED and not incarnation.ready:
+            self.refusal = incarnation.last_words() or self.refusal
+            failures = START_ATTEMPTS  # it would raise the same in the next one
         incarnation.close()
-        self._failures[core] = 0 if incarnation.ready else self._failures.get(core, 0) + 1
+        self._failures[core] = failures
         self._replace(core)
 
     def _replace(self, core: int) -> None:

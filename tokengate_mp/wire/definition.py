@@ -25,6 +25,10 @@ PLAIN: Final = "__tokengate_plain__"
 """Attribute of a decorated function that holds the plain one."""
 
 
+OWN: Final = "__tokengate_define__"
+"""Method of a callable that knows by itself how it travels; what it gives unpickles as that."""
+
+
 def name_of(function: Callable[..., Any]) -> str | None:
     """`module:qualname` if importing that gives `function`, plain or decorated; else None."""
     module = getattr(function, "__module__", None)
@@ -81,6 +85,9 @@ def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
     name = name_of(function)
     if name is not None:
         return _encode((name, None, lead))
+    own = getattr(type(function), OWN, None)
+    if own is not None:
+        return _encode((None, own(function), lead))
     from tokengate_mp.wire import by_value  # noqa: PLC0415 - 40 ms, seldom needed
 
     return _encode((getattr(function, IDENTITY, None), by_value.define(function), lead))

@@ -166,7 +166,7 @@ encode = msgspec.msgpack.Encoder().encode
 """Any record, or a tuple with its fields in order, as bytes."""
 
 
-def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
+def decoder(kind: type[_R]) -> Callable[[bytes], _R]:
     """What decodes one record of a kind, and raises `WireError` at bytes that are none."""
     decode = msgspec.msgpack.Decoder(kind).decode
 
@@ -179,11 +179,11 @@ def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
     return decode_one
 
 
-decode_enrolment = _decoder(Enrolment)
-decode_failure = _decoder(Failure)
-decode_link = _decoder(Link)
-decode_request = _decoder(Request)
-decode_outcome = _decoder(Outcome)
+decode_enrolment = decoder(Enrolment)
+decode_failure = decoder(Failure)
+decode_link = decoder(Link)
+decode_request = decoder(Request)
+decode_outcome = decoder(Outcome)
 
 _ARRAY32: Final = b"\xdd"
 

@@ -28,6 +28,7 @@ from tokengate_mp.wire.doorbell import Doorbell, create
 from tokengate_mp.wire.mailbox import READY, Mailbox, MailboxAddress
 from tokengate_mp.wire.records import INNER_BITS
 from tokengate_mp.worker.chain import Calls, open_finder
+from tokengate_mp.worker.initializer import initialize
 from tokengate_mp.worker.nesting import NestingCrew
 from tokengate_mp.worker.pinning import pin, yield_to_the_parent
 from tokengate_mp.worker.scout import Scout
@@ -62,6 +63,7 @@ class CoreBrief(msgspec.Struct, frozen=True):
         mailbox: Descriptors of its mailbox.
         control: Descriptor of the control socket.
         lifeline: Descriptor that reaches its end when the parent is gone.
+        initializer: Descriptor of what to run first (see `worker.initializer`); None for nothing.
     """
 
     core: int
@@ -72,6 +74,13 @@ class CoreBrief(msgspec.Struct, frozen=True):
     mailbox: MailboxAddress
     control: int
     lifeline: int
+    initializer: int | None = None
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """Every descriptor that is inherited."""
+        needed = (*self.mailbox.fds, self.control, self.lifeline)
+        return needed if self.initializer is None else (*needed, self.initializer)
 
 
 def main(brief_json: str) -> None:
@@ -84,9 +93,11 @@ def main(brief_json: str) -> None:
         pin(brief.cpu)
     yield_to_the_parent()
     # What a token starts must not keep these open after this process is gone.
-    for fd in (*brief.mailbox.fds, brief.control, brief.lifeline):
+    for fd in brief.fds:
         os.set_inheritable(fd, False)
     mailbox = Mailbox.attach(brief.mailbox)
+    if brief.initializer is not None:
+        initialize(brief.initializer, brief.control)
     scout_bell = create()
     crew = NestingCrew(mailbox, brief.threads, scout_bell)
     worker.first_number = brief.process << INNER_BITS | 1

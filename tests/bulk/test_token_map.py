@@ -1,0 +1,379 @@
+"""Mapping a function over items, with a loop and without one; and what goes wrong with some."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import os
+import pickle
+import signal
+import threading
+from functools import partial
+
+import gates
+import pytest
+import work
+
+from tokengate_mp import (
+    CoordinatorNotRunning,
+    OperationsCoordinator,
+    PayloadError,
+    RemoteError,
+    WorkerLost,
+    task_token_guard,
+)
+
+PATIENCE = 20
+
+
+@task_token_guard(operation_type="picky")
+def picky(number: int) -> list[int]:
+    """Refuse every number that ends in 7."""
+    if number % 10 == 7:
+        raise ValueError(number)
+    return [number]
+
+
+@task_token_guard(operation_type="add")
+def add(one: int, other: int) -> int:
+    """Add."""
+    return one + other
+
+
+@task_token_guard(operation_type="lock or number")
+def lock_at(number: int):
+    """Give what cannot be sent, for one number."""
+    return threading.Lock() if number == 5 else number
+
+
+@task_token_guard(operation_type="leave at")
+def leave_at(number: int) -> int:
+    """End the process, for one number."""
+    if number == 50:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@task_token_guard(operation_type="exit at")
+def exit_at(number: int) -> int:
+    """Try to end the process, for one number."""
+    if number == 3:
+        raise SystemExit(number)
+    return number
+
+
+class Unloadable:
+    """What pickles, and does not unpickle."""
+
+    def __reduce__(self):
+        return _refuse, ()
+
+
+def _refuse():
+    raise pickle.UnpicklingError("not here")
+
+
+@pytest.fixture
+def coordinator():
+    """A coordinator with a loop of its own."""
+    with OperationsCoordinator(cores=2) as coordinator:
+        yield coordinator
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 1000, 100_000])
+def test_without_a_loop(coordinator, count):
+    """`for` gives what the built-in map gives, however many there are."""
+    squares = work.square.map(range(count))
+    assert list(squares) == [n * n for n in range(count)]
+
+
+def test_in_a_loop():
+    """`async for` gives the results in order, and awaiting gives them as a list, any time."""
+
+    async def main():
+        async with OperationsCoordinator(cores=2):
+            assert [x async for x in work.square.map(range(5000))] == [n * n for n in range(5000)]
+            squares = work.square.map(range(5000))
+            assert await squares == [n * n for n in range(5000)]
+            assert await squares == [n * n for n in range(5000)]
+
+    asyncio.run(main())
+
+
+def test_in_another_threads_loop(coordinator):
+    """The results come to the loop that asks for them."""
+
+    async def main():
+        return await work.square.map(range(1000))
+
+    assert asyncio.run(main()) == [n * n for n in range(1000)]
+
+
+def test_several_iterables(coordinator):
+    """They are gone through side by side, and the shortest ends it."""
+    assert list(add.map(range(100), itertools.count(1))) == [2 * n + 1 for n in range(100)]
+
+
+def test_as_they_come(coordinator):
+    """Unordered, each result is there once, and a quick one does not wait for a slow one."""
+    assert sorted(work.square.map(range(1000), ordered=False)) == [n * n for n in range(1000)]
+    with gates.Gate() as gate:
+        both = coordinator.map(wait_or_pass, [gate.address, None], ordered=False)
+        results = iter(both)
+        assert next(results) == "passed"
+        gate.close()
+        assert next(results) == "waited"
+
+
+def wait_or_pass(address):
+    """Wait at a gate, if there is one."""
+    if address is None:
+        return "passed"
+    gates.wait_at(address)
+    return "waited"
+
+
+def test_plain_functions(coordinator):
+    """What cannot be decorated is mapped by the coordinator: built-ins, lambdas, partials …."""
+    assert list(coordinator.map(abs, [-1, -2])) == [1, 2]
+    assert list(coordinator.map(lambda x: -x, range(100))) == [-n for n in range(100)]
+    assert list(coordinator.map(partial(pow, 2), range(70))) == [2**n for n in range(70)]
+    assert list(coordinator.map(picky, [1, 2])) == [[1], [2]]
+    with pytest.raises(TypeError, match="not callable"):
+        coordinator.map(3, [])
+
+
+@pytest.mark.parametrize("buffersize", [1, 2, 7, 1000])
+def test_no_more_than_buffersize_is_under_way(coordinator, buffersize):
+    """An endless iterable is read that far ahead of the results, and no further."""
+    read = []
+
+    def numbers():
+        while True:
+            read.append(len(read) + 1)
+            yield read[-1]
+
+    squares = work.square.map(numbers(), buffersize=buffersize)
+    for given, square in enumerate(itertools.islice(squares, 3000)):
+        assert square == (given + 1) ** 2
+        assert len(read) <= given + buffersize
+
+
+def test_an_endless_iterable(coordinator):
+    """By default too, it is read as results are asked for."""
+    squares = iter(work.square.map(itertools.count()))
+    assert [next(squares) for _ in range(10_000)] == [n * n for n in range(10_000)]
+
+
+def test_a_failing_item(coordinator):
+    """What it raises comes in its place, with its index; what came before it is there."""
+    seen = []
+    with pytest.raises(ValueError, match="17") as caught:
+        seen.extend(picky.map([*range(7), *range(11, 1000)]))
+    assert caught.value.item_index == 13
+    assert any("item 13" in note for note in caught.value.__notes__)
+    assert "picky" in str(caught.value.__cause__)
+    assert seen == [[n] for n in (*range(7), *range(11, 17))]
+
+
+def test_errors_among_results(coordinator):
+    """With return_exceptions every item has its result or its error, in its place."""
+    results = list(picky.map(range(1000), return_exceptions=True))
+    for number, result in enumerate(results):
+        if number % 10 == 7:
+            assert isinstance(result, ValueError)
+            assert result.item_index == number
+        else:
+            assert result == [number]
+
+
+def test_awaiting_a_map_with_a_failing_item():
+    """It raises that error, and the coordinator goes on."""
+
+    async def main():
+        async with OperationsCoordinator(cores=2):
+            with pytest.raises(ValueError, match="7"):
+                await picky.map(range(5000))
+            results = await picky.map(range(8), return_exceptions=True)
+            assert results[:7] == [[n] for n in range(7)]
+            assert isinstance(results[7], ValueError)
+
+    asyncio.run(main())
+
+
+def test_an_exit_is_an_error_of_its_item(coordinator):
+    """SystemExit arrives as RemoteError, and the other items of the batch have their results."""
+    *rest, four = exit_at.map([0, 1, 2, 4, 3], return_exceptions=True)
+    assert rest == [0, 1, 2, 4]
+    assert isinstance(four, RemoteError)
+
+
+def stop_at_three(number, step=0):
+    """Raise what looks like the end of an iterator, for one number."""
+    if number == 3:
+        raise StopIteration
+    return number + step
+
+
+@pytest.mark.parametrize("more", [[], [[1] * 6]])
+def test_a_stop_iteration_is_an_error_of_its_item(coordinator, more):
+    """It ends neither the batch nor the map."""
+    results = list(coordinator.map(stop_at_three, range(6), *more, return_exceptions=True))
+    three = results.pop(3)
+    assert isinstance(three, RemoteError)
+    assert "StopIteration" in str(three)
+    assert results == [n + len(more) for n in (0, 1, 2, 4, 5)]
+
+
+def test_an_argument_that_cannot_be_sent(coordinator):
+    """It fails its own item, however large the batch."""
+    items = [*range(500), threading.Lock(), *range(500)]
+    results = list(work.echo.map(items, return_exceptions=True))
+    assert isinstance(results[500], PayloadError)
+    assert results[500].item_index == 500
+    assert results[:500] + results[501:] == [*range(500), *range(500)]
+
+
+def test_an_argument_that_cannot_be_loaded(coordinator):
+    """The same in the core process."""
+    items = [*range(300), Unloadable(), *range(300)]
+    results = list(work.echo.map(items, return_exceptions=True))
+    assert isinstance(results[300], pickle.UnpicklingError)
+    assert results[300].item_index == 300
+    assert results[:300] + results[301:] == [*range(300), *range(300)]
+
+
+def test_a_result_that_cannot_be_sent(coordinator):
+    """It fails its own item."""
+    results = list(lock_at.map(range(100), return_exceptions=True))
+    assert isinstance(results[5], PayloadError)
+    assert "lock" in str(results[5])
+    assert results[:5] + results[6:] == [*range(5), *range(6, 100)]
+
+
+def make_unloadable(number):
+    """Give what cannot be loaded, for one number."""
+    return Unloadable() if number == 5 else (number,)
+
+
+def test_a_result_that_cannot_be_loaded(coordinator):
+    """It fails its own item here too."""
+    results = list(coordinator.map(make_unloadable, range(100), return_exceptions=True))
+    assert isinstance(results[5], PayloadError)
+    assert results[4] == (4,)
+    assert results[6] == (6,)
+
+
+def test_values_come_out_as_they_are(coordinator):
+    """Every type survives, mixed in one batch."""
+    items = [1, True, None, 2**100, "\ud800", b"x", (1, 2), [1], {3}, {"a": (1,)}, 1.5, 10**30]
+    items *= 20
+    results = list(work.echo.map(items))
+    assert results == items
+    assert list(map(type, results)) == list(map(type, items))
+
+
+def test_a_process_that_dies(coordinator):
+    """The items of the batch that it was running are lost, and say so; all others have results."""
+    results = list(leave_at.map(range(2000), return_exceptions=True))
+    lost = [index for index, result in enumerate(results) if isinstance(result, WorkerLost)]
+    assert 50 in lost
+    assert len(lost) < 2000
+    assert all(results[n] == n for n in range(2000) if n not in lost)
+
+
+def test_an_iterable_that_raises(coordinator):
+    """Its error comes after the results of what it gave before."""
+
+    def numbers():
+        yield from range(100)
+        raise LookupError("no more")
+
+    seen = []
+    with pytest.raises(LookupError, match="no more"):
+        seen.extend(work.square.map(numbers()))
+    assert seen == [n * n for n in range(100)]
+
+
+def test_stopping_before_the_end(coordinator):
+    """What is under way is withdrawn, and the coordinator has nothing left to do."""
+    for _ in work.nap.map(itertools.repeat(0.001)):
+        break
+    squares = work.square.map(itertools.count())
+    squares.close()
+    with pytest.raises(CoordinatorNotRunning, match="closed"):
+        list(squares)
+    del squares
+    gc.collect()
+    assert work.square(3).get(PATIENCE) == 9
+
+
+def test_a_map_is_gone_through_once(coordinator):
+    """A second time would find nothing, and says so."""
+    squares = work.square.map(range(3))
+    assert list(squares) == [0, 1, 4]
+    with pytest.raises(RuntimeError, match="once"):
+        iter(squares)
+
+
+def test_for_in_the_coordinators_own_loop():
+    """It would wait for what the loop has to bring, and says what to write instead."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1):
+            with pytest.raises(RuntimeError, match="async for"):
+                list(work.square.map(range(3)))
+
+    asyncio.run(main())
+
+
+def test_without_a_coordinator():
+    """It says so at the call."""
+    with pytest.raises(CoordinatorNotRunning, match="square"):
+        work.square.map([1])
+
+
+def test_the_coordinator_stops_meanwhile():
+    """Whoever waits gets an error, not nothing for ever."""
+
+    async def main():
+        coordinator = OperationsCoordinator(cores=1).start()
+        with gates.Gate() as gate:
+            waiting = asyncio.ensure_future(_listed(coordinator.map(wait_or_pass, [gate.address])))
+            await asyncio.to_thread(gate.arrivals)
+            coordinator.stop()
+            with pytest.raises(Exception, match="stopped"):
+                await asyncio.wait_for(waiting, PATIENCE)
+
+    asyncio.run(main())
+
+
+async def _listed(results):
+    return await results
+
+
+@pytest.mark.parametrize(
+    ("buffersize", "error"),
+    [(0, ValueError), (-1, ValueError), ("3", TypeError), (True, TypeError)],
+)
+def test_a_buffersize_that_is_not_allowed(coordinator, buffersize, error):
+    """It is refused at the call."""
+    with pytest.raises(error, match="buffersize"):
+        work.square.map([], buffersize=buffersize)
+
+
+def test_batches_are_counted_apart(coordinator):
+    """The statistics show them as an operation of their own, far fewer than items."""
+    assert len(list(work.square.map(range(50_000)))) == 50_000
+    counts = coordinator.get_stats()["operations"]["square.map"]["counts"]
+    assert 0 < counts["completed"] < 1000
+
+
+@pytest.mark.parametrize("options", [{"timeout": 1.0}, {"retries": 2}])
+def test_options_of_a_token_are_not_those_of_an_item(coordinator, options):
+    """A limit that could not be kept is refused, and the way out is named."""
+    with pytest.raises(ValueError, match=r"timeout=None, retries=0"):
+        work.square.options(**options).map([1])
+    cleared = work.square.options(**options).options(timeout=None, retries=0)
+    assert list(cleared.map([2])) == [4]

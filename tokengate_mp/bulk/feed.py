@@ -1,0 +1,342 @@
+"""The feed: takes items, sends them in batches, and keeps what comes of them until it is taken.
+
+Items are taken by whoever takes results, in that one's thread: as many as keep the cores busy, and
+no more than may be under way. So an endless iterable works, and a generator runs where its owner
+is. A *driven* feed has its items from the start, and goes on by itself with each batch that ends.
+
+A batch is a token whose outcome goes to the feed. Whatever belongs to one item stays with it: a
+batch whose arguments cannot be encoded here or decoded there, so that no call was made, is halved
+until the item stands alone that is to blame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
+from operator import length_hint
+from time import monotonic_ns
+from typing import Any, Final, Protocol
+
+from tokengate_mp.bulk.pace import Pace
+from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, RemoteTraceback, summary
+from tokengate_mp.options import TokenOptions
+from tokengate_mp.scheduling.operation import Operation
+from tokengate_mp.token import ForwardingToken, Recipient
+from tokengate_mp.wire.batches import BatchOutcome, decode_batch
+from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, to_pickle
+from tokengate_mp.wire.records import MAX_PAYLOAD, encode
+from tokengate_mp.worker.batch import ManyCalls
+
+AHEAD: Final = 4
+"""Batches under way for each core."""
+
+UNTAKEN: Final = 64
+"""Batches for each core that are under way or have results which nobody has taken yet."""
+
+
+class Sender(Protocol):
+    """Where calls are taken in."""
+
+    closed: bool
+    loop: asyncio.AbstractEventLoop
+    cores: int
+
+    def next_number(self) -> int:
+        """The number of the next token."""
+
+    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
+        """Make a function known; the index it travels by, and the operation it counts as."""
+
+    def forward(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes,
+        function: Callable[..., Any],
+        recipient: Recipient,
+    ) -> ForwardingToken[Any]:
+        """Take in an encoded call whose outcome goes to `recipient`."""
+
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        """Nobody wants the outcome of a token any more."""
+
+
+class Batch:
+    """Some items on their way, and what came of them.
+
+    Attributes:
+        first: The place of its first item among all.
+        rows: The items; empty once the outcome is here.
+        count: How many there are.
+        outcome: What came of them; None until then, and if nothing did.
+        error: Why nothing came of them.
+        token: Their token, once it is made.
+    """
+
+    __slots__ = ("_feed", "count", "error", "first", "outcome", "rows", "token")
+
+    def __init__(self, feed: Feed, first: int, rows: Sequence[Any]) -> None:
+        self._feed = feed
+        self.first = first
+        self.rows = rows
+        self.count = len(rows)
+        self.outcome: BatchOutcome | None = None
+        self.error: BaseException | None = None
+        self.token: ForwardingToken[Any] | None = None
+
+    # The recipient of its token, in the coordinator's thread.
+
+    def set_result(self, result: Any, /) -> None:
+        """The calls were made."""
+        try:
+            self.outcome = decode_batch(result)
+        except Exception as error:  # noqa: BLE001 - it is reported to whoever takes the batch
+            self.error = error
+        self._feed.arrived(self)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """The calls were not made, or their outcomes are lost."""
+        self.error = error
+        self._feed.arrived(self)
+
+    def cancel(self) -> None:
+        """The calls are not to be made, nor any after them."""
+        self._feed.cancel(concurrent.futures.CancelledError())
+
+
+class Feed:
+    """Items on the one side, and batches of results on the other.
+
+    Args:
+        sender: Where batches go.
+        function: What is called.
+        options: How the tokens of its batches are treated.
+        rows: The items; tuples of arguments, unless `width` is 1.
+        width: How many arguments each call takes.
+        pace: How many items a batch has.
+        buffersize: The most items that may be taken and not given back; None for as many as it
+            takes to keep the cores busy.
+        driven: Whether it goes on by itself.
+
+    Attributes:
+        bell: Called, in the coordinator's thread, when something has arrived.
+        sender: As above.
+        name: The operation that batches count as.
+    """
+
+    def __init__(  # noqa: PLR0913 - made in three places, each with its own choice of these
+        self,
+        sender: Sender,
+        function: Callable[..., Any],
+        options: TokenOptions,
+        rows: Iterable[Any],
+        *,
+        width: int,
+        pace: Pace,
+        buffersize: int | None = None,
+        driven: bool = False,
+    ) -> None:
+        self.sender = sender
+        self.name = options.operation_type
+        self.bell: Callable[[], object] | None = None
+        self._function = ManyCalls(function)
+        self._index, self._operation = sender.enrol(self._function, options)
+        self._rows = iter(rows)
+        self._width = width
+        self._pace = pace
+        self._buffersize = buffersize
+        self._driven = driven
+        self._lock = threading.RLock()
+        self._read = 0
+        self._taken = 0
+        self._next = 0
+        self._all_read = False
+        self._failure: BaseException | None = None
+        self._again: deque[tuple[int, Sequence[Any]]] = deque()
+        self._flying: set[Batch] = set()
+        self._arrived: deque[Batch] = deque()
+        self._ready: dict[int, Batch] = {}
+
+    # ---- sending
+
+    def fill(self) -> None:
+        """Send as many batches as may be under way.
+
+        Raises:
+            CoordinatorNotRunning: The coordinator was stopped.
+        """
+        with self._lock:
+            cores = self.sender.cores
+            while len(self._flying) < AHEAD * cores:
+                if self._again:
+                    first, rows = self._again.popleft()
+                else:
+                    first, rows = self._read, self._read_on(cores)
+                if not rows:
+                    break
+                self._send(first, rows)
+
+    def _read_on(self, cores: int) -> list[Any]:
+        if self._all_read:
+            return []
+        untaken = len(self._flying) + len(self._arrived) + len(self._ready)
+        if not self._driven and untaken >= UNTAKEN * cores:
+            return []
+        left = length_hint(self._rows, -1)
+        size = self._pace.size(None if left < 0 else left, cores)
+        if self._buffersize is not None:
+            share = max(1, self._buffersize // (2 * cores))
+            size = min(size, share, self._buffersize - (self._read - self._taken))
+            if size <= 0:
+                return []
+        rows: list[Any] = []
+        try:
+            rows.extend(islice(self._rows, size))
+        except Exception as error:  # noqa: BLE001 - the iterable's own; it comes in its place
+            self._failure = error
+            self._all_read = True
+        if len(rows) < size:
+            self._all_read = True
+        self._read += len(rows)
+        return rows
+
+    def _send(self, first: int, rows: Sequence[Any]) -> None:
+        batch = Batch(self, first, rows)
+        number = self.sender.next_number()
+        began = monotonic_ns()
+        try:
+            record = self._encoded(number, rows)
+        except PayloadError as error:
+            if not self._halve(batch):
+                batch.error = error
+                self._arrived.append(batch)
+            return
+        self._pace.sent(batch.count, monotonic_ns() - began, len(record))
+        self._flying.add(batch)
+        try:
+            batch.token = self.sender.forward(
+                number, self._operation, record, self._function, batch
+            )
+        except BaseException:
+            self._flying.discard(batch)
+            self._again.appendleft((first, rows))
+            raise
+
+    def _encoded(self, number: int, rows: Sequence[Any]) -> bytes:
+        flat = rows if self._width == 1 else list(chain.from_iterable(rows))
+        arguments = (self._width, *flat)
+        if SCALARS.issuperset(map(type, flat)):
+            try:
+                return encode((number, self._index, arguments))
+            except NOT_MSGPACK:
+                pass  # one of them has to be pickled after all
+        try:
+            pickled = to_pickle((arguments, {}))
+            if len(pickled) > MAX_PAYLOAD:
+                raise PayloadError(f"they take {len(pickled)} bytes")  # noqa: TRY301 - see below
+            return encode((number, self._index, pickled))
+        except Exception as error:
+            raise PayloadError(
+                f"{self.name!r}: the arguments cannot be sent to a core process: {summary(error)}. "
+                "Pass what they are made from instead (a path, a setting, plain data) and build it "
+                "inside the function."
+            ) from error
+
+    def _halve(self, batch: Batch) -> bool:
+        """Have the items of a batch sent in two; False if there is only one."""
+        middle = batch.count // 2
+        if not middle:
+            return False
+        first, rows = batch.first, batch.rows
+        self._again.extendleft([(first + middle, rows[middle:]), (first, rows[:middle])])
+        return True
+
+    # ---- arriving
+
+    def arrived(self, batch: Batch) -> None:
+        """What came of a batch is here. In the coordinator's thread."""
+        outcome, error = batch.outcome, batch.error
+        if outcome is not None:
+            self._pace.observe(batch.count, outcome.nanoseconds)
+        no_call_made = (
+            error is not None
+            and isinstance(error.__cause__, RemoteTraceback)
+            and not isinstance(error, PayloadError)
+        )
+        # It is in the one place before it leaves the other: else all would seem to be over.
+        if not (no_call_made and self._halve(batch)):
+            self._arrived.append(batch)
+        batch.rows = ()
+        self._flying.discard(batch)
+        if self._driven and not self.sender.closed:
+            try:
+                self.fill()
+            except Exception as error:  # noqa: BLE001 - whoever takes results gets it
+                self.cancel(error)
+        bell = self.bell
+        if bell is not None:
+            bell()
+
+    def cancel(self, error: BaseException | None = None) -> None:
+        """Send nothing more, and withdraw what was sent.
+
+        Args:
+            error: What whoever takes results gets in place of those that are missing.
+        """
+        with self._lock:
+            self._all_read = True
+            self._again.clear()
+            if error is not None and self._failure is None:
+                self._failure = error
+            flying = list(self._flying)
+            self._flying.clear()
+        for batch in flying:
+            if batch.token is not None:
+                self.sender.withdraw(batch.token)
+        bell = self.bell
+        if bell is not None:
+            bell()
+
+    # ---- taking
+
+    def take(self, *, ordered: bool) -> Batch | None:
+        """The next batch that has come, if there is one."""
+        ready = self._ready
+        while self._arrived:
+            batch = self._arrived.popleft()
+            ready[batch.first] = batch
+        if not ready:
+            return None
+        if not ordered:
+            return ready.pop(next(iter(ready)))
+        found = ready.pop(self._next, None)
+        if found is not None:
+            self._next += found.count
+        return found
+
+    def give_back(self, count: int) -> None:
+        """So many items that were taken in have been given to whoever wanted their results."""
+        self._taken += count
+
+    def ended(self) -> bool:
+        """Whether everything was taken.
+
+        Raises:
+            Exception: What ended it before its time.
+            CoordinatorNotRunning: Its loop is closed, so nothing more can arrive.
+        """
+        if self._flying and self.sender.loop.is_closed():
+            raise CoordinatorNotRunning(
+                f"the results of {self.name!r} cannot arrive: the event loop that the coordinator "
+                "lives in is closed. Stop it before its loop ends."
+            )
+        if not self._all_read or self._again or self._flying or self._arrived or self._ready:
+            return False
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        return True

@@ -1,0 +1,273 @@
+"""The handle of a map: results as they come, with a loop or without one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from tokengate_mp.bulk.feed import Batch, Feed, Sender
+from tokengate_mp.bulk.pace import Pace
+from tokengate_mp.bulk.results import PLAIN, TROUBLED, Raised, opened
+from tokengate_mp.crossing import STOPPED_SECONDS, is_here
+from tokengate_mp.errors import CoordinatorNotRunning
+from tokengate_mp.options import TokenOptions
+
+R = TypeVar("R")
+
+BATCHED: Final = ".map"
+"""Added to the operation_type of a function, whose batches are counted and measured apart."""
+
+
+class TokenMap(Generic[R]):
+    """The results of a function that is mapped over items.
+
+        async for result in f.map(items): ...       # in an event loop
+        for result in f.map(items): ...             # without one
+        results = await f.map(items)                # a list
+
+    Items are taken as results are: with each one that is asked for, as many more items are sent as
+    keep the cores busy. It can be gone through once. Whoever stops before the end ends what is
+    under way; `close()` does too.
+    """
+
+    def __init__(self, feed: Feed, *, ordered: bool, return_exceptions: bool) -> None:
+        self._feed = feed
+        self._ordered = ordered
+        self._return_exceptions = return_exceptions
+        self._used = False
+        self._list: asyncio.Task[list[R]] | None = None
+        feed.fill()
+
+    def __iter__(self) -> Iterator[R]:
+        self._use()
+        return synchronously(
+            self._feed, ordered=self._ordered, return_exceptions=self._return_exceptions
+        )
+
+    def __aiter__(self) -> AsyncIterator[R]:
+        self._use()
+        return self._asynchronously()
+
+    def __await__(self) -> Generator[Any, None, list[R]]:
+        """All results as a list, in the order of the items unless it is not to be kept."""
+        if self._list is None:
+            self._use()
+            self._list = asyncio.get_running_loop().create_task(self._all())
+        return self._list.__await__()
+
+    def close(self) -> None:
+        """End it: what is under way is withdrawn, and nothing more is sent."""
+        self._feed.cancel(CoordinatorNotRunning("this map was closed before its end"))
+
+    def _use(self) -> None:
+        if self._used:
+            raise RuntimeError("a map can be gone through once; keep its results, or map again")
+        self._used = True
+
+    async def _asynchronously(self) -> AsyncIterator[R]:
+        feed = self._feed
+        try:
+            async for batch in self._batches(ordered=self._ordered):
+                values, kind = opened(batch, feed.name)
+                values.reverse()
+                while values:  # and keep none that was given
+                    value = values.pop()
+                    yield _plain(value, self._return_exceptions) if kind == TROUBLED else value
+                    del value
+                feed.give_back(batch.count)
+        finally:
+            feed.cancel()
+
+    async def _all(self) -> list[R]:
+        feed, parts = self._feed, {}
+        try:
+            async for batch in self._batches(ordered=False):
+                values, kind = opened(batch, feed.name)
+                if kind == TROUBLED:
+                    values = [_plain(value, self._return_exceptions) for value in values]
+                parts[batch.first] = values
+                feed.give_back(batch.count)
+        finally:
+            feed.cancel()
+        results: list[R] = []
+        for first in sorted(parts) if self._ordered else parts:
+            results += parts[first]
+        return results
+
+    async def _batches(self, *, ordered: bool) -> AsyncIterator[Batch]:
+        feed, loop, news = self._feed, asyncio.get_running_loop(), asyncio.Event()
+
+        def ring() -> None:
+            try:
+                loop.call_soon_threadsafe(news.set)
+            except RuntimeError:  # it is closed: nobody is left who waits
+                return
+
+        feed.bell = ring
+        while True:
+            news.clear()
+            batch = _next(feed, ordered=ordered)
+            if batch is not None:
+                yield batch
+            elif feed.ended():
+                return
+            else:
+                try:
+                    await asyncio.wait_for(news.wait(), STOPPED_SECONDS)
+                except TimeoutError:
+                    pass  # to see whether the coordinator's loop is still there
+
+
+def synchronously(
+    feed: Feed, *, ordered: bool, return_exceptions: bool = False, timeout: float | None = None
+) -> Iterator[Any]:
+    """The results of a feed, waiting for them in this thread.
+
+    Args:
+        feed: The feed.
+        ordered: Whether they come in the order of the items.
+        return_exceptions: Whether errors are given like results.
+        timeout: Seconds from now in which all have to be there; None for as long as it takes.
+
+    Raises:
+        TimeoutError: They were not.
+        RuntimeError: This thread runs the event loop that the results have to arrive in.
+        Exception: Whatever the function raised.
+    """
+    # Here, not in the generator, which begins with the first result that is asked for.
+    deadline = None if timeout is None else time.monotonic() + timeout
+    return _results(feed, ordered=ordered, return_exceptions=return_exceptions, deadline=deadline)
+
+
+def _results(
+    feed: Feed, *, ordered: bool, return_exceptions: bool, deadline: float | None
+) -> Iterator[Any]:
+    if is_here(feed.sender.loop):
+        raise RuntimeError(
+            "`for` would stop the event loop that the results have to arrive in; "
+            "use `async for` or `await` here"
+        )
+    news = threading.Event()
+    feed.bell = news.set
+    try:
+        while True:
+            news.clear()
+            batch = _next(feed, ordered=ordered)
+            if batch is not None:
+                values, kind = opened(batch, feed.name)
+                if kind == PLAIN:
+                    yield from values
+                    feed.give_back(batch.count)
+                    continue
+                values.reverse()
+                while values:  # and keep none that was given
+                    if kind == TROUBLED:
+                        yield _plain(values.pop(), return_exceptions)
+                    else:
+                        yield values.pop()
+                feed.give_back(batch.count)
+            elif feed.ended():
+                return
+            else:
+                left = STOPPED_SECONDS if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError("the results were not all there in the time they had")
+                news.wait(min(left, STOPPED_SECONDS))
+    finally:
+        feed.cancel()
+
+
+def _next(feed: Feed, *, ordered: bool) -> Batch | None:
+    batch = feed.take(ordered=ordered)
+    try:
+        feed.fill()
+    except CoordinatorNotRunning:
+        if batch is None:
+            raise
+    return batch
+
+
+def _plain(value: Any, return_exceptions: bool) -> Any:  # noqa: FBT001 - called for each item
+    if isinstance(value, Raised):
+        if return_exceptions:
+            return value.error
+        raise value.error
+    return value
+
+
+def token_map(  # noqa: PLR0913 - the options of a map, each with a name
+    sender: Sender,
+    function: Callable[..., Any],
+    options: TokenOptions,
+    iterables: tuple[Iterable[Any], ...],
+    *,
+    ordered: bool,
+    buffersize: int | None,
+    return_exceptions: bool,
+) -> TokenMap[Any]:
+    """Map a function over items.
+
+    Args:
+        sender: Where calls are taken in.
+        function: The plain function.
+        options: How its tokens are treated.
+        iterables: As for the built-in `map`.
+        ordered: Whether results come in the order of the items.
+        buffersize: The most items that may be taken and not given back as results.
+        return_exceptions: Whether errors are given like results.
+
+    Raises:
+        TypeError: There is nothing to map over, or an argument has the wrong type.
+        ValueError: `buffersize` is out of range, or the function has a timeout or retries.
+        CoordinatorNotRunning: The coordinator was stopped.
+        PayloadError: The function cannot be sent.
+    """
+    if not iterables:
+        raise TypeError("map() needs something to map over")
+    feed = Feed(
+        sender,
+        function,
+        batched(options),
+        iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False),
+        width=len(iterables),
+        pace=Pace(),
+        buffersize=checked(buffersize),
+    )
+    return TokenMap(feed, ordered=ordered, return_exceptions=return_exceptions)
+
+
+def checked(buffersize: int | None) -> int | None:
+    """A `buffersize` that is allowed.
+
+    Raises:
+        TypeError: It is not an int.
+        ValueError: It is below 1.
+    """
+    if buffersize is None:
+        return None
+    if isinstance(buffersize, bool) or not isinstance(buffersize, int):
+        raise TypeError(f"buffersize must be an int or None, not {type(buffersize).__name__}")
+    if buffersize < 1:
+        raise ValueError(f"buffersize must be at least 1, not {buffersize}")
+    return buffersize
+
+
+def batched(options: TokenOptions) -> TokenOptions:
+    """The options of batches of a function.
+
+    Raises:
+        ValueError: Some of its options have no meaning for items of a batch.
+    """
+    policy = options.policy
+    if policy.timeout_ns is not None or policy.retries:
+        raise ValueError(
+            f"{options.operation_type!r} has a timeout or retries, which are for a token, and many "
+            "items of a map share one; map `f.options(timeout=None, retries=0)`, or make a token "
+            "of each item"
+        )
+    return msgspec.structs.replace(options, operation_type=options.operation_type + BATCHED)

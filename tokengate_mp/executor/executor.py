@@ -1,0 +1,319 @@
+"""`TokenGateExecutor`: the interface of `concurrent.futures`, on core processes.
+
+What is said of a method here is what differs from `concurrent.futures.ProcessPoolExecutor`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from itertools import count
+from multiprocessing.context import BaseContext
+from multiprocessing.process import current_process
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
+
+from tokengate_mp import worker
+from tokengate_mp.bulk.feed import Feed
+from tokengate_mp.bulk.pace import Pace
+from tokengate_mp.bulk.token_map import batched, checked, synchronously
+from tokengate_mp.coordinator.topology import usable_cpus
+from tokengate_mp.decorator import (
+    TokenFunction,
+    is_constant,
+    next_number,
+    operation_name,
+    refuse_unsuitable,
+)
+from tokengate_mp.errors import CoordinatorRunning, PayloadError
+from tokengate_mp.executor.engine import Engine
+from tokengate_mp.executor.future import CallFuture
+from tokengate_mp.options import coordinator_settings, token_options
+from tokengate_mp.scheduling.operation import Operation
+from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
+from tokengate_mp.wire.records import MAX_PAYLOAD, encode
+from tokengate_mp.worker.initializer import pack, with_authkey
+from tokengate_mp.worker.invoke import apply
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_WORKERS: Final = 4096
+
+_next_cpu = count()
+"""So that executors with few workers each do not all sit on the first CPUs."""
+
+
+class TokenGateExecutor(Executor):
+    """Runs calls on core processes, and gives standard futures.
+
+        with TokenGateExecutor() as executor:
+            results = list(executor.map(f, data))
+
+    It is used like a `ProcessPoolExecutor`, and there may be any number of them, beside a running
+    coordinator too. Nothing is started before the first call. When a core process dies, the calls
+    that it was running raise `WorkerLost`, a `BrokenProcessPool`, and the executor goes on.
+
+    Args:
+        max_workers: Core processes; default: one for each CPU that this process may really use.
+        mp_context: Not needed, as core processes are always fresh interpreters; accepted where the
+            standard executor's would be fresh too ("spawn" and "forkserver").
+        initializer: Called in each core process before its first call. Should it raise, every call
+            raises `InitializerFailed`, which is a `BrokenProcessPool` too.
+        initargs: Its arguments.
+        max_tasks_per_child: Not supported; None.
+        threads_per_core: Threads in each core process, for calls that wait for something; those
+            that compute run one at a time.
+        ring_bytes: As for `OperationsCoordinator`.
+        grace: As for `OperationsCoordinator`.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: An argument is out of range, or asks for what is not supported.
+        PayloadError: The initializer or its arguments cannot be sent to a core process.
+    """
+
+    def __init__(  # noqa: PLR0913 - those of the standard executor, in its order, and three of ours
+        self,
+        max_workers: int | None = None,
+        mp_context: BaseContext | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        threads_per_core: int = 1,
+        ring_bytes: int = 1 << 20,
+        grace: float = 2.0,
+    ) -> None:
+        if max_tasks_per_child is not None:
+            raise ValueError(
+                "max_tasks_per_child is not supported: core processes are not replaced while they "
+                "are well. Leave it out."
+            )
+        if mp_context is not None and mp_context.get_start_method() == "fork":
+            raise ValueError(
+                "mp_context asks for forked workers, which begin with a copy of this process; core "
+                "processes are fresh interpreters. Leave it out, and set up what they need in an "
+                "initializer."
+            )
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be callable")
+        usable = tuple(usable_cpus())
+        self._settings = coordinator_settings(
+            _cpus(max_workers, usable),
+            usable,
+            threads_per_core=threads_per_core,
+            routing="work_conserving",
+            ring_bytes=ring_bytes,
+            grace=grace,
+        )
+        self._initializer = b"" if initializer is None else pack(initializer, tuple(initargs))
+        self._lock = threading.Lock()
+        self._shut = False
+        self._engine: Engine | None = None
+        self._functions: dict[int, _Enrolled] = {}
+        self._applied: dict[str, _Enrolled] = {}
+
+    # ---- calls
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Have `fn(*args, **kwargs)` called in a core process.
+
+        The arguments are encoded here, so what is done to them afterwards changes nothing. If they
+        cannot be, the future raises `PayloadError`.
+
+        Raises:
+            RuntimeError: The executor was shut down.
+            TypeError: `fn` is not callable, or calling it would only make a coroutine or a
+                generator.
+            CoreStartError: The core processes cannot be started.
+        """
+        engine = self._engine
+        if engine is None or engine.ending:
+            engine = self._running()
+        future: CallFuture[R] = CallFuture()
+        arguments: tuple[Any, ...] = args
+        function: Callable[..., Any] = fn
+        enrolled = self._functions.get(id(fn))
+        try:
+            if enrolled is None:
+                enrolled, function, arguments = self._enrol(engine, fn, args)
+            number = next_number()
+            record = None
+            if not kwargs and SCALARS.issuperset(map(type, arguments)):
+                try:
+                    record = encode((number, enrolled.function, arguments))
+                except NOT_MSGPACK:
+                    record = None
+            if record is None:
+                record = _pickled(number, enrolled, arguments, kwargs)
+        except PayloadError as error:
+            future.set_exception(error)
+            return future
+        future._engine = engine  # noqa: SLF001 - made here
+        future._token = engine.intake.forward(  # noqa: SLF001 - made here
+            number, enrolled.operation, record, function, future
+        )
+        return future
+
+    def _enrol(
+        self, engine: Engine, fn: Callable[..., Any], args: tuple[Any, ...]
+    ) -> tuple[_Enrolled, Callable[..., Any], tuple[Any, ...]]:
+        """Make `fn` known to the core processes; what is called there, and with what."""
+        function = fn.__wrapped__ if isinstance(fn, TokenFunction) else fn
+        refuse_unsuitable(function)
+        name = operation_name(function)
+        if not is_constant(function):
+            # It may change between two calls, so it travels with each, as an argument.
+            applied = self._applied.get(name)
+            if applied is None:
+                applied = self._applied[name] = _enrolled(engine, name, apply)
+            return applied, apply, (function, *args)
+        if fn is not function:
+            return _enrolled(engine, name, function), function, args
+        known, key = self._functions, id(fn)
+        watch = weakref.ref(fn, lambda _: known.pop(key, None))
+        known[key] = enrolled = _enrolled(engine, name, function, watch)
+        return enrolled, function, args
+
+    def _running(self) -> Engine:
+        """The engine, started if need be."""
+        with self._lock:
+            engine = self._engine
+            if self._shut or (engine is not None and engine.ending):
+                raise RuntimeError(
+                    "cannot schedule new futures after shutdown; make a new TokenGateExecutor"
+                )
+            if engine is None:
+                if worker.core is not None:
+                    raise CoordinatorRunning(
+                        "this is a core process, and may not start an executor (and so core "
+                        "processes, which would start executors …). If a module does so when it is "
+                        'imported, put that part of it under `if __name__ == "__main__":`.'
+                    )
+                initializer = self._initializer
+                if "multiprocessing.managers" in sys.modules:
+                    # Whoever has managers passes what they serve, as to a standard executor.
+                    initializer = with_authkey(bytes(current_process().authkey), initializer)
+                engine = self._engine = Engine(self._settings, initializer)
+                # Forgotten without shutdown(), it ends with its last call.
+                weakref.finalize(self, engine.end).atexit = False
+            return engine
+
+    def map(
+        self,
+        fn: Callable[..., R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+    ) -> Iterator[R]:
+        """Call `fn` for each item, in batches; the results in order.
+
+        Args:
+            fn: The function.
+            iterables: As for the built-in `map`. They are read to their end at once, unless there
+                is a `buffersize`.
+            timeout: Seconds from now in which all results have to be there.
+            chunksize: How many items a batch has; default: as many as take a few milliseconds, by
+                how long those before took.
+            buffersize: The most items that are read and not given back as results. They are then
+                read as results are asked for.
+
+        Raises:
+            RuntimeError: The executor was shut down.
+            TypeError: `fn` is not callable, or calling it would only make a coroutine or a
+                generator; or `chunksize` or `buffersize` is no int.
+            ValueError: `chunksize` or `buffersize` is below 1.
+            PayloadError: The function cannot be encoded.
+            CoreStartError: The core processes cannot be started.
+        """
+        if chunksize is not None and chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        checked(buffersize)
+        function = fn.__wrapped__ if isinstance(fn, TokenFunction) else fn
+        refuse_unsuitable(function)
+        rows: Iterable[Any] = iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False)
+        engine = self._running()
+        feed = Feed(
+            engine.intake,
+            function,
+            batched(token_options(operation_name(function), weight="heavy")),
+            rows if buffersize is not None else list(rows),
+            width=len(iterables),
+            pace=Pace(chunksize),
+            buffersize=buffersize,
+            driven=buffersize is None,
+        )
+        feed.fill()
+        engine.feeds.add(feed)
+        return synchronously(feed, ordered=True, timeout=timeout)
+
+    # ---- the end
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard signature
+        """Take no more calls, and end the core processes once those there are have ended.
+
+        Args:
+            wait: Return when that has happened.
+            cancel_futures: Cancel the calls that were not sent to a core.
+        """
+        with self._lock:
+            self._shut = True
+            engine = self._engine
+        if engine is not None:
+            engine.end(cancel=cancel_futures)
+            if wait:
+                engine.wait()
+
+
+class _Enrolled(NamedTuple):
+    """A function that the core processes of an engine know.
+
+    Attributes:
+        function: What it travels as.
+        operation: What its calls count as.
+        remembered: Keeps watch over the function, where it is remembered by its id.
+    """
+
+    function: int
+    operation: Operation
+    remembered: object
+
+
+def _enrolled(
+    engine: Engine, name: str, function: Callable[..., Any], remembered: object = None
+) -> _Enrolled:
+    # There are no weights here: "heavy" may run on every core.
+    options = token_options(name, weight="heavy")
+    return _Enrolled(*engine.intake.enrol(function, options), remembered)
+
+
+def _pickled(
+    number: int, enrolled: _Enrolled, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> bytes:
+    name = enrolled.operation.name
+    pickled = arguments_to_pickle(name, args, kwargs, list)
+    if len(pickled) > MAX_PAYLOAD:
+        raise PayloadError(
+            f"{name!r}: the arguments take {len(pickled)} bytes, and a call carries {MAX_PAYLOAD} "
+            "at most; pass a file name instead, or split the work"
+        )
+    return encode((number, enrolled.function, pickled))
+
+
+def _cpus(max_workers: int | None, usable: tuple[int, ...]) -> list[int]:
+    """The CPU of each worker."""
+    workers = len(usable) if max_workers is None else max_workers
+    if isinstance(workers, bool) or not isinstance(workers, int):
+        raise TypeError(f"max_workers must be an int, not {type(workers).__name__}")
+    if workers <= 0:
+        raise ValueError("max_workers must be greater than 0")
+    if workers > MAX_WORKERS:
+        raise ValueError(f"max_workers must be <= {MAX_WORKERS}")
+    if workers >= len(usable):
+        return [usable[i % len(usable)] for i in range(workers)]
+    # Those of the next such executor come after these.
+    return [usable[next(_next_cpu) % len(usable)] for _ in range(workers)]

@@ -1,0 +1,109 @@
+"""What `submit` returns: a standard future, of which the engine knows."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from concurrent.futures._base import PENDING
+from typing import Any, Final, Protocol, TypeVar
+
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.token import ForwardingToken
+
+R = TypeVar("R")
+
+
+class Withdrawing(Protocol):
+    """What a future needs of its engine."""
+
+    def withdraw(self, token: ForwardingToken[Any]) -> bool:
+        """Never begin a token; False if it was sent to a core, or is withdrawn already."""
+
+
+_SLIM: Final = vars(Future()).keys() == {
+    "_condition",
+    "_state",
+    "_result",
+    "_exception",
+    "_waiters",
+    "_done_callbacks",
+}
+"""Whether a standard future consists of what it has consisted of since Python 3.2."""
+
+
+class Meeting:
+    """A condition that is made when somebody waits: most futures are done before anyone does.
+
+    (A `threading.Condition` is eight objects, more than the rest of the call, and the garbage
+    collector goes through them for each future that is alive.)
+    """
+
+    __slots__ = ("_condition", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._condition: threading.Condition | None = None
+
+    def __enter__(self) -> bool:
+        return self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def acquire(self) -> bool:
+        """Take the lock."""
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._lock.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until notified; the lock is held, and given back meanwhile."""
+        if self._condition is None:
+            self._condition = threading.Condition(self._lock)
+        return self._condition.wait(timeout)
+
+    def notify_all(self) -> None:
+        """Wake whoever waits; the lock is held."""
+        if self._condition is not None:
+            self._condition.notify_all()
+
+
+class CallFuture(Future[R]):
+    """The future of one call.
+
+    It counts as running from the moment its call is sent to a core, which happens a few
+    milliseconds ahead; until then it can be cancelled.
+    """
+
+    _engine: Withdrawing
+    _token: ForwardingToken[Any] | None = None
+
+    if _SLIM:
+
+        def __init__(self) -> None:
+            # All that the standard one does, and not through it: it would make its condition.
+            self._condition: Any = Meeting()
+            self._state: str = PENDING
+            self._result: Any = None
+            self._exception: BaseException | None = None
+            self._waiters: list[Any] = []
+            self._done_callbacks: list[Any] = []
+
+    def cancel(self) -> bool:
+        """Cancel the call, unless it was sent to a core already.
+
+        Returns:
+            Whether it is cancelled. The function is then not called.
+        """
+        token = self._token
+        if token is not None and not self.done() and self._engine.withdraw(token):
+            super().cancel()
+            self.set_running_or_notify_cancel()  # as whoever runs the calls does, for wait()
+        return self.cancelled()
+
+    def running(self) -> bool:
+        """Whether the call was sent to a core and has not ended."""
+        token = self._token
+        return token is not None and not self.done() and token.stage is TokenState.ADMITTED

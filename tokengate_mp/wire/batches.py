@@ -1,0 +1,38 @@
+"""What comes of a batch: the results of many calls that one token made.
+
+Each value is as it would be in an outcome of its own, so that one that cannot be sent or loaded
+fails one item. It is the token's result, as bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tokengate_mp.wire.records import decoder, encode
+
+
+class BatchOutcome(msgspec.Struct, array_like=True):
+    """Core to parent: what became of the items of a batch.
+
+    Attributes:
+        nanoseconds: How long all the calls took.
+        values: For each item its result, or bytes.
+        pickled: Which values are pickles of results, by their place.
+        raised: Which values are encoded failures, by their place.
+    """
+
+    nanoseconds: int
+    values: list[Any]
+    pickled: list[int]
+    raised: list[int]
+
+
+encode_batch = encode
+decode_batch = decoder(BatchOutcome)
+"""A `BatchOutcome` of its bytes.
+
+Raises:
+    WireError: They are none.
+"""
