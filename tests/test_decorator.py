@@ -167,19 +167,6 @@ def test_bad_options_are_refused_at_once(options, error, words):
         plain.options(**options)
 
 
-@pytest.mark.parametrize(
-    "option",
-    [
-        {"external_calls": ["a"]},
-        {"tags": {"digest_policy": "short"}},
-    ],
-)
-def test_an_option_is_never_ignored(option):
-    """An option that this version lacks is refused, not passed over; its default is not."""
-    with pytest.raises(NotImplementedError, match="not available in this version"):
-        task_token_guard("op", **option)
-
-
 async def _coroutine() -> None: ...
 
 

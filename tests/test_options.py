@@ -92,13 +92,6 @@ def test_bad_options(name, given, error, message):
         token_options(name, **given)
 
 
-def test_an_option_of_a_later_version():
-    """An option that would be ignored is refused, unless it says what happens anyway."""
-    with pytest.raises(NotImplementedError, match="option external_calls="):
-        token_options("work", external_calls=["a"])
-    assert token_options("work", timeout=None, retries=0).operation_type == "work"
-
-
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import update_wrapper
 from itertools import count
+from threading import Lock
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import (
     TYPE_CHECKING,
@@ -30,7 +31,7 @@ from tokengate_mp.options import TokenOptions, Weight, token_options
 from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import FILLABLE, NOT_YET, Blanks, Encoded
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
-from tokengate_mp.wire.definition import name_of, named
+from tokengate_mp.wire.definition import identify, name_of, named
 from tokengate_mp.wire.draft import Draft
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 
@@ -70,6 +71,7 @@ _intake: Intake | None = None
 _numbers = count(1)
 next_number = _numbers.__next__
 """The number of the next token of this process, whoever makes it."""
+_opening = Lock()
 
 
 def open_intake(intake: Intake | None) -> None:
@@ -107,6 +109,7 @@ class TokenFunction(Generic[P, R]):
     _operation: Operation
 
     def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
+        identify(function)
         update_wrapper(self, function)
         self.__wrapped__ = function
         self.__tokengate_plain__ = function
@@ -128,7 +131,7 @@ class TokenFunction(Generic[P, R]):
         """
         intake = _intake
         if intake is None:
-            raise _nobody_there(self.operation_type)
+            intake = _inside(self.operation_type)
         if intake is not self._enrolled_with:
             self._index, self._operation = intake.enrol(self.__wrapped__, self.token_options)
             self._enrolled_with = intake
@@ -187,9 +190,14 @@ class TokenFunction(Generic[P, R]):
         # Not above: a core process imports this module, and never maps.
         from tokengate_mp.bulk.token_map import token_map  # noqa: PLC0415
 
+        if worker.core is not None:
+            raise CoordinatorNotRunning(
+                f"{self.operation_type!r}.map() was called inside a token, where it is not "
+                "available; call the function for each item there, and get() the tokens"
+            )
         intake = _intake
         if intake is None:
-            raise _nobody_there(self.operation_type)
+            raise CoordinatorNotRunning.for_call(self.operation_type)
         return token_map(
             cast("Sender", intake),  # a coordinator is both
             self.__wrapped__,
@@ -317,13 +325,21 @@ def _itself(argument: Any) -> Any:
     return argument if value is NOT_YET or isinstance(value, Encoded) else value
 
 
-def _nobody_there(operation_type: str) -> CoordinatorNotRunning:
-    if worker.core is None:
-        return CoordinatorNotRunning.for_call(operation_type)
-    return CoordinatorNotRunning(
-        f"{operation_type!r} was called inside a token, and a token cannot make tokens in this "
-        "version of tokengate_mp. Call the undecorated function there: `f.__wrapped__(…)`."
-    )
+def _inside(operation_type: str) -> Intake:
+    """Where calls go in a core process, which opens no intake until the first of them.
+
+    Raises:
+        CoordinatorNotRunning: This is no core process.
+    """
+    global _numbers  # noqa: PLW0603 - those of this process, which no other one gives
+    intake: Intake | None = worker.calls
+    if intake is None:
+        raise CoordinatorNotRunning.for_call(operation_type)
+    with _opening:
+        if _intake is None:
+            _numbers = count(worker.first_number)
+            open_intake(intake)
+    return intake
 
 
 def _from_name(name: str, options: TokenOptions) -> TokenFunction[..., Any]:
@@ -371,7 +387,10 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
             died under it.
         sticky_anchor: While a token with this anchor has not ended, those with the same anchor and
             equal arguments run on the same core, whichever function they call.
-        external_calls: Not available in this version.
+        external_calls: What the token is going to call: it is the *lead* of a chain. Every token
+            made while it runs, or while one of those runs, runs in the same core process, and has
+            the same `seed`. (Tag `digest_policy`: how that is made; "full", "short", "fast" or
+            "minimal".)
         sticky_for: Seconds for which that core stays theirs after the last of them has ended, so
             that what it has in its cache is found again.
 
@@ -379,7 +398,6 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         TypeError: What is decorated is no plain synchronous function, or an option has the wrong
             type.
         ValueError: An option has a value that is not allowed.
-        NotImplementedError: The option is not available in this version.
     """
     if callable(operation_type):
         raise TypeError(

@@ -14,6 +14,8 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from tokengate_mp.seeds import Lead, lead
+
 Weight = Literal["light", "medium", "heavy"]
 Routing = Literal["strict", "work_conserving"]
 OnFull = Literal["wait", "reject"]
@@ -33,18 +35,6 @@ MIN_RING_BYTES: Final = 1 << 12
 MAX_RING_BYTES: Final = 1 << 30
 """Ring positions are counted modulo 2**32: a ring must be well below half of that."""
 
-_NOT_BUILT: Final = MappingProxyType(
-    {
-        "external_calls": None,
-        "digest_policy": None,
-    }
-)
-"""Options whose behaviour this version lacks, with their defaults.
-
-Ignoring one would be worse than refusing it: a job that relies on a timeout must not find out in
-production that there is none.
-"""
-
 
 class Policy(msgspec.Struct, frozen=True):
     """What is done about tokens that take too long or fail.
@@ -55,6 +45,7 @@ class Policy(msgspec.Struct, frozen=True):
         retry_on: The types of errors after which it is.
         backoff_ns: Pause before the first further run, ns; it doubles with each.
         idempotent: Whether a token may be run again when its core process died under it.
+        lead: What makes it the lead of a chain; None if it is none.
     """
 
     timeout_ns: int | None = None
@@ -62,11 +53,13 @@ class Policy(msgspec.Struct, frozen=True):
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     backoff_ns: int = 0
     idempotent: bool = False
+    lead: Lead | None = None
 
     @property
     def acts(self) -> bool:
         """Whether it has anything to do."""
-        return self.timeout_ns is not None or self.retries > 0 or self.idempotent
+        limited = self.timeout_ns is not None
+        return limited or self.retries > 0 or self.idempotent or self.lead is not None
 
 
 _NO_POLICY: Final = Policy()
@@ -102,7 +95,6 @@ class TokenOptions(msgspec.Struct, frozen=True):
         Raises:
             TypeError: An option of that name does not exist.
             ValueError: A value is not allowed.
-            NotImplementedError: The option is not available in this version.
         """
         given = dict(overrides)
         operation_type = given.pop("operation_type", None)
@@ -114,12 +106,16 @@ class TokenOptions(msgspec.Struct, frozen=True):
         fresh = token_options(
             self.operation_type if operation_type is None else operation_type, tags, **given
         )
+        options = dict(given)
+        _take_reserved(fresh.operation_type, tags or {}, options)
+        policy = _policy(fresh.operation_type, options, self.policy)
+        _check_anchor(fresh.operation_type, fresh.sticky_anchor, fresh.sticky_for, policy.lead)
         weight_given = given.get("weight") is not None or (tags and "weight" in tags)
         return msgspec.structs.replace(
             fresh,
             weight=fresh.weight if weight_given else self.weight,
             tags=fresh.tags if tags is not None else self.tags,
-            policy=_policy(fresh.operation_type, given, self.policy),
+            policy=policy,
         )
 
 
@@ -142,7 +138,6 @@ def token_options(
     Raises:
         TypeError: An argument has the wrong type, or no such option exists.
         ValueError: A value is not allowed, or a tag and a keyword disagree.
-        NotImplementedError: The option is not available in this version.
     """
     if not isinstance(operation_type, str):
         raise TypeError(f"operation_type must be a str, not {type(operation_type).__name__}")
@@ -157,16 +152,9 @@ def token_options(
     keep = options.pop("sticky_for", 0.0)
     _check_anchor(operation_type, anchor, keep, options.get("external_calls"))
     policy = _policy(operation_type, options, _NO_POLICY)
-    for name, value in options.items():
-        if name in _POLICY_OPTIONS:
-            continue
-        if name not in _NOT_BUILT:
+    for name in options:
+        if name not in _POLICY_OPTIONS:
             raise TypeError(f"{operation_type!r}: there is no option {name!r}")
-        if value != _NOT_BUILT[name]:
-            raise NotImplementedError(
-                f"{operation_type!r}: option {name}={value!r} is not available in this version "
-                "of tokengate_mp; leave it out"
-            )
     return TokenOptions(
         operation_type,
         _weight_from_name(operation_type) if chosen is None else _one_of("weight", chosen, WEIGHTS),
@@ -220,7 +208,15 @@ def _take_reserved(
     return own
 
 
-_POLICY_OPTIONS: Final = ("timeout", "retries", "retry_on", "backoff", "idempotent")
+_POLICY_OPTIONS: Final = (
+    "timeout",
+    "retries",
+    "retry_on",
+    "backoff",
+    "idempotent",
+    "external_calls",
+    "digest_policy",
+)
 _NS: Final = 1_000_000_000
 
 
@@ -247,7 +243,13 @@ def _policy(operation_type: str, given: Mapping[str, Any], before: Policy) -> Po
             raise TypeError(
                 f"{who}: idempotent must be a bool, not {type(given['idempotent']).__name__}"
             )
+    if "external_calls" in given or given.get("digest_policy") is not None:
+        changes["lead"] = _lead(who, given)
     return msgspec.structs.replace(before, **changes)
+
+
+def _lead(who: str, given: Mapping[str, Any]) -> Lead | None:
+    return lead(who, given.get("external_calls"), given.get("digest_policy"))
 
 
 def _seconds(option: str, value: Any) -> float:

@@ -78,6 +78,11 @@ def open_desk(desk: Desk | None) -> None:
     _desk = desk
 
 
+def id_prefix() -> str:
+    """What the ids of this process's tokens begin with."""
+    return _prefix
+
+
 def _after_fork() -> None:
     """The numbers go on in both processes, so the ids must begin differently."""
     global _prefix, _desk
@@ -149,8 +154,14 @@ class Token(asyncio.Future[R]):
 
     @property
     def seed(self) -> str | None:
-        """The seed of the chain that it belongs to, hex; None outside a chain."""
-        return None
+        """The seed of the chain that it belongs to, hex; None outside a chain.
+
+        That of a lead is of the chain that it leads.
+        """
+        policy = self.operation.policy
+        if policy is None or policy.lead is None:
+            return None
+        return policy.lead.seed(self.token_id)
 
     @property
     def state(self) -> TokenState:

@@ -81,6 +81,15 @@ def test_demo_burst_shows_burst_and_window():
     assert "0 failed" in done.stdout
 
 
+def test_demo_conductor_keeps_chains_together():
+    """Three leads with four children each: every chain on one core, and nothing left of them."""
+    done = command("demo", "conductor", "--cores", "4")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("one core, one seed") == 3
+    assert "10000 10201 10404 10609" in done.stdout
+    assert "0 chains registered after" in done.stdout
+
+
 @pytest.mark.timeout(120)  # it starts some forty pools
 def test_bench_writes_every_sample(tmp_path):
     """A quick run has every row, no error of ours, and its JSON every raw sample."""

@@ -12,6 +12,7 @@ from children import environment
 
 from tokengate_mp.wire import by_value
 from tokengate_mp.wire.by_value import define, dumps
+from tokengate_mp.wire.definition import resolve
 
 
 def make(name="Local", **attributes):
@@ -104,7 +105,7 @@ def test_definition_shares_global_variables_with_its_classes():
     pickled = subprocess.run(
         [sys.executable, "-c", dedent(code)], env=environment(), capture_output=True, check=True
     ).stdout
-    function = pickle.loads(pickled)
+    function = resolve(pickled)
     assert [function(), function()] == [1, 2]
 
 

@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import functools
 import operator
-import pickle
 import sys
 import types
 
 import pytest
 
 from tokengate_mp import task_token_guard
-from tokengate_mp.wire import codec
-from tokengate_mp.wire.definition import define, name_of, named, resolve
+from tokengate_mp.wire.definition import about, define, name_of, named, resolve
+from tokengate_mp.wire.records import encode
 
 HERE = __name__
 
@@ -79,7 +78,7 @@ class Holder:
 def test_what_can_be_imported_goes_by_name(function, name):
     """A function that importing gives back, plain or from under its decorator, is just its name."""
     assert name_of(function) == name
-    assert pickle.loads(define(function)) == name
+    assert about(define(function)) == (name, None)
     plain_one = getattr(function, "__wrapped__", None) if function is decorated else function
     assert resolve(define(function)) is plain_one
 
@@ -141,9 +140,9 @@ def test_nested_functions_keep_what_they_enclose():
 def test_name_that_leads_nowhere_is_an_error_of_its_own():
     """What importing raises is what the tokens of that function get."""
     with pytest.raises(ModuleNotFoundError):
-        resolve(codec.dumps("no.such.module:function", codec.PROTOCOL))
+        resolve(encode(("no.such.module:function", None, None)))
     with pytest.raises(AttributeError):
-        resolve(codec.dumps(f"{HERE}:no_such_function", codec.PROTOCOL))
+        resolve(encode((f"{HERE}:no_such_function", None, None)))
 
 
 def test_what_encloses_the_unsendable_is_refused():

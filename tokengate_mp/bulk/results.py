@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tokengate_mp import delivery
 from tokengate_mp.bulk.feed import Batch
 from tokengate_mp.errors import PayloadError
+from tokengate_mp.wire import delivery
 
 
 class Raised:

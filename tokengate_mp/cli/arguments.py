@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_demo(
-        commands.add_parser("demo", help="run waves of mixed work (default), pi, burst, or storm")
+        commands.add_parser(
+            "demo", help="run waves of mixed work (default), pi, burst, storm, or conductor"
+        )
     )
     _add_bench(commands.add_parser("bench", help="measure it against what else there is"))
     commands.add_parser("doctor", help="show what this machine gives, and what is wrong with it")
@@ -83,6 +85,9 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens of the burst (default: %(default)s)",
     )
+    conductor = kinds.add_parser("conductor", help="three leads whose children stay with them")
+    conductor.set_defaults(which="conductor")
+    _add_cores(conductor, argparse.SUPPRESS)
 
 
 def _add_bench(bench: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`demo`: waves of mixed work, Leibniz's series, the concurrency burst, or the cache storm."""
+"""`demo`: waves of mixed work, Leibniz's series, the burst, the cache storm, or chains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from tokengate_mp import OperationsCoordinator
-from tokengate_mp.bench import burst, comparison, digits, pi, storm, waves
+from tokengate_mp.bench import burst, comparison, conductor, digits, pi, storm, waves
 from tokengate_mp.cli import screen
 from tokengate_mp.coordinator.topology import usable_cpus
 
@@ -25,7 +25,13 @@ _LOOK_EVERY = 0.2
 def run(asked: argparse.Namespace) -> int:
     """Run the demo that was asked for and return the exit code."""
     console = screen.make_console()
-    kinds = {"waves": _waves, "pi": _pi, "burst": _burst, "storm": _storm}
+    kinds = {
+        "waves": _waves,
+        "pi": _pi,
+        "burst": _burst,
+        "storm": _storm,
+        "conductor": _conductor,
+    }
     good = kinds[asked.which](console, asked)
     return 0 if good else 1
 
@@ -188,3 +194,33 @@ async def _run_burst(console: Console, cores: int, tokens: int, seconds: float) 
         f"Σ durations / time {window.ratio:.2f}x, CPU time / time {window.cpu_ratio:.2f}x"
     )
     return window
+
+
+def _conductor(console: Console, asked: argparse.Namespace) -> bool:
+    cores = asked.cores or len(usable_cpus())
+
+    async def run_chains() -> tuple[list[conductor.Chain], int]:
+        async with OperationsCoordinator(cores=cores) as coordinator:
+            return await conductor.run_chains(coordinator)
+
+    begin = time.perf_counter()
+    chains, left = asyncio.run(run_chains())
+    seconds = time.perf_counter() - begin
+    screen.headline(
+        console, f"{conductor.LEADS} leads with {conductor.CHILDREN} children each on {cores} cores"
+    )
+    rows = [
+        (
+            f"{chain.seed[:16]}…",
+            f"{chain.core}",
+            " ".join(map(str, chain.squares)),
+            "one core, one seed" if chain.together else "NOT together",
+        )
+        for chain in chains
+    ]
+    console.print(screen.make_table(("Seed", "Core", "Squares", "Together"), rows))
+    different = len({chain.seed for chain in chains}) == len(chains)
+    console.print(screen.mark("every chain has a seed of its own", good=different))
+    console.print(screen.mark(f"{left} chains registered after", good=left == 0))
+    console.print(f"{seconds:.2f} s, start and stop of the core processes included")
+    return different and left == 0 and all(chain.together for chain in chains)

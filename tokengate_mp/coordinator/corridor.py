@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.alarm import Alarm, Appointment
+from tokengate_mp.coordinator.chains import Chains
 from tokengate_mp.coordinator.desk import ControlDesk, tokens_of
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.drafts import Drafts
@@ -27,7 +28,6 @@ from tokengate_mp.coordinator.stats import stats
 from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.coordinator.topology import current_cpu
 from tokengate_mp.decorator import current_intake, open_intake
-from tokengate_mp.delivery import raised
 from tokengate_mp.errors import (
     CoreStartError,
     TokenGateError,
@@ -39,7 +39,9 @@ from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.token import ForwardingToken, Token, open_desk
+from tokengate_mp.wire.delivery import raised
 from tokengate_mp.wire.doorbell import PATIENCE
+from tokengate_mp.worker.chain import open_finder
 from tokengate_mp.worker.crew import COALESCE_NS
 from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
 
@@ -84,6 +86,14 @@ class Corridor:
         self._drafts = Drafts(self._scheduler, self.admission, self.desk)
         self._intake = Intake(host.loop, self._scheduler, self._drafts, self, self.admission)
         self._living = self._supervisor.living
+        self._chains = Chains(
+            host.loop,
+            self._scheduler,
+            self._intake.functions,
+            self._living,
+            self.admission,
+            self.desk.kill,
+        )
         self._in_burst = False
         self._looking = False
         self.turn_due = False
@@ -109,6 +119,7 @@ class Corridor:
         if self._public:
             open_intake(self._intake)
             open_desk(self.desk)
+            open_finder(self._chains.show)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
         """Take no more calls, end every token with `error(token)`, and end the core processes."""
@@ -124,6 +135,7 @@ class Corridor:
         self.admission.close()
         if self._public:
             open_desk(None)
+            open_finder(None)
         self._end_joins()
         self._supervisor.stop_all()
 
@@ -193,7 +205,7 @@ class Corridor:
                 self.request_turn()
             elif self._scheduler.unended_count:
                 self._patience.set()
-                if self._scheduler.could_recall():
+                if self._scheduler.could_recall() or self._chains.claims:
                     self._recall.set()
             if self.admission.crowded:
                 self.admission.make_room()
@@ -253,7 +265,8 @@ class Corridor:
                     incarnation,
                     self.desk.history,
                     self.admission,
-                    self._drafts.needed,
+                    chains=self._chains,
+                    needed=self._drafts.needed,
                 )
                 if deadline is not None and monotonic_ns() > deadline:
                     break
@@ -273,6 +286,8 @@ class Corridor:
         drafts = self._drafts
         if drafts.unfinished:
             drafts.walk()
+        if self._chains.claims:
+            self._chains.grant()
         for core, tickets in self._scheduler.assign(monotonic_ns()).items():
             records: list[bytes]
             if drafts.unfinished:
@@ -306,7 +321,9 @@ class Corridor:
         """A core is idle and nothing waits: take back what others hold and have not begun."""
         for core in self._scheduler.overdue(monotonic_ns()):
             self._living[core].recall()
-        if self._scheduler.could_recall():
+        if self._chains.claims:
+            self._chains.recall_overdue()
+        if self._scheduler.could_recall() or self._chains.claims:
             self._recall.set()
 
     def _heed_the_time(self) -> None:
@@ -348,7 +365,7 @@ class Corridor:
         self._end_burst()
         try:
             self._look_at(incarnation, monotonic_ns() + TURN_NS)
-            if self._scheduler.has_waiting:
+            if self._scheduler.has_waiting or self._chains.claims:
                 self._send()
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
@@ -374,6 +391,7 @@ class Corridor:
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
+            self._chains.gone(incarnation)
             self.request_turn()
 
     def given_up(self, core: int) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-from tokengate_mp import delivery
 from tokengate_mp.crossing import in_loop
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.token import Token, VisitingToken
+from tokengate_mp.wire import delivery
 from tokengate_mp.wire.blanks import FILLABLE, Encoded
 
 R = TypeVar("R")

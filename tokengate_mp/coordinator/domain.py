@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.coordinator.launch import Launched
+from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire.mailbox import Arming, Ringing
 from tokengate_mp.wire.records import (
+    ANSWER,
     DEFINE,
     FORGET,
     JOIN,
@@ -36,6 +39,11 @@ class Incarnation:
         pieces: Outcomes that have arrived in part.
         ready: Whether it was seen to take requests.
         hunger: How often it was seen to be hungry (see `wire.mailbox`).
+        begun: Tokens that its threads have begun on top of others, and not answered for.
+        kept: Tokens made inside tokens to which the process still refers.
+        enrolled: What calls of its enrolments count as.
+        carried: The tokens that outcomes still to come will refer to, by the outcome's token.
+        gone: Whether the process has ended.
     """
 
     def __init__(self, core: int, launched: Launched) -> None:
@@ -45,6 +53,12 @@ class Incarnation:
         self.pieces = Pieces()
         self.ready = False
         self.hunger = 0
+        self.begun: set[int] = set()
+        self.kept: dict[int, InnerToken] = {}
+        self.enrolled: dict[int, Operation] = {}
+        self.carried: dict[int, list[InnerToken]] = {}
+        self.gone = False
+        self._called = 0
         mailbox = launched.mailbox
         self._mailbox = mailbox
         self._words = mailbox.words
@@ -66,6 +80,10 @@ class Incarnation:
     def forget(self, index: int) -> None:
         """Let the process drop a function."""
         self._send_one(index, encode((index, FORGET, b"")))
+
+    def answer(self, number: int, outcome: bytes) -> None:
+        """Send the outcome of a token that was made in this process, or is referred to there."""
+        self._send_one(number, encode((number, ANSWER, outcome)))
 
     def send(self, numbers: Iterable[int], records: list[bytes]) -> None:
         """Send encoded requests, in order.
@@ -127,7 +145,9 @@ class Incarnation:
         """
         if not self._for_outcomes.armed:
             self._for_outcomes.arm()
-        quiet = not self.arrived and self._words[page.HUNGRY] == self.hunger
+        words = self._words
+        asked = words[page.HUNGRY] != self.hunger or words[page.CALLED] != self._called
+        quiet = not self.arrived and not asked
         return quiet and (not self._reader.pending() or self._reader.count() < held)
 
     @property
@@ -141,6 +161,7 @@ class Incarnation:
         Raises:
             WireError: The process wrote something that is not an outcome.
         """
+        self._called = self._words[page.CALLED]  # first: a later one is in the ring later
         taken = self._reader.read()
         if taken is not None:
             self._room.ring_if_armed()
@@ -157,7 +178,11 @@ class Incarnation:
 
     def running(self) -> list[int]:
         """The tokens that its crew runs now."""
-        return self._mailbox.running()
+        return [*self._mailbox.running(), *self.begun] if self.begun else self._mailbox.running()
+
+    def waits(self) -> bool:
+        """Whether every one of its crew threads waits for a token."""
+        return bool(self._words[page.WAITS])
 
     # ---- control
 

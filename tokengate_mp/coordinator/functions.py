@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 from tokengate_mp.errors import PayloadError, summary
+from tokengate_mp.seeds import Lead
 from tokengate_mp.wire.definition import define
 
 
@@ -30,22 +31,31 @@ class Functions:
     def __init__(self) -> None:
         self.known: dict[int, bytes] = {}
         self.news: deque[tuple[int, bytes | None]] = deque()
-        self._by_id: dict[int, int] = {}
+        self._by_id: dict[tuple[int, Lead | None], int] = {}
         self._kept: list[object] = []
+        self._called_elsewhere: set[int] = set()
         self._next = count()
         self._lock = threading.Lock()
 
-    def index(self, function: Callable[..., Any], operation_type: str) -> int:
+    def index(
+        self, function: Callable[..., Any], operation_type: str, lead: Lead | None = None
+    ) -> int:
         """The index of `function`, which becomes news if it is new.
+
+        Args:
+            function: The function.
+            operation_type: What calls of it count as, for the error.
+            lead: What makes them leads, if anything: one that leads has an index of its own.
 
         Raises:
             PayloadError: It cannot be sent.
         """
-        known = self._by_id.get(id(function))
+        identity = id(function), lead
+        known = self._by_id.get(identity)
         if known is not None:
             return known
         try:
-            definition = define(function)
+            definition = define(function, lead)
         except Exception as error:
             raise PayloadError(
                 f"{operation_type!r}: the function cannot be sent to a core process: "
@@ -53,18 +63,33 @@ class Functions:
                 "without what it refers to."
             ) from error
         with self._lock:
-            index = self._by_id.setdefault(id(function), next(self._next))
+            index = self._by_id.setdefault(identity, next(self._next))
             if index in self.known:  # another thread was faster
                 return index
             self.known[index] = definition
             self.news.append((index, definition))
             try:
-                weakref.finalize(function, self._gone, id(function), index).atexit = False
+                weakref.finalize(function, self._gone, identity, index).atexit = False
             except TypeError:  # it cannot be referred to weakly: it is never forgotten
                 self._kept.append(function)
         return index
 
-    def _gone(self, identity: int, index: int) -> None:
+    def adopt(self, index: int, definition: bytes) -> None:
+        """A core process has found a function, and named it by an index of its own.
+
+        In the coordinator's thread.
+        """
+        self.known[index] = definition
+        self.news.append((index, definition))
+
+    def keep(self, index: int) -> None:
+        """A core process makes calls of a function: it is never forgotten.
+
+        In the coordinator's thread.
+        """
+        self._called_elsewhere.add(index)
+
+    def _gone(self, identity: tuple[int, Lead | None], index: int) -> None:
         # Runs in whatever thread drops the last reference, perhaps inside the lock: so no lock.
         self._by_id.pop(identity, None)
         self.news.append((index, None))
@@ -75,6 +100,8 @@ class Functions:
         while self.news:
             index, definition = self.news.popleft()
             if definition is None:
+                if index in self._called_elsewhere:
+                    continue
                 self.known.pop(index, None)
             news.append((index, definition))
         return news

@@ -95,7 +95,7 @@ class Intake:
         Raises:
             PayloadError: The function cannot be sent to a core process.
         """
-        index = self.functions.index(function, options.operation_type)
+        index = self.functions.index(function, options.operation_type, options.policy.lead)
         return index, self._scheduler.operation(
             options.operation_type, options.weight, options.policy
         )

@@ -14,13 +14,18 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 import msgspec
 
 from tokengate_mp.errors import CoreStartError
+from tokengate_mp.token import id_prefix
 from tokengate_mp.wire.mailbox import Mailbox
 from tokengate_mp.worker.main import CoreBrief
+
+_processes = count(1)
+"""Numbers for core processes: those of the tokens that are made in them are derived from these."""
 
 _BOOT: Final = (
     "import sys; brief, path, *argv = sys.argv[1:]; sys.path[:] = eval(path); "
@@ -87,6 +92,8 @@ def launch(
             theirs.callback(os.close, lifeline_end)
             brief = CoreBrief(
                 core=core,
+                process=next(_processes),
+                prefix=id_prefix(),
                 cpu=cpu,
                 threads=threads,
                 mailbox=mailbox.address,

@@ -13,18 +13,22 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any, Final, cast
 
-from tokengate_mp import delivery
 from tokengate_mp.coordinator.admission import LARGE, Admission
+from tokengate_mp.coordinator.chains import Chains
 from tokengate_mp.coordinator.deferred import deliver_encoded
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.history import History
+from tokengate_mp.coordinator.inner import Answer
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import Token, watches
+from tokengate_mp.wire import delivery
 from tokengate_mp.wire.records import (
     BLOCKED,
+    CALL,
     DROPPED,
+    FIRST_INNER,
     GIVEN_BACK,
     OUTCOME_JOIN,
     OUTCOME_PART,
@@ -38,16 +42,19 @@ from tokengate_mp.wire.records import (
 PORTION: Final = 256
 """How many outcomes are settled at a time."""
 
+_KINDS: Final = (VALUE, PICKLED, RAISED)
 _NOBODY: Final = frozenset[int]()
 _NONE: Final[dict[int, BaseException]] = {}
 _WAITING, _COMPLETED, _FAILED = TokenState.WAITING, TokenState.COMPLETED, TokenState.FAILED
 
 
-def settle(  # noqa: C901, PLR0912 - one loop that all tokens pass through, so without calls
+def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so without calls
     scheduler: Scheduler,
     incarnation: Incarnation,
     history: History,
     admission: Admission,
+    *,
+    chains: Chains,
     needed: Collection[int],
 ) -> None:
     """Settle the next portion of what has arrived from a core.
@@ -57,6 +64,7 @@ def settle(  # noqa: C901, PLR0912 - one loop that all tokens pass through, so w
         incarnation: Where they arrived.
         history: Remembers them.
         admission: Has room again for each token that ends.
+        chains: Told of what cores say of tokens made inside tokens.
         needed: Numbers of tokens that others need: pickled results of theirs are not loaded.
 
     Raises:
@@ -66,7 +74,7 @@ def settle(  # noqa: C901, PLR0912 - one loop that all tokens pass through, so w
     del incarnation.arrived[:PORTION]
     portion = None
     if any([outcome.kind for outcome in outcomes]):  # noqa: C419 - twice as fast as a generator
-        portion = _sorted_out(outcomes, incarnation, needed)
+        portion = _sorted_out(outcomes, incarnation, chains, needed)
         outcomes = portion.outcomes
     core = incarnation.core
     try:
@@ -84,6 +92,9 @@ def settle(  # noqa: C901, PLR0912 - one loop that all tokens pass through, so w
         )
     except KeyError as error:
         raise WireError(f"core {core} answered for token {error}, which it does not hold") from None
+    if incarnation.begun:
+        incarnation.begun.difference_update([outcome.number for outcome in outcomes])
+        incarnation.begun.difference_update(portion.dropped if portion else ())
     tokens = cast("list[Token[Any]]", tickets)
     history.completed(tokens, outcomes)
     for token, outcome in zip(tokens, outcomes, strict=True):
@@ -108,7 +119,7 @@ def settle(  # noqa: C901, PLR0912 - one loop that all tokens pass through, so w
                 pass  # whoever holds a future can set its result
         elif stage is _FAILED:
             token.deliver_error(outcome.value)
-            history.ended(token, outcome.value)
+            history.ended(token, portion.failed[outcome.number] if portion else outcome.value)
     for watch in tuple(watches) if watches else ():
         watch.ended(tokens)
 
@@ -126,7 +137,7 @@ class _Portion:
 
 
 def _sorted_out(
-    outcomes: list[Outcome], incarnation: Incarnation, needed: Collection[int]
+    outcomes: list[Outcome], incarnation: Incarnation, chains: Chains, needed: Collection[int]
 ) -> _Portion:
     portion = _Portion()
     for arrived in outcomes:
@@ -139,27 +150,36 @@ def _sorted_out(
         if outcome.kind in (GIVEN_BACK, DROPPED):
             aside = portion.given_back if outcome.kind == GIVEN_BACK else portion.dropped
             aside.append(outcome.number)
-            continue
-        number, value = outcome.number, outcome.value
-        kind = outcome.kind & ~BLOCKED
-        if outcome.kind & BLOCKED:
-            portion.blocked.add(number)
-        if kind == PICKLED:
-            if number in needed:
-                portion.encoded.add(number)
-            else:
-                value = _loaded(number, value, portion)
-        elif kind == RAISED:
-            value = portion.failed[number] = delivery.raised(value)
-        elif kind != VALUE:
-            raise WireError(f"there is no outcome of kind {outcome.kind}")
-        portion.outcomes.append(Outcome(number, kind, outcome.started, outcome.finished, value))
+        elif CALL <= outcome.kind < BLOCKED:
+            chains.told(incarnation, outcome)
+        else:
+            # Held until the result is decoded: what it refers to must be there then.
+            carried = chains.carried_by(incarnation, outcome.number) if incarnation.carried else ()
+            portion.outcomes.append(_read(outcome, portion, needed))
+            if carried:
+                chains.carry(outcome.number, carried)
     return portion
 
 
-def _loaded(number: int, pickled: bytes, portion: _Portion) -> Any:
-    try:
-        return delivery.result(pickled)
-    except PayloadError as error:
-        portion.failed[number] = error
-        return error
+def _read(outcome: Outcome, portion: _Portion, needed: Collection[int]) -> Outcome:
+    """An outcome with its value decoded; what is particular about it is noted in `portion`."""
+    number, value = outcome.number, outcome.value
+    kind = outcome.kind & ~BLOCKED
+    if kind not in _KINDS:
+        raise WireError(f"there is no outcome of kind {outcome.kind}")
+    if outcome.kind & BLOCKED:
+        portion.blocked.add(number)
+    if kind == RAISED:
+        error = portion.failed[number] = delivery.raised(value)
+        value = Answer(kind, value) if number >= FIRST_INNER else error
+    elif kind == PICKLED and number >= FIRST_INNER:
+        # Made inside a token, and perhaps never looked at here: it stays as it travels.
+        value = Answer(kind, value)
+    elif kind == PICKLED and number in needed:
+        portion.encoded.add(number)
+    elif kind == PICKLED:
+        try:
+            value = delivery.result(value)
+        except PayloadError as refused:
+            value = portion.failed[number] = refused
+    return Outcome(number, kind, outcome.started, outcome.finished, value)

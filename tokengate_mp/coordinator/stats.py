@@ -73,6 +73,6 @@ def stats(
             for name, view in snapshot.operations.items()
         },
         "admission": {"paused": snapshot.paused},
-        "conductor": {"domains": 0},
+        "conductor": {"domains": snapshot.domains},
         "sticky": {"pins": snapshot.pins},
     }

@@ -185,10 +185,16 @@ class Gate:
             heappop(self._due)
         return self._due[0][0] if self._due else None
 
-    def resume_due(self, now: int) -> None:
-        """Let those into their lanes whose pause is over."""
+    def take_due(self, now: int) -> list[Ticket]:
+        """Take those whose pause is over, which wait nowhere then."""
+        taken: list[Ticket] = []
         while (due := self.next_due()) is not None and due <= now:
-            self.interleave(self.postponed.pop(heappop(self._due)[1]))
+            taken.append(self.postponed.pop(heappop(self._due)[1]))
+        return taken
+
+    def lets_pass(self, ticket: Ticket) -> bool:
+        """Whether tokens of its operation are not held back."""
+        return ticket.operation.name not in self.paused
 
     def pause(self, name: str) -> None:
         """Hold back the tokens of an operation, those of all weights."""
@@ -227,6 +233,14 @@ class Gate:
             self.wanted |= (1 << lane.core) & ~1
 
     # ---- out
+
+    def take(self, ticket: Ticket) -> bool:
+        """Take a waiting token out of its lane before its turn; whether it was there."""
+        try:
+            self.lanes[ticket.operation.weight].queue.remove(ticket)
+        except ValueError:
+            return False
+        return True
 
     def discard(self, ticket: Ticket) -> None:
         """Take note that a waiting token has ended."""
@@ -325,7 +339,7 @@ class Gate:
             return None
         lane = self._lane(ticket)
         line = waiting(self._queue(ticket)) if lane is None else lane
-        return next(ahead for ahead, other in enumerate(line) if other is ticket)
+        return next((ahead for ahead, other in enumerate(line) if other is ticket), None)
 
     def validate(self) -> None:
         """Check what must always hold.

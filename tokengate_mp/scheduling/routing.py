@@ -152,6 +152,16 @@ class Router:
                     return core
         return 0
 
+    def place(self, ticket: Ticket, book: Book, now: int) -> None:
+        """Put one token that is in no lane into a book; it is ADMITTED with this."""
+        operation = ticket.operation
+        ticket.stage = ADMITTED
+        ticket.core = book.core
+        ticket.cost = operation.cost
+        ticket.admitted = now
+        book.held[ticket.number] = ticket
+        self._ledger.loaded(book, ticket.cost, self.reach[operation.weight], now)
+
     def starving(self) -> Cores:
         """Cores that hold nothing, and for which nothing waits."""
         starving = self._ledger.idle

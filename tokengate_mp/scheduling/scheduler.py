@@ -8,11 +8,14 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     anchored(calls, now)                            assign(now)
     withheld(ticket, needs)                         -
     released(ticket, key, keep, now)                assign(now)
+    joined(ticket, lead, core, now)                 -
     core_ready(core)                                assign(now)
     settle(core, numbers, durations, now)           end these tickets, then assign(now)
     given_back(core, numbers)                       assign(now)
     dropped(core, numbers)                          assign(now)
     hungry(core)                                    assign(now)
+    claimed(ticket, core, now)                      send it there
+    waits(core)                                     -
     parent_beside(cores)                            -
     core_lost(core, running, now)                   end these tickets as lost, then assign(now)
     killed(ticket)                                  -
@@ -35,6 +38,7 @@ from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Policy, Routing, Weight
+from tokengate_mp.scheduling.conductor import Conductor
 from tokengate_mp.scheduling.deadlines import Deadlines
 from tokengate_mp.scheduling.gate import Gate
 from tokengate_mp.scheduling.graph import Graph
@@ -54,6 +58,12 @@ _operation: Callable[[Ticket], Operation] = attrgetter("operation")
 WAITING, ADMITTED = TokenState.WAITING, TokenState.ADMITTED
 COMPLETED, FAILED = TokenState.COMPLETED, TokenState.FAILED
 KILLED, TIMEOUT = TokenState.KILLED, TokenState.TIMEOUT
+
+
+def _leads(ticket: Ticket) -> bool:
+    """Whether a token is the lead of a chain."""
+    policy = ticket.operation.policy
+    return policy is not None and policy.lead is not None
 
 
 class Scheduler:
@@ -85,7 +95,9 @@ class Scheduler:
         self._recall = Recall(self._ledger, self._router)
         self._deadlines = Deadlines()
         self._retries = Retries(poison_limit)
+        self._conductor = Conductor()
         self._timed = False  # whether any operation has a time limit
+        self._leading = False  # whether tokens of any are leads
 
     # ---- facts
 
@@ -98,6 +110,7 @@ class Scheduler:
         if known is None:
             known = self._operations[key] = Operation(name, weight, self.threads, policy)
             self._timed |= policy is not None and policy.timeout_ns is not None
+            self._leading |= policy is not None and policy.lead is not None
         return known
 
     def submitted(self, tickets: Sequence[Ticket]) -> None:
@@ -105,6 +118,10 @@ class Scheduler:
         self._ledger.submitted += self._gate.enter(tickets)
         if self._timed:
             self._time(tickets)
+        if self._leading:
+            for ticket in tickets:
+                if ticket.stage is WAITING and _leads(ticket):
+                    self._conductor.open(ticket.number)
 
     def anchored(self, calls: Collection[tuple[Ticket, bytes, int]], now: int) -> None:
         """New tokens that go where others of the same key are.
@@ -164,6 +181,16 @@ class Scheduler:
         self._gate.discard(ticket)
         self._graph.lacking.pop(ticket.number, None)
         self._fail([ticket])
+
+    def joined(self, ticket: Ticket, lead: int, core: int, now: int) -> None:
+        """A token was made in the chain of this lead, and is on the chain's core already."""
+        self._ledger.submitted += 1
+        self._conductor.join(ticket.number, lead, core)
+        if _leads(ticket):
+            self._conductor.open(ticket.number)
+        self._router.place(ticket, self._ledger[core], now)
+        if self._timed:
+            self._time([ticket])
 
     def core_ready(self, core: int) -> None:
         """A process of this core can take tokens."""
@@ -226,8 +253,7 @@ class Scheduler:
             for ticket in tickets:
                 if ticket.stage is COMPLETED:
                     self._retries.forget(ticket)
-        if self._gate.sticky.members or self._graph.needed:
-            self._left(tickets)
+        self._left(tickets)
         return tickets
 
     def given_back(self, core: int, numbers: Sequence[int]) -> None:
@@ -240,7 +266,7 @@ class Scheduler:
         tickets = book.take_back(numbers)
         book.stuck = True
         self._ledger.lightened(book)
-        self._gate.reenter(ticket for ticket in tickets if ticket.stage is ADMITTED)
+        self._reenter(tickets, given_back=True)
 
     def dropped(self, core: int, numbers: Sequence[int]) -> None:
         """A core has ended, or not begun, tokens that had been ended here.
@@ -253,7 +279,7 @@ class Scheduler:
         book.answered += len(tickets)
         book.stuck = False
         self._ledger.lightened(book)
-        self._gate.reenter(ticket for ticket in tickets if ticket.stage is ADMITTED)
+        self._reenter(tickets, given_back=True)
 
     def parent_beside(self, cores: Cores) -> None:
         """The parent keeps the CPU of these cores busy (a set of bits; 0: it is about to sleep)."""
@@ -266,6 +292,30 @@ class Scheduler:
             book.floor = self.threads
             book.stuck = False
             self._ledger.open |= 1 << core
+
+    def claimed(self, ticket: Ticket, core: int, now: int) -> bool:
+        """A thread of this core waits for a token, and would rather run it itself.
+
+        Returns:
+            Whether it is to be sent there: it was waiting, and is ADMITTED now. It goes before all
+            others, whatever its class and the core's window: that thread has nothing else to do.
+        """
+        book = self._ledger[core]
+        if ticket.stage is not WAITING or self.paused or not book.ready:
+            return False
+        if not self._gate.take(ticket):  # its operation is paused, or it is not yet to run again
+            return False
+        self._router.place(ticket, book, now)
+        self._conductor.landed(ticket.number, core)
+        return True
+
+    def waits(self, core: int) -> None:
+        """Every thread of this core waits for a token: it would begin no other that it were sent.
+
+        It is open again when it has answered something.
+        """
+        if self._ledger[core].held:
+            self._ledger.open &= ~(1 << core)
 
     def core_lost(self, core: int, running: Mapping[int, BaseException], now: int) -> list[Ticket]:
         """The process of this core is gone, and all outcomes it left behind are settled.
@@ -284,7 +334,7 @@ class Scheduler:
         errors = [(t, running[t.number]) for t in unended if t.number in running]
         lost = [t for t, error in errors if not self._run_again(t, error, now, lost=True)]
         self._fail(lost)
-        self._gate.reenter(ticket for ticket in unended if ticket.stage is ADMITTED)
+        self._reenter(unended, given_back=False)
         return lost
 
     def killed(self, ticket: Ticket) -> bool:
@@ -303,7 +353,9 @@ class Scheduler:
 
         Those whose pause before another run is over can be assigned again.
         """
-        self._gate.resume_due(now)
+        for ticket in self._gate.take_due(now):
+            if not self._conductor.hold(ticket):
+                self._gate.interleave(ticket)
         overdue = self._deadlines.due(now)
         for ticket in overdue:
             self._end(ticket, TIMEOUT)
@@ -335,15 +387,37 @@ class Scheduler:
         while tickets := self._gate.empty(weights):
             self._fail(tickets)
             stranded += tickets
+        if self._conductor.members:
+            left = [core for core in range(1, self.cores + 1) if not gone >> core & 1]
+            homeless = self._conductor.evict(gone, left[0] if left else None)
+            self._fail(homeless)
+            stranded += homeless
         return stranded
 
     # ---- orders
 
     def assign(self, now: int) -> dict[int, list[Ticket]]:
         """Which waiting tokens to send where, at this time; they are ADMITTED with this."""
+        if self.paused:
+            return {}
         if self._gate.sticky.leaving:
             self._gate.sticky.expire(now)
-        return {} if self.paused else self._router.assign(now)
+        orders = self._router.assign(now)
+        if self._conductor.members:
+            self._conduct(orders, now)
+        return orders
+
+    def _conduct(self, orders: dict[int, list[Ticket]], now: int) -> None:
+        """Pin the chains of leads that are sent, and send what is held for a chain's core."""
+        conductor = self._conductor
+        if conductor.unlanded:
+            for core, tickets in orders.items():
+                for ticket in tickets:
+                    conductor.landed(ticket.number, core)
+        if conductor.held:
+            for ticket, core in conductor.ready(self._ledger.ready, self._gate.lets_pass):
+                self._router.place(ticket, self._ledger[core], now)
+                orders.setdefault(core, []).append(ticket)
 
     def next_tick(self) -> int | None:
         """When `tick` will have something to do, ns; None if never."""
@@ -365,12 +439,12 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """How many tokens wait."""
-        return len(self._gate)
+        return len(self._gate) + len(self._conductor.held)
 
     @property
     def has_waiting(self) -> bool:
         """Whether any waits, or has ended while it did and is still in its lane."""
-        return self._gate.has_any()
+        return bool(self._conductor.held) or self._gate.has_any()
 
     def knows(self, operation: Operation) -> bool:
         """Whether a token of this operation object is one of this scheduler's."""
@@ -393,17 +467,25 @@ class Scheduler:
 
     def waiting_tickets(self, operation: str | None = None) -> list[Ticket]:
         """All waiting tokens, or those of one operation."""
-        return [t for t in self._gate if operation is None or t.operation.name == operation]
+        waiting = (*self._gate, *self._conductor.held.values())
+        return [t for t in waiting if operation is None or t.operation.name == operation]
 
     def unended(self) -> list[Ticket]:
         """All submitted tokens that have not ended, oldest first."""
-        return sorted([*self._gate, *self._ledger], key=attrgetter("number"))
+        held = self._conductor.held.values()
+        return sorted([*self._gate, *held, *self._ledger], key=attrgetter("number"))
 
     def snapshot(self, now: int | None = None) -> Snapshot:
         """A frozen copy of all counts, at this time; None: when the scheduler was last told it."""
         if now is not None:
             self._gate.sticky.expire(now)
-        return snapshot(self._gate, self._ledger, self._operations.values(), paused=self.paused)
+        return snapshot(
+            self._gate,
+            self._ledger,
+            self._operations.values(),
+            self._conductor,
+            paused=self.paused,
+        )
 
     def story(self, ticket: Ticket) -> TicketStory:
         """What has become of one token so far."""
@@ -417,6 +499,7 @@ class Scheduler:
         """
         self._gate.validate()
         self._ledger.validate()
+        self._conductor.validate()
         unended = self.unended()
         assert len(unended) == self.unended_count, f"{len(unended)} tokens have not ended"
         numbers = {ticket.number for ticket in unended}
@@ -424,6 +507,7 @@ class Scheduler:
         lacking = {number for number, count in self._graph.lacking.items() if count}
         assert lacking <= self._gate.withheld.keys(), "one lacks something, and is not withheld"
         assert numbers.issuperset(self._gate.sticky.members), "a key counts one that has ended"
+        assert numbers >= self._conductor.members.keys(), "a chain counts one that has ended"
 
     # ---- what stands behind
 
@@ -466,14 +550,29 @@ class Scheduler:
         ticket.operation.retried += 1
         if pause:
             self._gate.postpone(ticket, now + pause)
+        elif self._conductor.hold(ticket):
+            ticket.stage = WAITING
         else:
             self._gate.interleave(ticket)
         return True
 
+    def _reenter(self, tickets: Iterable[Ticket], *, given_back: bool) -> None:
+        """Let those of them that have not ended, and were not begun, wait again."""
+        free = [ticket for ticket in tickets if ticket.stage is ADMITTED]
+        conductor = self._conductor
+        if conductor.members:
+            for ticket in list(free):
+                if given_back and conductor.taken_back(ticket.number):
+                    continue
+                if conductor.hold(ticket):
+                    ticket.stage = WAITING
+                    free.remove(ticket)
+        self._gate.reenter(free)
+
     def _end(self, ticket: Ticket, stage: TokenState) -> None:
         """End a token before its time."""
         before, ticket.stage = ticket.stage, stage
-        if before is WAITING:
+        if before is WAITING and not self._conductor.unhold(ticket.number):
             self._gate.discard(ticket)
         elif before is TokenState.CREATED:
             self._ledger.submitted += 1  # it counts as known from here on
@@ -490,10 +589,14 @@ class Scheduler:
         self._left(tickets)
 
     def _left(self, tickets: Collection[Ticket]) -> None:
-        """Those of them that have ended are no longer in flight, and nobody waits for them."""
+        """Those of them that have ended count no more: in no chain, for no key, as no need."""
+        if self._conductor.members:
+            for ticket in tickets:
+                if ticket.stage.ended:
+                    self._conductor.left(ticket.number)
         if self._graph.needed or self._graph.lacking:
             self._graph.note(tickets)
         if self._gate.sticky.members:
             for ticket in tickets:
-                if ticket.stage is COMPLETED or ticket.stage.ended:
+                if ticket.stage.ended:
                     self._gate.left(ticket)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.scheduling.conductor import Conductor
 from tokengate_mp.scheduling.gate import Gate
 from tokengate_mp.scheduling.ledger import Ledger
 from tokengate_mp.scheduling.operation import Operation, OperationView, views
@@ -42,6 +43,7 @@ class Snapshot:
         killed: Tokens ended on request.
         timeout: Tokens whose time was up.
         paused: Whether no token is assigned.
+        domains: Chains that have tokens.
         cores: Every core, core 1 first.
         operations: Every operation type, by name.
         pins: Keys that are pinned to a core.
@@ -54,6 +56,7 @@ class Snapshot:
     killed: int
     timeout: int
     paused: bool
+    domains: int
     cores: tuple[CoreView, ...]
     operations: Mapping[str, OperationView]
     pins: int
@@ -83,18 +86,24 @@ class TicketStory:
 
 
 def snapshot(
-    gate: Gate, ledger: Ledger, operations: Iterable[Operation], *, paused: bool
+    gate: Gate,
+    ledger: Ledger,
+    operations: Iterable[Operation],
+    conductor: Conductor,
+    *,
+    paused: bool,
 ) -> Snapshot:
     """All counts as they are now."""
     ended = ledger.ended
     return Snapshot(
-        waiting=len(gate),
+        waiting=len(gate) + len(conductor.held),
         admitted=sum(1 for _ in ledger),
         completed=ended[TokenState.COMPLETED],
         failed=ended[TokenState.FAILED],
         killed=ended[TokenState.KILLED],
         timeout=ended[TokenState.TIMEOUT],
         paused=paused,
+        domains=len(conductor.domains),
         cores=tuple(
             CoreView(book.core, book.ready, frozenset(book.held), book.answered)
             for book in ledger.books

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import reduce
 from importlib import import_module
-from typing import Any, Final, cast
+from types import FunctionType
+from typing import Any, Final
 
-from tokengate_mp.wire.codec import PROTOCOL, dumps, loads
+import msgspec
+
+from tokengate_mp.seeds import Lead
+from tokengate_mp.wire.codec import loads
+
+IDENTITY: Final = "__tokengate_identity__"
+"""Attribute of a plain function that holds what `identify` gave it."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[str | None, bytes | None, Lead | None]).decode
 
 PLAIN: Final = "__tokengate_plain__"
 """Attribute of a decorated function that holds the plain one."""
@@ -45,21 +56,47 @@ def named(name: str) -> Callable[..., Any]:
     return plain
 
 
-def define(function: Callable[..., Any]) -> bytes:
+def identify(function: Callable[..., Any]) -> None:
+    """Give a function a name that it keeps in every process, should it ever travel by value.
+
+    It travels among the attributes of the function. So a process that gets a copy, as part of
+    whatever else, can tell which function it is, and does not pass on its copy as a new one.
+    """
+    if isinstance(function, FunctionType) and IDENTITY not in vars(function):
+        vars(function)[IDENTITY] = os.urandom(8).hex()
+
+
+def key_of(function: Callable[..., Any]) -> str | None:
+    """What a function is known by in every process; None if it has no such thing."""
+    name = name_of(function)
+    return getattr(function, IDENTITY, None) if name is None else name
+
+
+def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
     """`function` as bytes.
+
+    Args:
+        function: The function.
+        lead: What makes its tokens leads, if anything.
 
     Raises:
         Exception: Whatever pickling raises; a closure may hold anything.
     """
     name = name_of(function)
     if name is not None:
-        return dumps(name, PROTOCOL)
+        return _encode((name, None, lead))
     own = getattr(type(function), OWN, None)
     if own is not None:
-        return cast("bytes", own(function))
+        return _encode((None, own(function), lead))
     from tokengate_mp.wire import by_value  # noqa: PLC0415 - 40 ms, seldom needed
 
-    return by_value.define(function)
+    return _encode((getattr(function, IDENTITY, None), by_value.define(function), lead))
+
+
+def about(definition: bytes) -> tuple[str | None, Lead | None]:
+    """The key of the function that a definition is of, and whether it leads; nothing is loaded."""
+    key, _pickled, lead = _decode(definition)
+    return key, lead
 
 
 def resolve(definition: bytes) -> Callable[..., Any]:
@@ -68,5 +105,9 @@ def resolve(definition: bytes) -> Callable[..., Any]:
     Raises:
         Exception: Whatever importing or unpickling it raises.
     """
-    target = loads(definition)
-    return named(target) if isinstance(target, str) else target
+    key, pickled, _lead = _decode(definition)
+    if pickled is not None:
+        function: Callable[..., Any] = loads(pickled)
+        return function
+    assert key is not None, "a definition is by name or by value"
+    return named(key)

@@ -40,7 +40,9 @@ ROOM_ARMED: Final = 6 * _LINE  # core: it sleeps until there is room for outcome
 STARVED: Final = 7 * _LINE  # parent: it has requests for which there is no room
 READY: Final = 8 * _LINE  # core: 1 when it takes requests
 HUNGRY: Final = 9 * _LINE  # core: how often its crew had nothing to do beside blocked tokens
-RUNNING: Final = 10 * _LINE  # core: from here on, the token that each crew thread runs, or 0
+CALLED: Final = 10 * _LINE  # core: how often one of its threads has asked for a token it waits for
+WAITS: Final = 11 * _LINE  # core: 1 while every crew thread waits for a token
+RUNNING: Final = 12 * _LINE  # core: from here on, the token that each crew thread runs, or 0
 
 _PAGE_WORDS: Final = RUNNING + MAX_THREADS_PER_CORE
 PAGE_BYTES: Final = -(-_PAGE_WORDS * _WORD // 4096) * 4096

@@ -24,6 +24,8 @@ PART: Final = -1
 JOIN: Final = -2
 DEFINE: Final = -3
 FORGET: Final = -4
+ANSWER: Final = -5
+CHAINED: Final = -6
 
 # What `Outcome.kind` says. VALUE is 0: a batch of nothing but plain values is told by one any().
 VALUE: Final = 0
@@ -34,8 +36,29 @@ OUTCOME_JOIN: Final = 4
 GIVEN_BACK: Final = 5
 DROPPED: Final = 6
 """The token had been ended, so it was interrupted or never begun."""
+
+# What a core says of tokens that are made inside tokens. These are no outcomes, and answer nothing.
+CALL: Final = 7
+CLAIM: Final = 8
+ENROL: Final = 9
+DROP: Final = 10
+BEGUN: Final = 11
+CARRY: Final = 12
+WANT: Final = 13
+KILL: Final = 14
+LINK: Final = 15
+
 BLOCKED: Final = 16
 """Flag beside VALUE, PICKLED or RAISED: the token spent most of its time off the CPU."""
+
+INNER_BITS: Final = 40
+"""The n-th token that process number p makes has the number p * 2**INNER_BITS + n.
+
+Processes count from 1, so tokens of the parent have lower numbers than all others.
+"""
+
+FIRST_INNER: Final = 1 << INNER_BITS
+"""The lowest number of a token that was made inside a token."""
 
 MAX_PAYLOAD: Final = 2**32 - 1
 """The longest byte string in msgpack."""
@@ -46,9 +69,10 @@ class Request(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
     Attributes:
         number: The token's number; for DEFINE and FORGET the function's index.
-        function: The function's index; below 0 see PART, JOIN, DEFINE, FORGET.
+        function: The function's index; below 0 see PART, JOIN, DEFINE and the others.
         arguments: A list of positional arguments that msgpack keeps exactly; or bytes: a pickle
-            of `(args, kwargs)`, the piece of a part, a function's definition.
+            of `(args, kwargs)`, the piece of a part, a function's definition; for an ANSWER the
+            outcome of a token that was made in this process; for CHAINED a `Link`.
     """
 
     number: int
@@ -57,7 +81,21 @@ class Request(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
 
 class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """Core to parent: what became of a token.
+    """Core to parent: what became of a token, or what one that runs there asks for.
+
+    What the fields mean where `kind` is
+
+        CALL    a token was made: its number; `started`, when; `finished`, the enrolment that it is
+                a call of; `value`, its request
+        CLAIM   a thread waits for the token, and would rather run it than wait
+        ENROL   `number` is an enrolment of this process, and `value` an `Enrolment`, encoded
+        DROP    nobody in this process refers to these tokens any more: a list in `value`
+        BEGUN   the token is begun by a thread that is running another one already
+        CARRY   the token's outcome will refer to other tokens: a list in `value`
+        WANT    a token that was made elsewhere is referred to here now
+        KILL    the token is to be ended, for the reason in `value`
+        LINK    like CALL, but the token is in a chain, and will be run here: `value` is a `Link`,
+                encoded
 
     Attributes:
         number: The token's number.
@@ -72,6 +110,38 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
     started: int
     finished: int
     value: Any
+
+
+class Enrolment(msgspec.Struct, array_like=True, frozen=True):
+    """A function with its options, as a core process makes it known to the parent.
+
+    Attributes:
+        function: The function's index.
+        definition: The function, if the index is new; else empty.
+        operation_type: The operation that calls of it count as.
+        weight: Its weight class.
+        policy: What is done about its tokens that take too long or fail, as a pickle.
+    """
+
+    function: int
+    definition: bytes
+    operation_type: str
+    weight: str
+    policy: bytes
+
+
+class Link(msgspec.Struct, array_like=True, frozen=True):
+    """A request of a chain.
+
+    Attributes:
+        lead: The number of the chain's lead.
+        seed: The chain's seed.
+        request: The request.
+    """
+
+    lead: int
+    seed: str
+    request: bytes
 
 
 class Failure(msgspec.Struct, array_like=True, frozen=True):
@@ -109,7 +179,9 @@ def decoder(kind: type[_R]) -> Callable[[bytes], _R]:
     return decode_one
 
 
+decode_enrolment = decoder(Enrolment)
 decode_failure = decoder(Failure)
+decode_link = decoder(Link)
 decode_request = decoder(Request)
 decode_outcome = decoder(Outcome)
 

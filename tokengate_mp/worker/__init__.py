@@ -7,5 +7,13 @@ coordinator, no user module before a token needs one.
 
 from __future__ import annotations
 
+from typing import Any
+
 core: int | None = None
 """The number of the core that this process serves; None in any other process."""
+
+calls: Any = None
+"""Where calls go that are made inside tokens (a `chain.Calls`); None in any other process."""
+
+first_number = 0
+"""The number of the first token that is made in this process."""

@@ -28,18 +28,28 @@ from __future__ import annotations
 import threading
 from collections import deque
 from time import monotonic_ns
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 from tokengate_mp.errors import WireError
+from tokengate_mp.seeds import Lead
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire import records
-from tokengate_mp.wire.doorbell import Doorbell, Sleeper
+from tokengate_mp.wire.definition import about
+from tokengate_mp.wire.doorbell import PATIENCE, Doorbell, Sleeper
 from tokengate_mp.wire.mailbox import Arming, Mailbox, Ringing
+from tokengate_mp.worker.context import CHAIN, Chain
 from tokengate_mp.worker.interrupts import Interrupts
 from tokengate_mp.worker.invoke import LONG_NS, Function, run
 
+if TYPE_CHECKING:
+    from tokengate_mp.worker.chain import ChildToken
+
 COALESCE_NS: Final = 4_000_000
 """How long outcomes may wait for the bell while the crew goes on running short tokens, ns."""
+
+DROPPED_AT_ONCE: Final = 64
+"""How many numbers go in one record: the shortest ring takes them in one piece."""
 
 
 class Crew:
@@ -58,6 +68,12 @@ class Crew:
         published: Outcomes so far.
         unrung: Whether outcomes were published since the parent's bell was last rung.
         scout_asleep: Whether the scout wants to be woken when there is mail.
+        made: The tokens made or referred to in this process, by number.
+        dropped: The numbers of those to which nothing refers any more, and the parent is to know.
+        indices: The index of each function that has a key (see `wire.definition`), by that and by
+            what makes its tokens leads.
+        chained: The chain of each token that waits here and is in one that it does not lead.
+        prefix: What the ids of tokens begin with.
     """
 
     def __init__(self, mailbox: Mailbox, threads: int, scout: Doorbell) -> None:
@@ -70,6 +86,17 @@ class Crew:
         self.published = 0
         self.unrung = False
         self.scout_asleep = True
+        self.made: dict[int, ref[ChildToken]] = {}
+        self.dropped: deque[int] = deque()
+        self.indices: dict[tuple[str, Lead | None], int] = {}
+        self.chained: dict[int, Chain] = {}
+        self.prefix = ""
+        self._awaited: dict[int, ChildToken] = {}
+        self._sorting = threading.Condition(threading.Lock())
+        self._mail_wanted: set[int] = set()
+        self._absent = 0
+        self._claims = 0
+        self._here = threading.local()
         self._functions: dict[int, Function] = {}
         self._pieces = records.Pieces()
         self._stream = records.Stream(records.Request, checked=mailbox.checked)
@@ -95,6 +122,7 @@ class Crew:
     def serve(self, slot: int) -> None:
         """The life of one crew thread; returns once `stopping` is set."""
         self.interrupts.enlist(slot)
+        self._here.slot = self._here.reach = slot
         while not self.stopping:
             self._place.acquire()
             self.holder = slot
@@ -113,10 +141,10 @@ class Crew:
         self._place.release()
         return True
 
-    def _hold(self, slot: int) -> None:
+    def _hold(self, slot: int) -> None:  # noqa: C901 - in one piece, for every call counts here
         """Take and run tokens for as long as `slot` has the place."""
         queue, functions, words = self.queue, self._functions, self._words
-        interrupts = self.interrupts
+        interrupts, made, chained = self.interrupts, self.made, self.chained
         word = page.RUNNING + slot
         while True:
             if not queue:
@@ -134,8 +162,15 @@ class Crew:
                     self.ring(monotonic_ns())
                 if function.blocks:
                     self.leave(slot)
-            record, finished = run(function, request, interrupts, slot)
+            if chained or function.lead is not None:
+                self._enter_chain(request.number, function)
+                record, finished = run(function, request, interrupts, slot)
+                CHAIN.set(None)
+            else:
+                record, finished = run(function, request, interrupts, slot)
             self._publish(request.number, record)
+            if made and request.number in made:
+                self._answered(request.number, record)
             if self.holder != slot:
                 # Nobody else may be there to ring for this outcome.
                 words[word] = 0
@@ -174,6 +209,8 @@ class Crew:
 
     def ring(self, now: int) -> None:
         """Wake the parent, if it sleeps."""
+        if self.dropped:
+            self.tell_dropped()
         self.unrung = False
         self._last_ring = now
         self._parent.ring_if_armed()
@@ -182,7 +219,13 @@ class Crew:
 
     def _fetch(self, slot: int) -> bool:
         """Fill the queue, waiting if need be; False if `slot` has lost the place meanwhile."""
-        with self._mail_lock:
+        if not self._mail_lock.acquire(blocking=False):
+            # A thread that waits for a token may be asleep over the mail: this one comes first.
+            self._mail_wanted.add(slot)
+            self._mail_bell.ring()
+            self._mail_lock.acquire()
+            self._mail_wanted.discard(slot)
+        try:
             while not self.queue:
                 if self.stopping or self.holder != slot:
                     return False
@@ -190,18 +233,27 @@ class Crew:
                     self._take()
                     continue
                 # Nothing is left that could still begin, wanted or not.
-                self.interrupts.unwanted.clear()
+                if not self._awaited:
+                    self.interrupts.unwanted.clear()
                 # About to sleep: nothing may be left for which nobody rings.
-                if self.unrung:
-                    self.ring(monotonic_ns())
-                self._for_requests.arm()
-                if not self._requests.pending() and not self.stopping:
-                    self._mail.sleep()
-                self._for_requests.disarm()
+                self._sleep_over_mail(PATIENCE)
+        finally:
+            self._mail_lock.release()
+            if self._awaited:
+                self._notify()
         if self.scout_asleep:
             self.scout_asleep = False
             self._scout.ring()
         return True
+
+    def _sleep_over_mail(self, seconds: float) -> None:
+        """Sleep until there is mail. The mail lock is held."""
+        if self.unrung or self.dropped:
+            self.ring(monotonic_ns())
+        self._for_requests.arm()
+        if not self._requests.pending() and not self.stopping:
+            self._mail.sleep(seconds)
+        self._for_requests.disarm()
 
     def _take(self) -> None:
         """Move what is in the request ring to the queue. The mail lock is held."""
@@ -211,16 +263,22 @@ class Crew:
         requests = self._stream.records(*taken)
         self._starved.ring_if_armed()
         plain = [request for request in requests if request.function >= 0]
-        if len(plain) == len(requests):
-            self.queue.extend(plain)
-        else:
-            for request in requests:
-                self._receive(request)
+        with self._sorting:
+            if len(plain) == len(requests) and not self._awaited:
+                self.queue.extend(plain)
+            else:
+                for request in requests:
+                    self._receive(request)
 
-    def _receive(self, request: records.Request) -> None:
+    def _receive(self, request: records.Request) -> None:  # noqa: C901 - one branch for each kind
         number, mark, content = request.number, request.function, request.arguments
         if mark >= 0:
-            self.queue.append(request)
+            waiting = self._awaited.get(number)
+            if waiting is None:
+                self.queue.append(request)
+            else:
+                waiting.request = request
+                self._sorting.notify_all()
         elif isinstance(content, list):
             raise WireError(f"a request of kind {mark} carries bytes, not a list")
         elif mark == records.PART:
@@ -228,11 +286,72 @@ class Crew:
         elif mark == records.JOIN:
             self._receive(records.decode_request(self._pieces.join(number, content)))
         elif mark == records.DEFINE:
-            self._functions[number] = Function(content)
+            self._define(number, content)
+        elif mark == records.CHAINED:
+            link = records.decode_link(content)
+            self.chained[number] = Chain(link.lead, link.seed)
+            self._receive(records.decode_request(link.request))
+        elif mark == records.ANSWER:
+            known = self.made.get(number)
+            token = None if known is None else known()
+            if token is not None:
+                token.arrive(content, here=False)
+                self._sorting.notify_all()
         elif mark == records.FORGET:
-            self._functions.pop(number, None)
+            self._forget(number)
         else:
             raise WireError(f"there is no request of kind {mark}")
+
+    # ---- functions
+
+    def _define(self, index: int, definition: bytes) -> None:
+        if index in self._functions:  # it was found here, and the parent tells everybody
+            return
+        key, lead = about(definition)
+        self._functions[index] = Function(definition, lead)
+        if key is not None:
+            self.indices.setdefault((key, lead), index)
+
+    def _forget(self, index: int) -> None:
+        self._functions.pop(index, None)
+        for key, known in list(self.indices.items()):
+            if known == index:
+                del self.indices[key]
+
+    # ---- for threads that wait for tokens (see `waiting`)
+
+    def tell_dropped(self) -> None:
+        """Tell the parent to which tokens nothing refers any more."""
+        dropped = self.dropped
+        while dropped:
+            numbers: list[int] = []
+            try:
+                numbers.extend(dropped.popleft() for _ in range(DROPPED_AT_ONCE))
+            except IndexError:  # that was the last one
+                pass
+            self._publish(0, records.encode((0, records.DROP, 0, 0, numbers)))
+
+    def _notify(self) -> None:
+        with self._sorting:
+            self._sorting.notify_all()
+
+    def _answered(self, number: int, record: bytes, here: int = 0) -> None:
+        """A token that is known here was run here, by so many of the threads that wait for it."""
+        known = self.made.get(number)
+        token = None if known is None else known()
+        if token is None:
+            return
+        token.arrive(record, here=True)
+        if token.waiters > here:
+            self._notify()
+            self._mail_bell.ring()  # one that waits for it may be asleep over the mail
+
+    def _enter_chain(self, number: int, function: Function) -> None:
+        """What this thread makes from now on is made in the chain of a token."""
+        chain = self.chained.pop(number, None)
+        if function.lead is not None:
+            chain = Chain(number, function.lead.seed(f"{self.prefix}-{number}"))
+        CHAIN.set(chain)
 
     def stop(self) -> None:
         """Begin no further token; threads that wait for mail return from `serve`."""
@@ -250,17 +369,25 @@ class Crew:
 
     def give_back(self) -> None:
         """Return to the parent every token that no thread has begun."""
-        if not self._mail_lock.acquire(timeout=0.1):
-            return  # its holder waits for mail, so there is nothing to give back
-        try:
-            self._take()
-        finally:
-            self._mail_lock.release()
+        if self._mail_lock.acquire(timeout=0.1):  # else its holder waits, and there is no mail
+            try:
+                self._take()
+            finally:
+                self._mail_lock.release()
+                if self._awaited:
+                    self._notify()
+        staying: list[records.Request] = []
         while True:
             try:
                 request = self.queue.popleft()
             except IndexError:
                 break
             number = request.number
+            if number in self.chained:
+                staying.append(request)
+                continue
             self._publish(number, records.encode((number, records.GIVEN_BACK, 0, 0, None)))
+        if staying:
+            self.queue.extend(staying)
+            self._mail_bell.ring()
         self.ring(monotonic_ns())

@@ -18,7 +18,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 _raise_in: Final[Callable[..., int]] = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
@@ -43,7 +43,7 @@ class Interrupts:
         unwanted: Tokens that were ended before they began.
     """
 
-    __slots__ = ("_idents", "_lock", "asked", "running", "unwanted")
+    __slots__ = ("_free", "_idents", "_lock", "asked", "running", "unwanted")
 
     def __init__(self, threads: int) -> None:
         self.running = [0] * threads
@@ -51,6 +51,25 @@ class Interrupts:
         self.unwanted: set[int] = set()
         self._idents = [0] * threads
         self._lock = threading.Lock()
+        self._free: list[int] = []
+
+    def hire(self) -> int:
+        """A slot for a thread that is none of the crew, and runs a token all the same."""
+        with self._lock:
+            if self._free:
+                slot = self._free.pop()
+            else:
+                slot = len(self.running)
+                self._idents.append(0)
+                self.asked.append(0)
+                self.running.append(0)
+        self.enlist(slot)
+        return slot
+
+    def release(self, slot: int) -> None:
+        """A slot that was hired is not needed any more."""
+        with self._lock:
+            self._free.append(slot)
 
     def enlist(self, slot: int) -> None:
         """This thread is the one of that slot."""
@@ -91,6 +110,26 @@ class Interrupts:
             self.unwanted.discard(number)
             raise Interrupted
 
+    def step_out(self, slot: int) -> int:
+        """Out of reach for a while, in the middle of a token: its number, for `step_in`."""
+        number = self.running[slot]
+        self.running[slot] = 0
+        if self.asked[slot]:
+            # Not lost: it is unwanted now, and finds out when it steps in again.
+            self.unwanted.add(number)
+            self.leave(slot)
+        return number
+
+    def step_in(self, slot: int, number: int) -> None:
+        """Within reach again.
+
+        Raises:
+            Interrupted: The token was ended meanwhile.
+        """
+        self.running[slot] = number
+        if self.unwanted:
+            self.refuse_unwanted(number)
+
     def leave(self, slot: int) -> None:
         """Out of reach from here on; what was raised and has not arrived is taken back."""
         self.running[slot] = 0
@@ -98,6 +137,34 @@ class Interrupts:
             with self._lock:
                 _set(self._idents[slot], None)
             self.asked[slot] = 0
+
+
+class Shield:
+    """Keeps a thread out of reach while its token does something that must not break off.
+
+    Args:
+        interrupts: Told so.
+        slot: The slot of this thread; None if it runs no token.
+
+    Attributes:
+        number: The token that it runs; 0 for none.
+    """
+
+    __slots__ = ("_interrupts", "_slot", "number")
+
+    def __init__(self, interrupts: Interrupts, slot: int | None) -> None:
+        self._interrupts = interrupts
+        self._slot = slot
+        self.number = 0
+
+    def __enter__(self) -> Self:
+        if self._slot is not None:
+            self.number = self._interrupts.step_out(self._slot)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._slot is not None and self.number:
+            self._interrupts.step_in(self._slot, self.number)
 
 
 def _set(ident: int, error: type[Interrupted] | None) -> None:

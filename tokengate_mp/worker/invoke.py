@@ -6,15 +6,19 @@ A function arrives once, as a definition, and is called for many tokens.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from time import monotonic_ns, thread_time_ns
 from typing import Any, Final
 
+from tokengate_mp import worker
 from tokengate_mp.errors import PayloadError, describe, summary
+from tokengate_mp.seeds import Lead
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, loads, to_pickle
 from tokengate_mp.wire.definition import resolve
 from tokengate_mp.wire.records import (
     BLOCKED,
+    CARRY,
     DROPPED,
     MAX_PAYLOAD,
     PICKLED,
@@ -26,8 +30,37 @@ from tokengate_mp.wire.records import (
 )
 from tokengate_mp.worker.interrupts import Interrupted, Interrupts
 
+CARRIED_AT_ONCE: Final = 64
+"""How many numbers go in one record: the shortest ring takes them in one piece."""
+
 LONG_NS: Final = 200_000
 """From this duration on a run's CPU time is measured too: two readings cost 0.5 µs."""
+
+
+class _Pauses(threading.local):
+    """How long this thread has waited for tokens.
+
+    Attributes:
+        ns: So long, ns, since it was started.
+    """
+
+    ns = 0
+
+
+pauses: Final = _Pauses()
+
+
+class _ResultOf(threading.local):
+    """Whose result this thread is encoding.
+
+    Attributes:
+        carry: The tokens that the result refers to, so far; None while none is encoded.
+    """
+
+    carry: list[Any] | None = None
+
+
+result_of: Final = _ResultOf()
 
 _UNMEASURED: Final = 1 << 62
 
@@ -38,13 +71,17 @@ class Function:
     Attributes:
         last: How long its latest run took, ns; very long before the first.
         blocks: Whether its latest long run spent most of its time off the CPU.
+        lead: What makes its tokens leads; None if they are none.
     """
 
-    __slots__ = ("_call", "_definition", "blocks", "last")
+    __slots__ = ("_call", "_definition", "blocks", "last", "lead")
 
-    def __init__(self, definition: bytes) -> None:
+    def __init__(
+        self, definition: bytes, lead: Lead | None, call: Callable[..., Any] | None = None
+    ) -> None:
+        self.lead = lead
         self._definition = definition
-        self._call: Callable[..., Any] | None = None
+        self._call = call
         self.last = _UNMEASURED
         self.blocks = False
 
@@ -94,7 +131,7 @@ def run(
     arguments = request.arguments
     call = function.loaded()
     long = function.last > LONG_NS
-    cpu = thread_time_ns() if long else 0
+    cpu, paused = (thread_time_ns(), pauses.ns) if long else (0, 0)
     started = monotonic_ns()
     try:
         try:
@@ -123,7 +160,9 @@ def run(
         kind = VALUE if type(value) in SCALARS else PICKLED
     function.last = finished - started
     if long and function.last > LONG_NS:
-        function.blocks = (thread_time_ns() - cpu) * 2 < function.last
+        # Waiting for other tokens is not blocking: the thread gives up its place for that.
+        at_work = function.last - (pauses.ns - paused)
+        function.blocks = (thread_time_ns() - cpu) * 2 < at_work
         if function.blocks:
             kind |= BLOCKED
     return _record(number, kind, started, finished, value), finished
@@ -136,7 +175,7 @@ def _record(number: int, kind: int, started: int, finished: int, value: Any) -> 
         except NOT_MSGPACK:
             kind |= PICKLED
     try:
-        travelling = to_pickle(value) if kind & PICKLED else value
+        travelling = _pickled(number, value) if kind & PICKLED else value
         if kind & PICKLED and len(travelling) > MAX_PAYLOAD:
             raise PayloadError(  # noqa: TRY301 - handled like any result that cannot travel
                 f"it takes {len(travelling)} bytes, and a token carries {MAX_PAYLOAD} at most; "
@@ -150,6 +189,21 @@ def _record(number: int, kind: int, started: int, finished: int, value: Any) -> 
         refused.__cause__ = error
         kind = kind & BLOCKED | RAISED
         return encode((number, kind, started, finished, failure(refused)))
+
+
+def _pickled(number: int, value: Any) -> bytes:
+    """A result as a pickle; if it refers to tokens, the parent is told before."""
+    carried: list[Any] = []
+    result_of.carry = carried
+    try:
+        pickled = to_pickle(value)
+    finally:
+        result_of.carry = None
+    if carried:
+        numbers = sorted({token.number for token in carried})
+        for at in range(0, len(numbers), CARRIED_AT_ONCE):
+            worker.calls.tell(number, CARRY, value=numbers[at : at + CARRIED_AT_ONCE])
+    return pickled
 
 
 def failure(error: BaseException) -> bytes:

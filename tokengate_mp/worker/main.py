@@ -26,8 +26,10 @@ import msgspec
 from tokengate_mp import worker
 from tokengate_mp.wire.doorbell import Doorbell, create
 from tokengate_mp.wire.mailbox import READY, Mailbox, MailboxAddress
-from tokengate_mp.worker.crew import Crew
+from tokengate_mp.wire.records import INNER_BITS
+from tokengate_mp.worker.chain import Calls, open_finder
 from tokengate_mp.worker.initializer import initialize
+from tokengate_mp.worker.nesting import NestingCrew
 from tokengate_mp.worker.pinning import pin, yield_to_the_parent
 from tokengate_mp.worker.scout import Scout
 
@@ -54,6 +56,8 @@ class CoreBrief(msgspec.Struct, frozen=True):
 
     Attributes:
         core: Its number.
+        process: How many core processes were started before it, plus one.
+        prefix: What the ids of tokens begin with.
         cpu: The CPU to run on; None for any.
         threads: Crew threads.
         mailbox: Descriptors of its mailbox.
@@ -63,6 +67,8 @@ class CoreBrief(msgspec.Struct, frozen=True):
     """
 
     core: int
+    process: int
+    prefix: str
     cpu: int | None
     threads: int
     mailbox: MailboxAddress
@@ -93,7 +99,10 @@ def main(brief_json: str) -> None:
     if brief.initializer is not None:
         initialize(brief.initializer, brief.control)
     scout_bell = create()
-    crew = Crew(mailbox, brief.threads, scout_bell)
+    crew = NestingCrew(mailbox, brief.threads, scout_bell)
+    worker.first_number = brief.process << INNER_BITS | 1
+    worker.calls = Calls(crew, brief.process, brief.prefix)
+    open_finder(worker.calls.refer)
     scout = Scout(crew, mailbox)
     _thread("control", lambda: _control(brief.control, crew, scout, scout_bell))
     for slot in range(1, brief.threads):
@@ -143,7 +152,7 @@ def _die_with_parent(lifeline: int) -> None:
         os._exit(ORPHANED)
 
 
-def _control(control: int, crew: Crew, scout: Scout, scout_bell: Doorbell) -> None:
+def _control(control: int, crew: NestingCrew, scout: Scout, scout_bell: Doorbell) -> None:
     """Body of the control thread: messages of the parent, and the scout's looks."""
     waiting = select.poll()
     waiting.register(control, select.POLLIN)
@@ -165,7 +174,7 @@ def _control(control: int, crew: Crew, scout: Scout, scout_bell: Doorbell) -> No
                 crew.give_back()
             elif message == END:
                 (number,) = NUMBER.unpack(_read(control, NUMBER.size))
-                crew.interrupts.end(number)
+                crew.end(number)
             elif message == STOP:
                 crew.stop()
                 if crew.running():

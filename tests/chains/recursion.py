@@ -1,0 +1,313 @@
+"""What tokens of these tests do: they make tokens."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import gates
+
+from tokengate_mp import task_token_guard
+
+
+@task_token_guard(operation_type="fib")
+def fib(n: int) -> int:
+    """Naively, a token for each call."""
+    if n < 2:
+        return n
+    left, right = fib(n - 1), fib(n - 2)
+    return left.get() + right.get()
+
+
+@task_token_guard(operation_type="merge_sort")
+def merge_sort(values: list[int]) -> list[int]:
+    """Each half in a token."""
+    if len(values) < 2:
+        return values
+    middle = len(values) // 2
+    left, right = merge_sort(values[:middle]), merge_sort(values[middle:])
+    merged: list[int] = []
+    a, b = left.get(), right.get()
+    while a and b:
+        merged.append(a.pop(0) if a[0] <= b[0] else b.pop(0))
+    return [*merged, *a, *b]
+
+
+@task_token_guard(operation_type="plus_one")
+def plus_one(n: int) -> int:
+    """Next to nothing to do."""
+    return n + 1
+
+
+@task_token_guard(operation_type="fan_out")
+def fan_out(width: int) -> int:
+    """Many tokens, and then all their results."""
+    tokens = [plus_one(n) for n in range(width)]
+    return sum(token.get() for token in tokens)
+
+
+@task_token_guard(operation_type="descend")
+def descend(depth: int) -> int:
+    """As deep as is said."""
+    return 0 if depth == 0 else descend(depth - 1).get() + 1
+
+
+@task_token_guard(operation_type="children")
+def children(count: int) -> dict[str, Any]:
+    """Give the tokens themselves."""
+    return {"all": [plus_one(n) for n in range(count)]}
+
+
+@task_token_guard(operation_type="grandchildren")
+def grandchildren(count: int) -> Any:
+    """Give the tokens that another token has given."""
+    return children(count).get()["all"]
+
+
+@task_token_guard(operation_type="held")
+def held(address: gates.Address, name: str = "") -> str:
+    """Wait at a gate, off the CPU."""
+    return gates.wait_at(address, name)
+
+
+@task_token_guard(operation_type="wait_for_held")
+def wait_for_held(address: gates.Address, timeout: float | None = None) -> str:
+    """Wait for a token that waits at a gate."""
+    return held(address, "child").get(timeout)
+
+
+@task_token_guard(operation_type="status")
+def status_of_held(address: gates.Address) -> tuple[str, list[str], bool]:
+    """Look at a token before and after it has ended."""
+    token = held(address, "child")
+    seen = [token.state.value]
+    token.get()
+    return token.token_id, [*seen, token.state.value], token.done()
+
+
+@task_token_guard(operation_type="fails")
+def fails(message: str) -> None:
+    """Raise."""
+    raise ValueError(message)
+
+
+@task_token_guard(operation_type="catches")
+def catches(message: str) -> tuple[str, str]:
+    """Catch what a token raised."""
+    try:
+        fails(message).get()
+    except ValueError as error:
+        return str(error), type(error.__cause__).__name__
+    return "", ""
+
+
+@task_token_guard(operation_type="exits")
+def exits(code: int) -> None:
+    """End the process."""
+    os._exit(code)
+
+
+@task_token_guard(operation_type="waits_for_exit")
+def waits_for_exit(code: int) -> str:
+    """Wait for a token that ends its process; perhaps this one."""
+    try:
+        exits(code).get()
+    except Exception as error:  # noqa: BLE001 - the test looks at it
+        return type(error).__name__
+    return ""
+
+
+@task_token_guard(operation_type="kills_child")
+def kills_child(address: gates.Address) -> tuple[str, str]:
+    """Kill a token that was made here."""
+    token = held(address, "victim")
+    token.kill("not needed")
+    plus_one(1).get()  # what comes down the ring before this result has come by then
+    try:
+        token.get()
+    except Exception as error:  # noqa: BLE001 - the test looks at it
+        return type(error).__name__, token.state.value
+    return "", ""
+
+
+@task_token_guard(operation_type="in_threads")
+def in_threads(count: int) -> int:
+    """Wait for tokens in threads of its own, and for those threads."""
+    found: list[int] = []
+    threads = [
+        threading.Thread(target=lambda n=n: found.append(plus_one(n).get())) for n in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(found)
+
+
+@task_token_guard(operation_type="passes_token")
+def passes_token() -> str:
+    """Pass a token on, as an argument."""
+    token = plus_one(1)
+    try:
+        plus_one(token)  # type: ignore[arg-type]
+    except TypeError as error:
+        return str(error)
+    return ""
+
+
+@task_token_guard(operation_type="forgets")
+def forgets(count: int) -> int:
+    """Make tokens, and keep none."""
+    for n in range(count):
+        plus_one(n)
+    return count
+
+
+@task_token_guard(operation_type="same_token")
+def same_token(count: int) -> int:
+    """Wait for one token in many threads, and twice."""
+    token = plus_one(41)
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(token.get())) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(found) + token.get()
+
+
+@task_token_guard(operation_type="large")
+def large(size: int) -> int:
+    """Send and get what fits no ring."""
+    return len(twice(b"x" * size).get())
+
+
+@task_token_guard(operation_type="twice")
+def twice(data: bytes) -> bytes:
+    """Give the data, and once more."""
+    return data + data
+
+
+@task_token_guard(operation_type="forks")
+def forks() -> int:
+    """Call in a fork of a core process: its exit code."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            plus_one(1)
+        except RuntimeError:
+            os._exit(7)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@task_token_guard(operation_type="fails_twice", retries=3)
+def fails_twice(path: str) -> str:
+    """Fail in the first two runs, which a file counts."""
+    with Path(path).open("a+", encoding="utf-8") as file:
+        file.write("x")
+        file.seek(0)
+        runs = len(file.read())
+    if runs < 3:
+        raise ValueError(runs)
+    return f"{runs} runs"
+
+
+@task_token_guard(operation_type="retries")
+def retries(path: str) -> str:
+    """Wait for a token that is run again."""
+    return fails_twice(path).get()
+
+
+@task_token_guard(operation_type="slow")
+def slow() -> None:
+    """Take long, in short steps."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        time.sleep(0.001)
+
+
+@task_token_guard(operation_type="waits_for_slow")
+def waits_for_slow(seconds: float) -> str:
+    """Wait for a token that has less time than it needs."""
+    try:
+        slow.options(timeout=seconds)().get()
+    except TimeoutError as error:
+        return type(error).__name__
+    return ""
+
+
+@task_token_guard(operation_type="waits_twice")
+def waits_twice(address: gates.Address) -> None:
+    """Wait for a token that waits at a gate, again and again."""
+    gates.report_to(address)
+    while True:
+        plus_one(1).get()
+
+
+@task_token_guard(operation_type="member")
+def member(n: int, seconds: float = 0.0) -> tuple[int, int]:
+    """Give the square, and the process."""
+    time.sleep(seconds)
+    return n * n, os.getpid()
+
+
+@task_token_guard(operation_type="lead", external_calls=["member"])
+def lead(count: int, seconds: float = 0.0) -> tuple[int, str | None, list[Any]]:
+    """Lead a chain: the process, and the tokens of its members."""
+    return os.getpid(), None, [member(n, seconds) for n in range(count)]
+
+
+@task_token_guard(operation_type="leading", external_calls=["fib"])
+def leading(n: int) -> int:
+    """Recursion in one chain."""
+    return fib(n).get()
+
+
+@task_token_guard(operation_type="seeds", external_calls=["member"])
+def seeds() -> tuple[list[str | None], list[str | None]]:
+    """Give the seeds of tokens made here, in a copied context, and in a bare thread."""
+    found: list[str | None] = []
+
+    def call() -> None:
+        found.append(member(1).seed)
+
+    copied = threading.Thread(target=contextvars.copy_context().run, args=(call,))
+    copied.start()
+    copied.join()
+    bare = threading.Thread(target=call)
+    bare.start()
+    bare.join()
+    return [member(1).seed, *inner_seeds().get()], found
+
+
+@task_token_guard(operation_type="inner_seeds")
+def inner_seeds() -> list[str | None]:
+    """Give the seeds of a token made further down, and of a lead made there."""
+    inner = lead(1)
+    inner.get()
+    return [member(2).seed, inner.seed]
+
+
+@task_token_guard(operation_type="gathers_at", external_calls=["held"])
+def gathers_at(address: gates.Address, count: int) -> list[str]:
+    """Have members wait at a gate, and wait for them."""
+    tokens = [held(address, str(n)) for n in range(count)]
+    return [token.get() for token in tokens]
+
+
+@task_token_guard(operation_type="leaves_behind", external_calls=["held"])
+def leaves_behind(address: gates.Address, count: int) -> list[Any]:
+    """Have members wait at a gate, and do not wait for them."""
+    return [held(address, str(n)) for n in range(count)]
+
+
+@task_token_guard(operation_type="leads_a_lead", external_calls=["lead"])
+def leads_a_lead() -> tuple[int, int, list[tuple[int, int]]]:
+    """Lead a chain with a lead in it: the processes of both, and what its members gave."""
+    pid, _, members = lead(3).get()
+    return os.getpid(), pid, [token.get() for token in members]

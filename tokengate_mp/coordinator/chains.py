@@ -1,0 +1,260 @@
+"""Calls that come from inside tokens: what core processes say of them, and what they are told.
+
+A token that is made in a core process is known there under a number of that process's own, and here
+as an `InnerToken`. It is kept as long as that process, or another one that the reference has
+travelled to, refers to it.
+
+*Claims.* A thread that waits for a token had better run it itself than wait. So it claims it: as
+long as the token waits here, it is sent to that core before all others, whatever its window, and
+its weight class. A token that lies unbegun in another core, of which every thread waits as well, is
+called back first. So of the tokens that are waited for, one can always go on, with however few
+threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic_ns
+from typing import Any, cast
+from weakref import WeakValueDictionary
+
+from tokengate_mp.coordinator.admission import Admission
+from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.functions import Functions
+from tokengate_mp.coordinator.inner import InnerToken
+from tokengate_mp.errors import PayloadError, WireError
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.options import Weight
+from tokengate_mp.scheduling.recall import RECALL_NS
+from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.token import Token
+from tokengate_mp.wire.codec import loads
+from tokengate_mp.wire.records import (
+    BEGUN,
+    CALL,
+    CARRY,
+    CHAINED,
+    CLAIM,
+    DROP,
+    ENROL,
+    KILL,
+    LINK,
+    RAISED,
+    WANT,
+    Outcome,
+    decode_enrolment,
+    decode_link,
+    encode,
+)
+from tokengate_mp.worker.invoke import failure
+
+
+class Chains:
+    """The tokens that were made inside tokens.
+
+    Args:
+        loop: The coordinator's loop.
+        scheduler: Where the tokens go.
+        functions: Where functions go that a core process has found.
+        living: The process of each core that has one.
+        admission: Counts what is pending.
+        kill: Ends a token.
+
+    Attributes:
+        claims: The tokens that a thread of a core process waits for, by number, and which process.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a token passes on its way
+        self,
+        loop: asyncio.AbstractEventLoop,
+        scheduler: Scheduler,
+        functions: Functions,
+        living: Mapping[int, Incarnation],
+        admission: Admission,
+        kill: Callable[[Token[Any], str], object],
+    ) -> None:
+        self._admission = admission
+        self._loop = loop
+        self._scheduler = scheduler
+        self._functions = functions
+        self._living = living
+        self._kill = kill
+        self._known: WeakValueDictionary[int, InnerToken] = WeakValueDictionary()
+        self._asked: dict[int, int] = {}
+        self.claims: dict[int, tuple[InnerToken, Incarnation]] = {}
+        self._told: dict[int, Callable[[Incarnation, Outcome], None]] = {
+            CALL: self._called,
+            CLAIM: self._claimed,
+            ENROL: self._enrolled,
+            DROP: self._dropped,
+            BEGUN: self._begun,
+            CARRY: self._carried,
+            WANT: self._wanted,
+            KILL: self._killed,
+            LINK: self._linked,
+        }
+
+    # ---- what a core process says
+
+    def told(self, incarnation: Incarnation, record: Outcome) -> None:
+        """A core process said something of tokens that were made inside tokens.
+
+        Raises:
+            WireError: It makes no sense.
+        """
+        tell = self._told.get(record.kind)
+        if tell is None:
+            raise WireError(f"there is no outcome of kind {record.kind}")
+        try:
+            tell(incarnation, record)
+        except (KeyError, TypeError) as error:
+            raise WireError(
+                f"core {incarnation.core} speaks of something unknown: {error!r} in {record!r}"
+            ) from error
+
+    def _enrolled(self, incarnation: Incarnation, record: Outcome) -> None:
+        enrolment = decode_enrolment(record.value)
+        if enrolment.definition:
+            self._functions.adopt(enrolment.function, enrolment.definition)
+        self._functions.keep(enrolment.function)
+        incarnation.enrolled[record.number] = self._scheduler.operation(
+            enrolment.operation_type, cast("Weight", enrolment.weight), loads(enrolment.policy)
+        )
+
+    def _called(self, incarnation: Incarnation, record: Outcome) -> None:
+        self._scheduler.submitted([self._made(incarnation, record, record.value, None)])
+
+    def _linked(self, incarnation: Incarnation, record: Outcome) -> None:
+        link = decode_link(record.value)
+        # Should its core die before it has begun, it is sent to the next process as it is here.
+        request = encode((record.number, CHAINED, record.value))
+        token = self._made(incarnation, record, request, link.seed)
+        self._scheduler.joined(token, link.lead, incarnation.core, monotonic_ns())
+
+    def _made(
+        self, incarnation: Incarnation, record: Outcome, request: bytes, seed: str | None
+    ) -> InnerToken:
+        token = InnerToken(loop=self._loop)
+        token.number = record.number
+        token.operation = incarnation.enrolled[record.finished]
+        token.stage = TokenState.CREATED
+        token.core = None
+        token.record = request
+        self._admission.enter(request)  # counted, and never refused: nobody here could wait
+        token.function = None
+        token.created = record.started
+        token.answer = None
+        token.carried = []
+        token.chain = seed
+        token.keepers = [incarnation]
+        token.shown = False
+        self._known[token.number] = token
+        incarnation.kept[token.number] = token
+        return token
+
+    def _claimed(self, incarnation: Incarnation, record: Outcome) -> None:
+        token = incarnation.kept.get(record.number)
+        if token is not None and not token.stage.ended:
+            self.claims[token.number] = token, incarnation
+
+    def _begun(self, incarnation: Incarnation, record: Outcome) -> None:
+        incarnation.begun.add(record.number)
+
+    def _dropped(self, incarnation: Incarnation, record: Outcome) -> None:
+        for number in record.value:
+            token = incarnation.kept.pop(number, None)
+            if token is not None:
+                token.keepers.remove(incarnation)
+
+    def _wanted(self, incarnation: Incarnation, record: Outcome) -> None:
+        token = self._known.get(record.number)
+        if token is None:
+            lost = failure(PayloadError("the token is not known any more, nor what became of it"))
+            lost_outcome = encode((record.number, RAISED, 0, 0, lost))
+            incarnation.answer(record.number, lost_outcome)
+            return
+        if incarnation.kept.setdefault(token.number, token) is token:
+            token.keepers.append(incarnation)
+        token.tell(incarnation)
+
+    def _carried(self, incarnation: Incarnation, record: Outcome) -> None:
+        carried = [self._known[number] for number in record.value]
+        incarnation.carried.setdefault(record.number, []).extend(carried)
+
+    def _killed(self, incarnation: Incarnation, record: Outcome) -> None:
+        token = incarnation.kept.get(record.number)
+        if token is not None:
+            self._kill(token, record.value)
+
+    def gone(self, incarnation: Incarnation) -> None:
+        """A core process has ended, and with it all that referred to tokens there."""
+        incarnation.gone = True
+        for token in incarnation.kept.values():
+            token.keepers.remove(incarnation)
+        incarnation.kept.clear()
+        incarnation.carried.clear()
+        for number, (_token, claimant) in list(self.claims.items()):
+            if claimant is incarnation:
+                del self.claims[number]
+                self._asked.pop(number, None)
+
+    # ---- claims
+
+    def grant(self) -> None:
+        """Send tokens that are claimed to the cores that claim them, as far as they wait here."""
+        now = monotonic_ns()
+        for number, (token, claimant) in list(self.claims.items()):
+            if token.stage.ended:
+                del self.claims[number]
+                self._asked.pop(number, None)
+            elif self._scheduler.claimed(token, claimant.core, now):
+                record = token.record
+                assert isinstance(record, bytes), f"{token!r} came up as a record"
+                claimant.send([number], [record])
+            elif token.stage is TokenState.ADMITTED and token.core != claimant.core:
+                holder = self._living.get(token.core or 0)
+                if holder is not None and holder.waits():
+                    self._ask(token, holder)
+        if len(self._living) > 1:
+            for core, incarnation in self._living.items():
+                if incarnation.waits():
+                    self._scheduler.waits(core)
+
+    def recall_overdue(self) -> None:
+        """Call back tokens that are claimed, and have long lain in another core."""
+        due = monotonic_ns() - RECALL_NS
+        for token, claimant in self.claims.values():
+            if token.stage is TokenState.ADMITTED and token.admitted < due:
+                holder = self._living.get(token.core or 0)
+                if holder is not None and holder is not claimant:
+                    self._ask(token, holder)
+
+    def _ask(self, token: InnerToken, holder: Incarnation) -> None:
+        """Have a core give back what it has not begun: once for each time that it got the token."""
+        if self._asked.get(token.number) != token.admitted:
+            self._asked[token.number] = token.admitted
+            if token.number not in holder.running():
+                holder.recall()
+
+    # ---- tokens in results
+
+    def carried_by(self, incarnation: Incarnation, number: int) -> list[InnerToken]:
+        """The tokens that an outcome of this process refers to; it has arrived."""
+        return incarnation.carried.pop(number, [])
+
+    def carry(self, number: int, carried: Iterable[InnerToken]) -> None:
+        """The result of a token refers to these, and is not decoded yet."""
+        token = self._known.get(number)
+        if token is not None:
+            token.carried.extend(carried)
+
+    def show(self, number: int, _operation_type: str = "") -> Token[Any]:
+        """A token that was found in a result.
+
+        Raises:
+            KeyError: It is not known here.
+        """
+        token = self._known[number]
+        token.show()
+        return token

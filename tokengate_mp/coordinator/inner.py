@@ -1,0 +1,114 @@
+"""Tokens that were made inside tokens, as the parent knows them.
+
+The parent routes them like any others. What becomes of one stays as it travelled, and goes back to
+the core processes that refer to it; it is decoded here only if the caller gets hold of it, in the
+result of another token.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from tokengate_mp.errors import PayloadError
+from tokengate_mp.token import Token
+from tokengate_mp.wire import delivery
+from tokengate_mp.wire.records import PICKLED, RAISED, VALUE, encode
+from tokengate_mp.worker.invoke import failure
+
+
+class Answer(NamedTuple):
+    """What became of a token, as it travels.
+
+    Attributes:
+        kind: VALUE, PICKLED or RAISED (see `wire.records`).
+        value: The value of such an outcome.
+    """
+
+    kind: int
+    value: Any
+
+
+class Keeper(Protocol):
+    """A core process that refers to the token.
+
+    Attributes:
+        core: Its core.
+    """
+
+    core: int
+
+    def answer(self, number: int, outcome: bytes) -> None:
+        """Send the outcome of a token."""
+
+
+class InnerToken(Token[Any]):
+    """A token made inside another one.
+
+    As a future it stays unresolved until the caller gets hold of it: see `show`.
+    """
+
+    __slots__ = ("answer", "carried", "chain", "keepers", "shown")
+
+    answer: Answer | None
+    carried: list[InnerToken]
+    chain: str | None
+    keepers: list[Keeper]
+    shown: bool
+
+    @property
+    def seed(self) -> str | None:
+        """The seed of the chain that it leads, or was made in."""
+        return super().seed or self.chain
+
+    def deliver(self, result: Any) -> None:
+        """The function returned."""
+        answer = result if isinstance(result, Answer) else Answer(VALUE, result)
+        # The process that ran it knows already.
+        self._end(answer, but=self.core)
+
+    def deliver_error(self, error: BaseException | Answer) -> None:
+        """The function raised, or the token was ended."""
+        if isinstance(error, Answer):
+            # That process does not know whether it was to be run again.
+            self._end(error, but=None)
+        else:
+            self._end(Answer(RAISED, failure(error)), but=None)
+
+    def _end(self, answer: Answer, but: int | None) -> None:
+        if self.answer is not None:
+            return
+        self.answer = answer
+        for keeper in self.keepers:
+            if keeper.core != but:
+                self.tell(keeper)
+        if self.shown:
+            self._resolve()
+
+    def tell(self, keeper: Keeper) -> None:
+        """Send what became of it; it has ended."""
+        if self.answer is not None:
+            kind, value = self.answer
+            times = getattr(self, "started", 0), getattr(self, "finished", 0)
+            keeper.answer(self.number, encode((self.number, kind, *times, value)))
+
+    def show(self) -> None:
+        """The caller gets hold of it, so from now on it is an ordinary future."""
+        if not self.shown:
+            self.shown = True
+            self._resolve()
+
+    def _resolve(self) -> None:
+        if self.answer is None or self.done():
+            return
+        kind, value = self.answer
+        if kind == RAISED:
+            super().deliver_error(delivery.raised(value))
+        elif kind == PICKLED:
+            try:
+                value = delivery.result(value)
+            except PayloadError as error:
+                super().deliver_error(error)
+            else:
+                self.set_result(value)
+        else:
+            self.set_result(value)

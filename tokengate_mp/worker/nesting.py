@@ -1,0 +1,176 @@
+"""A crew whose tokens make tokens: what the threads that run them need of it.
+
+Whoever waits for a token leaves its place and is *absent*; should its crew read no mail meanwhile,
+it does. What it waits for it may run itself, apart from the order in which mail is taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokengate_mp.wire import mailbox as page
+from tokengate_mp.wire import records
+from tokengate_mp.worker.context import CHAIN, Chain
+from tokengate_mp.worker.crew import Crew
+from tokengate_mp.worker.interrupts import Shield
+from tokengate_mp.worker.invoke import Function, run
+
+if TYPE_CHECKING:
+    from tokengate_mp.worker.chain import ChildToken
+
+
+class NestingCrew(Crew):
+    """A crew, and what `chain` and `waiting` do with it."""
+
+    def say(self, number: int, record: bytes, *, urgent: bool = False, quiet: bool = False) -> None:
+        """Publish something that is no outcome.
+
+        Args:
+            number: The token's number.
+            record: What is said.
+            urgent: Whether a thread can do nothing until the parent has read it.
+            quiet: Whether the parent need not be woken for it.
+        """
+        self._publish(number, record)
+        if urgent:
+            with self._sorting:
+                self._claims += 1
+                self._words[page.CALLED] = self._claims
+        if not quiet:
+            self._parent.ring_if_armed()
+
+    def slot_here(self) -> int | None:
+        """The slot that this thread has in the crew; None if it is no crew thread."""
+        slot: int | None = getattr(self._here, "slot", None)
+        return slot
+
+    def stand_in(self, slot: int | None) -> None:
+        """This thread acts for the one that has this slot."""
+        self._here.slot = slot
+
+    def shield(self) -> Shield:
+        """Keeps this thread from being interrupted: see `interrupts`."""
+        return Shield(self.interrupts, getattr(self._here, "reach", None))
+
+    def end(self, number: int) -> None:
+        """Interrupt a token, now or as soon as it begins; also one that waits for another."""
+        self.interrupts.end(number)
+        if self._awaited:
+            self._notify()
+            self._mail_bell.ring()
+
+    def is_unwanted(self, number: int) -> bool:
+        """Whether a token was ended by the parent."""
+        return number in self.interrupts.unwanted
+
+    def absent(self, slot: int) -> None:
+        """The thread of this slot begins to wait."""
+        self.leave(slot)
+        with self._sorting:
+            self._absent += 1
+            self._words[page.WAITS] = int(self._absent >= self.threads)
+
+    def present(self, slot: int) -> None:
+        """The thread of this slot goes on; with the place, if nobody has it."""
+        with self._sorting:
+            self._absent -= 1
+            self._words[page.WAITS] = 0
+        if self._place.acquire(blocking=False):
+            self.holder = slot
+
+    def await_token(self, token: ChildToken) -> None:
+        """A thread waits for this token: its request, should it come here, is that thread's."""
+        with self._sorting:
+            token.waiters += 1
+            self._awaited[token.number] = token
+            if token.request is None:
+                token.request = self._out_of_queue(token.number)
+
+    def _out_of_queue(self, number: int) -> records.Request | None:
+        while True:
+            try:
+                for request in self.queue:
+                    if request.number == number:
+                        self.queue.remove(request)
+                        return request
+            except (RuntimeError, ValueError, IndexError):  # another thread took one meanwhile
+                continue
+            return None
+
+    def request_of(self, token: ChildToken) -> records.Request | None:
+        """Take the request of a token that is awaited, if it is here."""
+        with self._sorting:
+            request: records.Request | None = token.request
+            token.request = None
+            return request
+
+    def await_no_more(self, token: ChildToken) -> None:
+        """A thread does not wait for this token any more."""
+        with self._sorting:
+            token.waiters -= 1
+            if token.waiters:
+                return
+            del self._awaited[token.number]
+            request, token.request = token.request, None
+        if request is not None:
+            self.queue.append(request)
+            self._mail_bell.ring()  # whoever sleeps over the mail has something to run
+
+    def await_change(self, token: ChildToken, seconds: float) -> None:
+        """Wait while another thread reads the mail and nothing is known of a token."""
+        with self._sorting:
+            reading = self._mail_lock.locked() or bool(self._mail_wanted)
+            if reading and not token.done() and token.request is None:
+                self._sorting.wait(seconds)
+
+    def read_mail(self, token: ChildToken, seconds: float) -> bool:
+        """Take mail, or wait for some, in place of the crew; False if another thread does.
+
+        Args:
+            token: What this thread waits for.
+            seconds: How long to wait.
+        """
+        if self._mail_wanted or not self._mail_lock.acquire(blocking=False):
+            return False
+        try:
+            if self._requests.pending():
+                self._take()
+            elif not token.done() and token.request is None:
+                self._sleep_over_mail(seconds)
+        finally:
+            self._mail_lock.release()
+            self._notify()
+        return True
+
+    def link(self, request: records.Request, chain: Chain) -> None:
+        """Take in a token that was made here, in a chain; the parent knows of it."""
+        self.chained[request.number] = chain
+        self.queue.append(request)
+        if self.holder != self.slot_here():
+            # This thread will not come to it, and one that would may be asleep over the mail.
+            self._mail_bell.ring()
+            if self.scout_asleep:
+                self._scout.ring()
+
+    def run_apart(self, request: records.Request) -> None:
+        """Run a token that is noted as begun, in whatever thread."""
+        here, interrupts = self._here, self.interrupts
+        outer = CHAIN.get()
+        function = self._functions[request.function]
+        self._enter_chain(request.number, function)
+        reach = getattr(here, "reach", None)
+        own = interrupts.hire() if reach is None else reach
+        here.reach = own
+        try:
+            record, _finished = run(function, request, interrupts, own)
+        finally:
+            CHAIN.set(outer)
+            here.reach = reach
+            if reach is None:
+                interrupts.release(own)
+        self._publish(request.number, record)
+        self._answered(request.number, record, here=1)
+
+    def learn(self, index: int, function: Function) -> None:
+        """A function was found in this process."""
+        self._functions[index] = function

@@ -1,0 +1,140 @@
+"""Waiting for a token inside a token, so that the core always goes on.
+
+A thread that waits for a token gives up its place in the crew, and claims the token from the
+parent. Should its request come to this process, or lie here already, the waiting thread runs it
+itself, on top of the one that it is running. It runs no other: so what stands on a thread's stack
+is a chain of tokens each of which waits for the next, and a cycle of waits can only be one of the
+user's own.
+
+Since a thread that is waiting takes no mail, and what it waits for comes with the mail, one of
+those that wait reads it whenever no thread of the crew does.
+
+Exact accounting. A token that is run on top of another one has no word of the status page: a record
+says that it is begun, before it is. Like an outcome, that outlives the process.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Final
+
+from tokengate_mp.wire.doorbell import PATIENCE
+from tokengate_mp.wire.records import BEGUN, CLAIM, Request, encode
+from tokengate_mp.worker.invoke import pauses
+from tokengate_mp.worker.nesting import NestingCrew
+
+if TYPE_CHECKING:
+    from tokengate_mp.worker.chain import ChildToken
+
+NESTED: Final = 24
+"""How many tokens a thread runs on top of each other; the next one gets a thread of its own.
+
+Each takes some seven frames of Python's stack, of which there are 1,000 unless the user says else.
+"""
+
+
+class _Here(threading.local):
+    """What a thread is doing.
+
+    Attributes:
+        depth: How many tokens it runs on top of the first.
+    """
+
+    depth = 0
+
+
+class Waiting:
+    """Waits for tokens, in whatever thread asks.
+
+    Args:
+        crew: The crew of this process.
+    """
+
+    def __init__(self, crew: NestingCrew) -> None:
+        self._crew = crew
+        self._here = _Here()
+
+    def until(self, token: ChildToken, deadline: float | None) -> bool:
+        """Wait until a token has ended; False if it has not by the deadline, monotonic seconds."""
+        with self._crew.shield() as shield:
+            return self._until(token, deadline, shield.number)
+
+    def _until(self, token: ChildToken, deadline: float | None, waiting: int) -> bool:
+        crew = self._crew
+        begun = monotonic_ns()
+        absence = _Absence(crew)
+        claimed = False
+        crew.await_token(token)
+        try:
+            while not token.done() and not crew.is_unwanted(waiting):
+                request = crew.request_of(token)
+                if request is not None:
+                    absence.end()
+                    pauses.ns += monotonic_ns() - begun
+                    self._run(token, request)
+                    begun = monotonic_ns()
+                    continue
+                left = PATIENCE if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                absence.begin()
+                if not claimed:
+                    claimed = True
+                    crew.say(token.number, encode((token.number, CLAIM, 0, 0, 0)), urgent=True)
+                if not crew.read_mail(token, min(left, PATIENCE)):
+                    crew.await_change(token, min(left, PATIENCE))
+        finally:
+            crew.await_no_more(token)
+            absence.end()
+            pauses.ns += monotonic_ns() - begun
+        return True
+
+    def _run(self, token: ChildToken, request: Request) -> None:
+        """Run a token on top of the one that this thread is running."""
+        here = self._here
+        if here.depth < NESTED:
+            here.depth += 1
+            try:
+                self._run_here(token, request)
+            finally:
+                here.depth -= 1
+            return
+        slot = self._crew.slot_here()
+
+        def run() -> None:
+            self._crew.stand_in(slot)
+            self._run_here(token, request)
+
+        thread = threading.Thread(target=run, name="tokengate-nested", daemon=True)
+        thread.start()
+        thread.join()
+
+    def _run_here(self, token: ChildToken, request: Request) -> None:
+        token.begun = True
+        self._crew.say(request.number, encode((request.number, BEGUN, 0, 0, 0)), quiet=True)
+        self._crew.run_apart(request)
+
+
+class _Absence:
+    """A thread's time away from its place in the crew."""
+
+    __slots__ = ("_away", "_crew", "_slot")
+
+    def __init__(self, crew: NestingCrew) -> None:
+        self._crew = crew
+        self._slot = crew.slot_here()
+        self._away = False
+
+    def begin(self) -> None:
+        """The thread waits. A thread of the user's own has no place to leave."""
+        if self._slot is not None and not self._away:
+            self._away = True
+            self._crew.absent(self._slot)
+
+    def end(self) -> None:
+        """The thread goes on."""
+        if self._slot is not None and self._away:
+            self._away = False
+            self._crew.present(self._slot)
