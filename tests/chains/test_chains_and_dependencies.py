@@ -92,6 +92,25 @@ def test_a_call_that_makes_tokens_can_wait_for_arguments():
     asyncio.run(main())
 
 
+def test_a_lead_can_wait_for_arguments():
+    """Its chain begins when it does, runs on its core, and is over with its last token."""
+
+    async def main():
+        async with OperationsCoordinator(cores=2) as c:
+            leads = [lead(add_up(square(1), 2)) for _ in range(20)]
+            killed = lead(pair(1))
+            killed.kill()
+            for each in leads:
+                squares = await each
+                assert await asyncio.gather(*squares) == [0, 1, 4]
+                assert {token.core for token in squares} == {each.core}
+                assert {token.seed for token in squares} == {each.seed}
+            await c.join()
+            assert c.get_stats()["conductor"]["domains"] == 0
+
+    asyncio.run(main())
+
+
 def test_an_anchor_inside_a_token_is_refused():
     """It would have no effect there, and says so; without it the call works."""
 

@@ -15,7 +15,6 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
@@ -23,8 +22,8 @@ from psutil import virtual_memory
 
 from tokengate_mp import worker
 from tokengate_mp.bulk.token_map import TokenMap
+from tokengate_mp.coordinator.controls import Controls
 from tokengate_mp.coordinator.corridor import Corridor
-from tokengate_mp.coordinator.desk import ControlDesk
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.topology import usable_cpus
 from tokengate_mp.decorator import (
@@ -50,7 +49,7 @@ _claiming = threading.RLock()
 _running: OperationsCoordinator | None = None
 
 
-class OperationsCoordinator:
+class OperationsCoordinator(Controls):
     """Runs the tokens of this process on core processes.
 
     Started within a running event loop, it serves that loop. Without one, it runs a loop of its own
@@ -334,148 +333,6 @@ class OperationsCoordinator:
         else:
             joined = asyncio.run_coroutine_threadsafe(corridor.join(), host.loop)
             await asyncio.wrap_future(joined)
-
-    def get_stats(self) -> dict[str, Any]:
-        """Counts of tokens, operations and cores, as plain data.
-
-        Returns:
-            `cores`: for each, core 1 first, `core`, `pid`, `cpu`, `alive`, `queued`, `executing`,
-            `completed`, `restarts`. `tokens`: how many are in each state. `operations`: for each
-            operation_type its `weight`, `counts`, `durations` (`p50`, `p95`, `max`; ns) and
-            whether it is `paused`. `admission`: whether all of it is `paused`. `conductor` and
-            `sticky`: live counts.
-
-        Raises:
-            CoordinatorNotRunning: It was never started.
-        """
-        host, corridor = self._host, self._corridor
-        if host is None or corridor is None:
-            raise CoordinatorNotRunning("get_stats() needs a coordinator that was started")
-        return host.call(corridor.stats)
-
-    # ---- controls
-
-    def kill_token(self, token_id: str, reason: str = "killed by id") -> bool:
-        """End the token with this id; who awaits it gets `TokenKilled`.
-
-        Returns:
-            False if no token has this id, or it has ended already.
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-        """
-        return self._control(lambda desk: desk.kill_by_id(token_id, reason))
-
-    def kill_all_by_operation(
-        self, operation_type: str, reason: str = "its operation was killed"
-    ) -> int:
-        """End all tokens of an operation, waiting or running.
-
-        Returns:
-            How many there were.
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-        """
-        return self._control(lambda desk: desk.kill_all(operation_type, reason))
-
-    def pause_admission(self) -> None:
-        """Send no more tokens to cores until `resume_admission`; calls go on being taken.
-
-        What cores hold already, a few milliseconds of work for each, is run to its end.
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-        """
-        self._control(lambda desk: desk.pause_admission(paused=True))
-
-    def resume_admission(self) -> None:
-        """Send tokens to cores again.
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-        """
-        self._control(lambda desk: desk.pause_admission(paused=False))
-
-    def drain_pool(self) -> int:
-        """End all waiting tokens as killed; how many there were.
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-        """
-        return self._control(lambda desk: desk.drain(None, "the pool was drained"))
-
-    def pause_operation(self, operation_type: str) -> None:
-        """As `pause_admission`, for the tokens of one operation; it need not have been called yet.
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-        """
-        self._control(lambda desk: desk.pause_operation(operation_type, paused=True))
-
-    def resume_operation(self, operation_type: str) -> None:
-        """Send the tokens of that operation to cores again.
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-        """
-        self._control(lambda desk: desk.pause_operation(operation_type, paused=False))
-
-    def drain_operation(self, operation_type: str) -> int:
-        """End all waiting tokens of an operation as killed; how many there were.
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-        """
-        return self._control(lambda desk: desk.drain(operation_type, "its operation was drained"))
-
-    def get_recent_executions(self, n: int = 50) -> list[dict[str, Any]]:
-        """What became of the tokens that ended last, the latest first.
-
-        Args:
-            n: How many; the last 1,024 are remembered.
-
-        Returns:
-            For each its `token_id`, `operation_type`, `weight`, `state`, `core`, the times of
-            `Token.timing` and, if it did not complete, its `error` in a line.
-
-        Raises:
-            ValueError: `n` is negative.
-            CoordinatorNotRunning: It was never started.
-        """
-        if n < 0:
-            raise ValueError(f"n must be from 0 up, not {n}")
-        return self._look(lambda desk: desk.history.recent(n))
-
-    def dump_execution_history(self, path: str | os.PathLike[str]) -> int:
-        """Write what became of the last 1,024 tokens to a file, a line of JSON for each.
-
-        Args:
-            path: The file; one that is there is replaced.
-
-        Returns:
-            How many lines it has, first ended first.
-
-        Raises:
-            OSError: It cannot be written.
-            CoordinatorNotRunning: It was never started.
-        """
-        lines = self._look(lambda desk: desk.history.lines())
-        Path(path).write_bytes(lines)
-        return lines.count(b"\n")
-
-    def _look(self, look: Callable[[ControlDesk], R]) -> R:
-        host, corridor = self._host, self._corridor
-        if host is None or corridor is None:
-            raise CoordinatorNotRunning("this coordinator was never started")
-        return host.call(lambda: look(corridor.desk))
-
-    def _control(self, act: Callable[[ControlDesk], R]) -> R:
-        if self._corridor is None or not self._corridor.takes_calls():
-            raise CoordinatorNotRunning(
-                "this coordinator is not running, so there is nothing to control; start it first"
-            )
-        return self._look(act)
 
 
 def _stopped(token: Token[Any]) -> TokenKilled:

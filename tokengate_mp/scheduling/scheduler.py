@@ -30,26 +30,17 @@ from the one to the other. Here is what each fact means to all three.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import Policy, Routing, Weight
-from tokengate_mp.scheduling.conductor import Conductor
-from tokengate_mp.scheduling.deadlines import Deadlines
-from tokengate_mp.scheduling.gate import Gate
-from tokengate_mp.scheduling.graph import Graph
-from tokengate_mp.scheduling.ledger import Ledger
+from tokengate_mp.options import Policy, Weight
+from tokengate_mp.scheduling.accounts import Accounts
 from tokengate_mp.scheduling.operation import Operation
-from tokengate_mp.scheduling.recall import Recall
-from tokengate_mp.scheduling.retry import Retries
-from tokengate_mp.scheduling.routing import Router
-from tokengate_mp.scheduling.snapshot import Snapshot, TicketStory, snapshot, story
 from tokengate_mp.scheduling.ticket import Ticket
-from tokengate_mp.scheduling.weights import ALL_CORES, Cores, as_set
+from tokengate_mp.scheduling.weights import ALL_CORES, Cores
 
 _NOBODY: Final = frozenset[int]()
 _NONE: Final[Mapping[int, BaseException]] = MappingProxyType({})
@@ -66,38 +57,8 @@ def _leads(ticket: Ticket) -> bool:
     return policy is not None and policy.lead is not None
 
 
-class Scheduler:
-    """Admission, routing and accounting for a fixed number of cores.
-
-    Args:
-        cores: How many core domains there are.
-        threads: Crew threads of each.
-        routing: "strict" keeps every class to its range; "work_conserving" lets a core with
-            nothing of its own to do borrow.
-        poison_limit: A token that has ended so many core processes is not run again.
-
-    Attributes:
-        paused: While it is set, no token is assigned.
-    """
-
-    def __init__(self, cores: int, threads: int, routing: Routing, poison_limit: int = 2) -> None:
-        self.cores = cores
-        self.threads = threads
-        self.routing = routing
-        self.paused = False
-        self._operations: dict[tuple[str, Weight, Policy | None], Operation] = {}
-        self._all: Cores = as_set(range(1, cores + 1))
-        self._gate = Gate()
-        self._graph = Graph()
-        self._ledger = Ledger(cores, threads)
-        self._router = Router(self._gate, self._ledger, routing)
-        self._evicted: Cores = 0
-        self._recall = Recall(self._ledger, self._router)
-        self._deadlines = Deadlines()
-        self._retries = Retries(poison_limit)
-        self._conductor = Conductor()
-        self._timed = False  # whether any operation has a time limit
-        self._leading = False  # whether tokens of any are leads
+class Scheduler(Accounts):
+    """Admission, routing and accounting for a fixed number of cores. Arguments: see `Accounts`."""
 
     # ---- facts
 
@@ -149,6 +110,8 @@ class Scheduler:
             self._graph.add(ticket, needs)
             if self._timed:
                 self._time([ticket])
+            if _leads(ticket):
+                self._conductor.open(ticket.number)
 
     def take_ended(self) -> list[tuple[Ticket, list[tuple[Ticket, int]]]]:
         """Tokens that others wait for and that have ended since the last time.
@@ -433,170 +396,3 @@ class Scheduler:
     def could_recall(self) -> bool:
         """Whether `overdue` will have an answer, now or later, if nothing else happens."""
         return self._recall.is_possible()
-
-    # ---- views
-
-    @property
-    def waiting(self) -> int:
-        """How many tokens wait."""
-        return len(self._gate) + len(self._conductor.held)
-
-    @property
-    def has_waiting(self) -> bool:
-        """Whether any waits, or has ended while it did and is still in its lane."""
-        return bool(self._conductor.held) or self._gate.has_any()
-
-    def knows(self, operation: Operation) -> bool:
-        """Whether a token of this operation object is one of this scheduler's."""
-        key = operation.name, operation.weight, operation.policy
-        return self._operations.get(key) is operation
-
-    @property
-    def has_room(self) -> bool:
-        """Whether a core could take more."""
-        return bool(self._ledger.open)
-
-    def held(self, core: int) -> Mapping[int, Ticket]:
-        """The tokens that a core was sent and has not answered for, by number."""
-        return self._ledger[core].held
-
-    @property
-    def unended_count(self) -> int:
-        """How many of the submitted tokens have not ended."""
-        return self._ledger.submitted - self._ledger.ended.total()
-
-    def waiting_tickets(self, operation: str | None = None) -> list[Ticket]:
-        """All waiting tokens, or those of one operation."""
-        waiting = (*self._gate, *self._conductor.held.values())
-        return [t for t in waiting if operation is None or t.operation.name == operation]
-
-    def unended(self) -> list[Ticket]:
-        """All submitted tokens that have not ended, oldest first."""
-        held = self._conductor.held.values()
-        return sorted([*self._gate, *held, *self._ledger], key=attrgetter("number"))
-
-    def snapshot(self, now: int | None = None) -> Snapshot:
-        """A frozen copy of all counts, at this time; None: when the scheduler was last told it."""
-        if now is not None:
-            self._gate.sticky.expire(now)
-        return snapshot(
-            self._gate,
-            self._ledger,
-            self._operations.values(),
-            self._conductor,
-            paused=self.paused,
-        )
-
-    def story(self, ticket: Ticket) -> TicketStory:
-        """What has become of one token so far."""
-        return story(ticket, self._gate, self._ledger)
-
-    def validate(self) -> None:
-        """Check everything that must hold between two facts.
-
-        Raises:
-            AssertionError: It does not.
-        """
-        self._gate.validate()
-        self._ledger.validate()
-        self._conductor.validate()
-        unended = self.unended()
-        assert len(unended) == self.unended_count, f"{len(unended)} tokens have not ended"
-        numbers = {ticket.number for ticket in unended}
-        assert len(numbers) == len(unended), "one is in two places"
-        lacking = {number for number, count in self._graph.lacking.items() if count}
-        assert lacking <= self._gate.withheld.keys(), "one lacks something, and is not withheld"
-        assert numbers.issuperset(self._gate.sticky.members), "a key counts one that has ended"
-        assert numbers >= self._conductor.members.keys(), "a chain counts one that has ended"
-
-    # ---- what stands behind
-
-    def _time(self, tickets: Iterable[Ticket]) -> None:
-        """Take note of the time limits of new tokens."""
-        for ticket in tickets:
-            policy = ticket.operation.policy
-            if policy is not None and policy.timeout_ns is not None:
-                self._deadlines.add(ticket, ticket.created + policy.timeout_ns)
-
-    def _sort(
-        self,
-        tickets: Sequence[Ticket],
-        durations: Sequence[int],
-        failed: Mapping[int, BaseException],
-        blocked: Collection[int],
-        now: int,
-    ) -> None:
-        """Let each operation observe its own of these outcomes."""
-        if failed:
-            raised = [t for t in tickets if t.stage is COMPLETED and t.number in failed]
-            self._ledger.ended[COMPLETED] -= len(raised)
-            errors = [(ticket, failed[ticket.number]) for ticket in raised]
-            self._fail([t for t, e in errors if not self._run_again(t, e, now, lost=False)])
-        for ticket in tickets:
-            if ticket.stage is COMPLETED:
-                ticket.operation.completed += 1
-        runs: defaultdict[Operation, list[int]] = defaultdict(list)
-        for ticket, duration in zip(tickets, durations, strict=True):
-            runs[ticket.operation].append(duration)
-        waited = Counter(t.operation for t in tickets if t.number in blocked) if blocked else {}
-        for operation, own in runs.items():
-            operation.observe(own, blocking=waited.get(operation, 0) * 2 > len(own))
-
-    def _run_again(self, ticket: Ticket, error: BaseException, now: int, *, lost: bool) -> bool:
-        """Let a token wait for another run, if it is to have one."""
-        pause = self._retries.again(ticket, error, lost=lost)
-        if pause is None:
-            return False
-        ticket.operation.retried += 1
-        if pause:
-            self._gate.postpone(ticket, now + pause)
-        elif self._conductor.hold(ticket):
-            ticket.stage = WAITING
-        else:
-            self._gate.interleave(ticket)
-        return True
-
-    def _reenter(self, tickets: Iterable[Ticket], *, given_back: bool) -> None:
-        """Let those of them that have not ended, and were not begun, wait again."""
-        free = [ticket for ticket in tickets if ticket.stage is ADMITTED]
-        conductor = self._conductor
-        if conductor.members:
-            for ticket in list(free):
-                if given_back and conductor.taken_back(ticket.number):
-                    continue
-                if conductor.hold(ticket):
-                    ticket.stage = WAITING
-                    free.remove(ticket)
-        self._gate.reenter(free)
-
-    def _end(self, ticket: Ticket, stage: TokenState) -> None:
-        """End a token before its time."""
-        before, ticket.stage = ticket.stage, stage
-        if before is WAITING and not self._conductor.unhold(ticket.number):
-            self._gate.discard(ticket)
-        elif before is TokenState.CREATED:
-            self._ledger.submitted += 1  # it counts as known from here on
-        self._ledger.ended[stage] += 1
-        self._retries.forget(ticket)
-        self._left([ticket])
-
-    def _fail(self, tickets: Sequence[Ticket]) -> None:
-        for ticket in tickets:
-            ticket.stage = FAILED
-            ticket.operation.failed += 1
-            self._retries.end(ticket)
-        self._ledger.ended[FAILED] += len(tickets)
-        self._left(tickets)
-
-    def _left(self, tickets: Collection[Ticket]) -> None:
-        """Those of them that have ended count no more: in no chain, for no key, as no need."""
-        if self._conductor.members:
-            for ticket in tickets:
-                if ticket.stage.ended:
-                    self._conductor.left(ticket.number)
-        if self._graph.needed or self._graph.lacking:
-            self._graph.note(tickets)
-        if self._gate.sticky.members:
-            for ticket in tickets:
-                if ticket.stage.ended:
-                    self._gate.left(ticket)
