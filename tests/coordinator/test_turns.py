@@ -22,9 +22,9 @@ def callbacks(monkeypatch):
     current = {"callback": 0}
     settle = corridor.settle
 
-    def counted_settle(*arguments):
+    def counted_settle(*arguments, **named):
         portions[current["callback"]] += 1
-        settle(*arguments)
+        settle(*arguments, **named)
 
     def counted(callback):
         def count(*args):
