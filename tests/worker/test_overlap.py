@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 import work
+from cores import all_up
 from gates import Gate
 
 from tokengate_mp import OperationsCoordinator, TokenState
@@ -110,7 +111,7 @@ def test_what_is_stuck_behind_a_long_token_is_taken_over(gate, monkeypatch, stuc
 
     async def main():
         async with OperationsCoordinator(cores=2, threads_per_core=1) as coordinator:
-            await _all_up(coordinator, gate)
+            await all_up(coordinator, gate)
             recalls.clear()
             # Nothing is known of these, so several go to each core at once, in turn.
             long = stuck.options(weight="heavy")(gate.address, "long")
@@ -141,18 +142,6 @@ def test_what_is_stuck_behind_a_module_that_loads_slowly(gate, monkeypatch, tmp_
         gate.open()
         assert [token.get(20) for token in tokens] == ["0", "1"]
         assert {token.core for token in tokens} == {1, 2}
-
-
-async def _all_up(coordinator, gate) -> None:
-    """Return once every core takes tokens, and has none."""
-    seen, tokens = set(), []
-    while len(seen) < len(coordinator.get_stats()["cores"]):
-        # Each waits on a core, and so keeps it from taking the next one.
-        token = work.gated.options(operation_type="up", weight="heavy")(gate.address)
-        tokens.append(token)
-        seen.update(arrival.pid for arrival in await asyncio.to_thread(gate.arrivals))
-    gate.open()
-    await asyncio.gather(*tokens)
 
 
 def test_cores_run_side_by_side(gate):

@@ -7,10 +7,8 @@ ways in which a token leaves them, and what can be seen of them from outside.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
-from types import MappingProxyType
-from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Policy, Routing, Weight
@@ -27,19 +25,8 @@ from tokengate_mp.scheduling.snapshot import Snapshot, TicketStory, snapshot, st
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import Cores, as_set
 
-_NOBODY: Final = frozenset[int]()
-_NONE: Final[Mapping[int, BaseException]] = MappingProxyType({})
-_operation: Callable[[Ticket], Operation] = attrgetter("operation")
-
 WAITING, ADMITTED = TokenState.WAITING, TokenState.ADMITTED
 COMPLETED, FAILED = TokenState.COMPLETED, TokenState.FAILED
-KILLED, TIMEOUT = TokenState.KILLED, TokenState.TIMEOUT
-
-
-def _leads(ticket: Ticket) -> bool:
-    """Whether a token is the lead of a chain."""
-    policy = ticket.operation.policy
-    return policy is not None and policy.lead is not None
 
 
 class Accounts:
