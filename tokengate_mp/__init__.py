@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tokengate_mp.bulk.completed import as_completed
     from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator
-    from tokengate_mp.decorator import TokenFunction, task_token_guard
+    from tokengate_mp.decorator import task_token_guard
     from tokengate_mp.errors import (
         AdmissionRejected,
         CoordinatorNotRunning,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tokengate_mp.executor.executor import TokenGateExecutor
     from tokengate_mp.lifecycle import TokenState
     from tokengate_mp.token import Timing, Token
+    from tokengate_mp.token_function import TokenFunction
     from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
 
 __version__ = "0.1.0"
@@ -54,7 +55,7 @@ _HOMES = {
     "OperationsCoordinator": "tokengate_mp.coordinator.coordinator",
     "Timing": "tokengate_mp.token",
     "Token": "tokengate_mp.token",
-    "TokenFunction": "tokengate_mp.decorator",
+    "TokenFunction": "tokengate_mp.token_function",
     "task_token_guard": "tokengate_mp.decorator",
     "as_completed": "tokengate_mp.bulk.completed",
     "TokenMap": "tokengate_mp.bulk.token_map",

@@ -1,4 +1,4 @@
-"""What the decorator and the coordinator can be told, checked at once and frozen.
+"""What the decorator can be told, checked at once and frozen.
 
 An option that is out of range, misspelt, or at odds with another one is refused where it is
 written down, not when the first token trips over it.
@@ -8,32 +8,19 @@ written down, not when the first token trips over it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from tokengate_mp.checks import one_of, seconds, whole
 from tokengate_mp.seeds import Lead, lead
 
 Weight = Literal["light", "medium", "heavy"]
-Routing = Literal["strict", "work_conserving"]
-OnFull = Literal["wait", "reject"]
 
 WEIGHTS: Final[tuple[Weight, ...]] = get_args(Weight)
-ROUTINGS: Final[tuple[Routing, ...]] = get_args(Routing)
-ON_FULL: Final[tuple[OnFull, ...]] = get_args(OnFull)
 RESERVED_TAGS: Final = ("weight", "sticky_anchor", "external_calls", "digest_policy")
-
-MAX_THREADS_PER_CORE: Final = 256
-"""Each crew thread has a word of its own on the status page of its core's mailbox."""
-
-MAX_PENDING: Final = 1 << 24
-"""How many tokens may be pending where nothing else is said: 16,777,216, some 8 GB of them."""
-
-MIN_RING_BYTES: Final = 1 << 12
-MAX_RING_BYTES: Final = 1 << 30
-"""Ring positions are counted modulo 2**32: a ring must be well below half of that."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -157,7 +144,7 @@ def token_options(
             raise TypeError(f"{operation_type!r}: there is no option {name!r}")
     return TokenOptions(
         operation_type,
-        _weight_from_name(operation_type) if chosen is None else _one_of("weight", chosen, WEIGHTS),
+        _weight_from_name(operation_type) if chosen is None else one_of("weight", chosen, WEIGHTS),
         MappingProxyType(own),
         policy,
         anchor,
@@ -178,7 +165,7 @@ def _check_anchor(operation_type: str, anchor: Any, keep: Any, external_calls: A
         )
     if anchor == "":
         raise ValueError(f"{operation_type!r}: sticky_anchor must not be empty")
-    if _seconds(f"{operation_type!r}: sticky_for", keep) and anchor is None:
+    if seconds(f"{operation_type!r}: sticky_for", keep) and anchor is None:
         raise ValueError(
             f"{operation_type!r}: sticky_for says how long a pin is kept, and without "
             "sticky_anchor there is none"
@@ -228,15 +215,15 @@ def _policy(operation_type: str, given: Mapping[str, Any], before: Policy) -> Po
         timeout = given["timeout"]
         changes["timeout_ns"] = None
         if timeout is not None:
-            changes["timeout_ns"] = int(_seconds(f"{who}: timeout", timeout) * _NS)
+            changes["timeout_ns"] = int(seconds(f"{who}: timeout", timeout) * _NS)
             if not changes["timeout_ns"]:
                 raise ValueError(f"{who}: timeout must be more than 0 seconds, not {timeout!r}")
     if "retries" in given:
-        changes["retries"] = _whole(f"{who}: retries", given["retries"], 0, 1_000_000)
+        changes["retries"] = whole(f"{who}: retries", given["retries"], 0, 1_000_000)
     if "retry_on" in given:
         changes["retry_on"] = _error_types(f"{who}: retry_on", given["retry_on"])
     if "backoff" in given:
-        changes["backoff_ns"] = int(_seconds(f"{who}: backoff", given["backoff"]) * _NS)
+        changes["backoff_ns"] = int(seconds(f"{who}: backoff", given["backoff"]) * _NS)
     if "idempotent" in given:
         changes["idempotent"] = given["idempotent"]
         if not isinstance(changes["idempotent"], bool):
@@ -252,14 +239,6 @@ def _lead(who: str, given: Mapping[str, Any]) -> Lead | None:
     return lead(who, given.get("external_calls"), given.get("digest_policy"))
 
 
-def _seconds(option: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{option} must be a number of seconds, not {type(value).__name__}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{option} must be a number of seconds from 0 up, not {value!r}")
-    return float(value)
-
-
 def _error_types(option: str, value: Any) -> tuple[type[BaseException], ...]:
     kinds = value if isinstance(value, tuple) else (value,)
     for kind in kinds:
@@ -273,119 +252,3 @@ def _weight_from_name(operation_type: str) -> Weight:
     if "heavy" in name:
         return "heavy"
     return "light" if "light" in name else "medium"
-
-
-def _one_of(option: str, value: Any, allowed: tuple[Any, ...]) -> Any:
-    if value not in allowed:
-        listed = ", ".join(repr(each) for each in allowed)
-        raise ValueError(f"{option} must be one of {listed}, not {value!r}")
-    return value
-
-
-class CoordinatorSettings(msgspec.Struct, frozen=True):
-    """How one coordinator is set up.
-
-    Attributes:
-        cpus: The CPU of each core domain, core 1 first.
-        threads_per_core: Crew threads in each core process.
-        routing: Whether a core may borrow work from outside its weight ranges.
-        ring_bytes: Size of each of a core's two rings, a power of two.
-        grace: Seconds that core processes and interrupted functions get to end by themselves.
-        poison_limit: A token that has ended so many core processes is not run again.
-        max_pending: How many tokens may be pending.
-        max_pending_bytes: How many bytes of large arguments may be pending.
-        on_full: What becomes of a call beyond that.
-        initializer: Descriptor of what each core process runs first (see `worker.initializer`);
-            None for nothing.
-    """
-
-    cpus: tuple[int, ...]
-    threads_per_core: int
-    routing: Routing
-    ring_bytes: int
-    grace: float
-    poison_limit: int
-    max_pending: int
-    max_pending_bytes: int
-    on_full: OnFull
-    initializer: int | None = None
-
-
-def coordinator_settings(  # noqa: PLR0913 - one parameter for each public option
-    cores: int | Iterable[int] | None,
-    usable: Iterable[int],
-    *,
-    threads_per_core: int,
-    routing: str,
-    ring_bytes: int,
-    grace: float,
-    poison_limit: int = 2,
-    max_pending: int = MAX_PENDING,
-    max_pending_bytes: int = MAX_RING_BYTES,
-    on_full: str = "wait",
-) -> CoordinatorSettings:
-    """The settings of one coordinator, every value checked against this machine.
-
-    Args:
-        cores: As for `OperationsCoordinator`.
-        usable: CPU numbers that this process may use.
-        threads_per_core: As for `OperationsCoordinator`.
-        routing: As for `OperationsCoordinator`.
-        ring_bytes: As for `OperationsCoordinator`.
-        grace: As for `OperationsCoordinator`.
-        poison_limit: As for `OperationsCoordinator`.
-        max_pending: As for `OperationsCoordinator`.
-        max_pending_bytes: As for `OperationsCoordinator`.
-        on_full: As for `OperationsCoordinator`.
-
-    Raises:
-        TypeError: A value has the wrong type.
-        ValueError: A value is out of range, or names a CPU that this process may not use.
-    """
-    threads = _whole("threads_per_core", threads_per_core, 1, MAX_THREADS_PER_CORE)
-    ring = _whole("ring_bytes", ring_bytes, MIN_RING_BYTES, MAX_RING_BYTES)
-    if ring & (ring - 1):
-        raise ValueError(f"ring_bytes must be a power of two, not {ring}")
-    return CoordinatorSettings(
-        cpus=_cpus(cores, tuple(usable)),
-        threads_per_core=threads,
-        routing=_one_of("routing", routing, ROUTINGS),
-        ring_bytes=ring,
-        grace=_seconds("grace", grace),
-        poison_limit=_whole("poison_limit", poison_limit, 1, 1_000_000),
-        max_pending=_whole("max_pending", max_pending, 1, 1 << 62),
-        max_pending_bytes=_whole("max_pending_bytes", max_pending_bytes, 1, 1 << 62),
-        on_full=_one_of("on_full", on_full, ON_FULL),
-    )
-
-
-def _whole(option: str, value: Any, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{option} must be an int, not {type(value).__name__}")
-    if not low <= value <= high:
-        raise ValueError(f"{option} must be from {low} to {high}, not {value}")
-    return value
-
-
-def _cpus(cores: int | Iterable[int] | None, usable: tuple[int, ...]) -> tuple[int, ...]:
-    if cores is None:
-        return usable
-    if isinstance(cores, int):
-        count = _whole("cores", cores, 1, 4096)
-        return tuple(usable[i % len(usable)] for i in range(count))
-    if isinstance(cores, (str, bytes)) or not isinstance(cores, Iterable):
-        raise TypeError(
-            "cores must be a count or a list of CPU numbers, not " + type(cores).__name__
-        )
-    chosen = tuple(cores)
-    if not chosen:
-        raise ValueError("cores is an empty list: name at least one CPU, or leave it out")
-    for cpu in chosen:
-        if isinstance(cpu, bool) or not isinstance(cpu, int):
-            raise TypeError(f"cores must list CPU numbers, not {type(cpu).__name__}")
-        if cpu not in usable:
-            raise ValueError(
-                f"cores names CPU {cpu}, which this process may not use; "
-                f"it may use {', '.join(map(str, usable))}"
-            )
-    return chosen

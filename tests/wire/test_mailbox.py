@@ -10,7 +10,7 @@ import pytest
 from children import environment
 
 from tokengate_mp.errors import CoreStartError
-from tokengate_mp.options import MAX_THREADS_PER_CORE, MIN_RING_BYTES
+from tokengate_mp.settings import MAX_THREADS_PER_CORE, MIN_RING_BYTES
 from tokengate_mp.wire import doorbell, records
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire.mailbox import Mailbox, MailboxAddress

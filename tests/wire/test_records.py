@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokengate_mp.errors import WireError
-from tokengate_mp.options import MIN_RING_BYTES
+from tokengate_mp.settings import MIN_RING_BYTES
 from tokengate_mp.wire import records
 from tokengate_mp.wire.records import (
     JOIN,

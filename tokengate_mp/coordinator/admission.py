@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tokengate_mp.errors import AdmissionRejected
-from tokengate_mp.options import OnFull
+from tokengate_mp.settings import OnFull
 from tokengate_mp.token import Token
 from tokengate_mp.wire.draft import Draft
 

@@ -26,20 +26,12 @@ from tokengate_mp.coordinator.controls import Controls
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.topology import usable_cpus
-from tokengate_mp.decorator import (
-    TokenFunction,
-    is_constant,
-    operation_name,
-    refuse_unsuitable,
-)
+from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
-from tokengate_mp.options import (
-    MAX_PENDING,
-    CoordinatorSettings,
-    coordinator_settings,
-    token_options,
-)
+from tokengate_mp.options import token_options
+from tokengate_mp.settings import MAX_PENDING, CoordinatorSettings, coordinator_settings
 from tokengate_mp.token import Token
+from tokengate_mp.token_function import TokenFunction
 from tokengate_mp.worker.invoke import apply
 
 P = ParamSpec("P")

@@ -27,18 +27,18 @@ from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.coordinator.stats import stats
 from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.coordinator.topology import current_cpu
-from tokengate_mp.decorator import current_intake, open_intake
 from tokengate_mp.errors import (
     CoreStartError,
     TokenGateError,
     WireError,
     summary,
 )
-from tokengate_mp.options import CoordinatorSettings
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.weights import as_set
+from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.token import ForwardingToken, Token, open_desk
+from tokengate_mp.token_function import current_intake, open_intake
 from tokengate_mp.wire.delivery import raised
 from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.worker.chain import open_finder

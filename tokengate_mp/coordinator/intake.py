@@ -11,13 +11,13 @@ from typing import Any, Final, Protocol, TypeVar
 from tokengate_mp.coordinator.admission import LARGE, Admission
 from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.functions import Functions
-from tokengate_mp.decorator import next_number
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import TokenOptions
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import ForwardingToken, Recipient, Token, VisitingToken
+from tokengate_mp.token_function import next_number
 from tokengate_mp.wire.draft import Draft
 
 R = TypeVar("R")

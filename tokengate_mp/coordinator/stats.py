@@ -7,8 +7,8 @@ from typing import Any
 
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import CoordinatorSettings
 from tokengate_mp.scheduling.snapshot import Snapshot
+from tokengate_mp.settings import CoordinatorSettings
 
 
 def stats(

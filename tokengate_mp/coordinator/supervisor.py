@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.launch import launch
 from tokengate_mp.errors import CoreStartError
-from tokengate_mp.options import CoordinatorSettings
+from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.wire.segment import portable
 from tokengate_mp.worker.initializer import UNINITIALIZED
 

@@ -25,7 +25,7 @@ from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
 from tokengate_mp.errors import TokenKilled
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import CoordinatorSettings
+from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.token import ForwardingToken, Token
 
 _UNSENT: Final = (TokenState.CREATED, TokenState.WAITING)

@@ -20,18 +20,14 @@ from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.token_map import batched, checked, synchronously
 from tokengate_mp.coordinator.topology import usable_cpus
-from tokengate_mp.decorator import (
-    TokenFunction,
-    is_constant,
-    next_number,
-    operation_name,
-    refuse_unsuitable,
-)
+from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
 from tokengate_mp.errors import CoordinatorRunning, PayloadError
 from tokengate_mp.executor.engine import Engine
 from tokengate_mp.executor.future import CallFuture
-from tokengate_mp.options import coordinator_settings, token_options
+from tokengate_mp.options import token_options
 from tokengate_mp.scheduling.operation import Operation
+from tokengate_mp.settings import coordinator_settings
+from tokengate_mp.token_function import TokenFunction, next_number
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 from tokengate_mp.worker.initializer import pack, with_authkey

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import Policy, Routing, Weight
+from tokengate_mp.options import Policy, Weight
 from tokengate_mp.scheduling.conductor import Conductor
 from tokengate_mp.scheduling.deadlines import Deadlines
 from tokengate_mp.scheduling.gate import Gate
@@ -24,6 +24,7 @@ from tokengate_mp.scheduling.routing import Router
 from tokengate_mp.scheduling.snapshot import Snapshot, TicketStory, snapshot, story
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import Cores, as_set
+from tokengate_mp.settings import Routing
 
 WAITING, ADMITTED = TokenState.WAITING, TokenState.ADMITTED
 COMPLETED, FAILED = TokenState.COMPLETED, TokenState.FAILED

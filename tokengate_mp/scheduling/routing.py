@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import Routing, Weight
+from tokengate_mp.options import Weight
 from tokengate_mp.scheduling import pacing
 from tokengate_mp.scheduling.gate import Gate
 from tokengate_mp.scheduling.lane import Lane
@@ -43,6 +43,7 @@ from tokengate_mp.scheduling.weights import (
     members,
     shares,
 )
+from tokengate_mp.settings import Routing
 
 WAITING: Final = TokenState.WAITING
 ADMITTED: Final = TokenState.ADMITTED

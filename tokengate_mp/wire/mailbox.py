@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from tokengate_mp.errors import CoreStartError
-from tokengate_mp.options import MAX_THREADS_PER_CORE
+from tokengate_mp.settings import MAX_THREADS_PER_CORE
 from tokengate_mp.wire import doorbell
 from tokengate_mp.wire.doorbell import Doorbell
 from tokengate_mp.wire.ordering import full_fence, must_check

@@ -1,0 +1,346 @@
+"""A decorated function: its calls are tokens.
+
+A call encodes its arguments and hands the record to the running coordinator, all before it returns:
+so what cannot be encoded fails right there, in the caller's line, and what the caller does to the
+arguments afterwards changes nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import update_wrapper
+from itertools import count
+from threading import Lock
+from types import MethodType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
+
+from tokengate_mp import worker
+from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
+from tokengate_mp.options import TokenOptions
+from tokengate_mp.wire import fingerprint
+from tokengate_mp.wire.blanks import FILLABLE, NOT_YET, Blanks, Encoded
+from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
+from tokengate_mp.wire.definition import identify, name_of, named
+from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.records import MAX_PAYLOAD, encode
+
+if TYPE_CHECKING:
+    # For the types alone: a core process imports this module and must not load asyncio.
+    from tokengate_mp.bulk.feed import Sender
+    from tokengate_mp.bulk.token_map import TokenMap
+    from tokengate_mp.scheduling.operation import Operation
+    from tokengate_mp.token import Token
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+class Intake(Protocol):
+    """The coordinator, as calls see it."""
+
+    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
+        """Make a function known; the index it travels by, and the operation it counts as."""
+
+    def issue(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | Draft,
+        function: Callable[..., R],
+    ) -> Token[R]:
+        """Take in an encoded call."""
+
+    def vouch(self, token: Any) -> None:
+        """Let a token be an argument; raises if its value can never be here."""
+
+
+_intake: Intake | None = None
+_numbers = count(1)
+next_number = _numbers.__next__
+"""The number of the next token of this process, whoever makes it."""
+_opening = Lock()
+
+
+def open_intake(intake: Intake | None) -> None:
+    """From now on calls go to `intake`; None: there is nobody to take them."""
+    global _intake  # noqa: PLW0603 - one coordinator a process: that is what this says
+    _intake = intake
+
+
+def current_intake() -> Intake | None:
+    """Where calls go at the moment."""
+    return _intake
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    """The names of a function's positional parameters, as far as they can be found out."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [each.name for each in parameters if each.kind in positional]
+
+
+class TokenFunction(Generic[P, R]):
+    """A decorated function; calling it gives a `Token` at once.
+
+    Attributes:
+        __wrapped__: The plain function.
+        token_options: How its tokens are treated.
+    """
+
+    # The coordinator that the function is enrolled with, and what enrolling gave.
+    _enrolled_with: Intake | None = None
+    _index: int
+    _operation: Operation
+
+    def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
+        identify(function)
+        update_wrapper(self, function)
+        self.__wrapped__ = function
+        self.__tokengate_plain__ = function
+        self.token_options = options
+        self._anchor = options.sticky_anchor
+        self._keep = int(options.sticky_for * 1e9)
+
+    @property
+    def operation_type(self) -> str:
+        """The operation that its tokens count as."""
+        return self.token_options.operation_type
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
+        """Make a token of this call.
+
+        Raises:
+            CoordinatorNotRunning: No coordinator is running in this process.
+            PayloadError: The function or an argument cannot be encoded.
+        """
+        intake = _intake
+        if intake is None:
+            intake = _inside(self.operation_type)
+        if intake is not self._enrolled_with:
+            self._index, self._operation = intake.enrol(self.__wrapped__, self.token_options)
+            self._enrolled_with = intake
+        number = next(_numbers)
+        record: bytes | Draft
+        if not kwargs:
+            for argument in args:
+                if type(argument) not in SCALARS:
+                    record = self._pickled(number, args, kwargs)
+                    break
+            else:
+                try:
+                    record = encode((number, self._index, args))
+                except NOT_MSGPACK:
+                    record = self._pickled(number, args, kwargs)
+        else:
+            record = self._pickled(number, args, kwargs)
+        if self._anchor is not None:
+            record = self._anchored(record, args, kwargs)
+        return intake.issue(number, self._operation, record, self.__wrapped__)
+
+    def map(
+        self,
+        iterable: Iterable[Any],
+        /,
+        *iterables: Iterable[Any],
+        ordered: bool = True,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+    ) -> TokenMap[R]:
+        """Call the function for each item, in batches.
+
+        An item of the map is no token of its own: many travel in one token, as many as take a few
+        milliseconds. Such a token counts as the operation `operation_type + ".map"`.
+
+        Args:
+            iterable: The first arguments of the calls. It is read as results are asked for, and
+                may be endless.
+            iterables: Their further arguments; the shortest iterable ends them all.
+            ordered: Whether results come in the order of the items, or as they are there.
+            buffersize: The most items that are read and not given back as results; default: as
+                many as keep the cores busy.
+            return_exceptions: Whether errors are given in place of results, instead of raised.
+
+        Returns:
+            The results: `for`, `async for`, or `await` for a list. An error has the place of its
+            item as `item_index`, and a note that says so.
+
+        Raises:
+            CoordinatorNotRunning: No coordinator is running in this process.
+            PayloadError: The function cannot be encoded.
+            TypeError: `buffersize` is no int.
+            ValueError: `buffersize` is below 1; or the function has a timeout or retries, which
+                an item among others cannot have.
+        """
+        # Not above: a core process imports this module, and never maps.
+        from tokengate_mp.bulk.token_map import token_map  # noqa: PLC0415
+
+        if worker.core is not None:
+            raise CoordinatorNotRunning(
+                f"{self.operation_type!r}.map() was called inside a token, where it is not "
+                "available; call the function for each item there, and get() the tokens"
+            )
+        intake = _intake
+        if intake is None:
+            raise CoordinatorNotRunning.for_call(self.operation_type)
+        return token_map(
+            cast("Sender", intake),  # a coordinator is both
+            self.__wrapped__,
+            self.token_options,
+            (iterable, *iterables),
+            ordered=ordered,
+            buffersize=buffersize,
+            return_exceptions=return_exceptions,
+        )
+
+    def _pickled(
+        self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> bytes | Draft:
+        """A call as an encoded request, where msgpack would not keep its arguments exactly.
+
+        With tokens among them it is only a draft of one.
+        """
+        if not kwargs and not FILLABLE.isdisjoint(map(type, args)):
+            listed = self._listed(number, args)
+            if listed is not None:
+                return listed
+        with Blanks(self._vouch) as blanks:
+            pickled = arguments_to_pickle(
+                self.operation_type, args, kwargs, lambda: _parameters(self.__wrapped__)
+            )
+        if len(pickled) > MAX_PAYLOAD:
+            raise PayloadError(
+                f"{self.operation_type!r}: the arguments take {len(pickled)} bytes, and a token "
+                f"carries {MAX_PAYLOAD} at most; pass a file name instead, or split the work"
+            )
+        if blanks.tokens:
+            return Draft.with_blanks(number, self._index, pickled, list(enumerate(blanks.tokens)))
+        return encode((number, self._index, pickled))
+
+    def _vouch(self, token: Any) -> None:
+        if self._enrolled_with is not None:
+            self._enrolled_with.vouch(token)
+
+    def _listed(self, number: int, args: tuple[Any, ...]) -> bytes | Draft | None:
+        """The same for scalars and tokens alone, which need no pickle; None: they need one."""
+        filled = list(args)
+        needs: list[tuple[int, Any]] = []
+        for at, argument in enumerate(args):
+            if type(argument) in SCALARS:
+                continue
+            if type(argument) not in FILLABLE:
+                return None
+            token: Any = argument
+            try:
+                self._vouch(token)
+            except PayloadError:
+                return None  # on the other way the error gets to name the argument
+            value = token.arrived()
+            if value is NOT_YET:
+                needs.append((at, token))
+                filled[at] = None
+            elif type(value) in SCALARS:
+                filled[at] = value
+            else:
+                return None
+        try:
+            if needs:
+                encode(filled)  # what msgpack refuses is better refused now
+                return Draft.with_blanks(number, self._index, filled, needs)
+            return encode((number, self._index, filled))
+        except NOT_MSGPACK:
+            return None
+
+    def _anchored(
+        self, record: bytes | Draft, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Draft:
+        """An encoded call with its content key."""
+        keep = self._keep
+        if isinstance(record, Draft):  # the values are content too, and not here yet
+            record.anchor, record.keep = self._anchor, keep
+            return record
+        anchor = self._anchor or ""
+        if not kwargs and SCALARS.issuperset(map(type, args)):
+            return Draft(record, fingerprint.key(anchor, args, kwargs), keep)
+        with Blanks(self._vouch):
+            if not FILLABLE.isdisjoint(map(type, (*args, *kwargs.values()))):
+                args = tuple(map(_itself, args))
+                kwargs = {name: _itself(value) for name, value in kwargs.items()}
+            key = fingerprint.key(anchor, args, kwargs, len(record))
+        return Draft(record, key, keep)
+
+    def options(self, **overrides: Any) -> TokenFunction[P, R]:
+        """A copy of this function with other options (those of `task_token_guard`).
+
+        Raises:
+            TypeError: There is no such option, or it has the wrong type.
+            ValueError: A value is not allowed.
+        """
+        return TokenFunction(self.__wrapped__, self.token_options.changed(overrides))
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> TokenFunction[P, R]: ...
+
+    @overload
+    def __get__(
+        self: TokenFunction[Concatenate[S, Q], R], instance: S, owner: type[Any] | None = None
+    ) -> Callable[Q, Token[R]]: ...
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        """As an attribute of a class it is a method; `self` is the first argument of its calls."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        name = name_of(self)
+        if name is not None:
+            return name.partition(":")[2]  # pickle finds it again by module and qualname
+        name = name_of(self.__wrapped__)
+        if name is not None:
+            return _from_name, (name, self.token_options)
+        return TokenFunction, (self.__wrapped__, self.token_options)
+
+    def __repr__(self) -> str:
+        return f"<TokenFunction {self.operation_type} {self.token_options.weight}>"
+
+
+def _itself(argument: Any) -> Any:
+    """An argument, or the value of the token that it is."""
+    value = argument.arrived() if type(argument) in FILLABLE else argument
+    # A value that is still encoded is pickled by the token all the same.
+    return argument if value is NOT_YET or isinstance(value, Encoded) else value
+
+
+def _inside(operation_type: str) -> Intake:
+    """Where calls go in a core process, which opens no intake until the first of them.
+
+    Raises:
+        CoordinatorNotRunning: This is no core process.
+    """
+    global _numbers  # noqa: PLW0603 - those of this process, which no other one gives
+    intake: Intake | None = worker.calls
+    if intake is None:
+        raise CoordinatorNotRunning.for_call(operation_type)
+    with _opening:
+        if _intake is None:
+            _numbers = count(worker.first_number)
+            open_intake(intake)
+    return intake
+
+
+def _from_name(name: str, options: TokenOptions) -> TokenFunction[..., Any]:
+    return TokenFunction(named(name), options)
