@@ -29,36 +29,39 @@ def publish(incarnation, number):
 
 def test_a_quiet_core_is_armed(incarnation):
     """With nothing published the parent may sleep, and has asked for the bell."""
-    assert incarnation.arm(held=5)
+    assert incarnation.arm()
     assert incarnation._words[page.OUTCOMES_ARMED]
-    assert not incarnation.has_news
 
 
 def test_a_core_with_more_to_answer_for_will_ring(incarnation):
     """Outcomes of a core that holds more tokens than those can wait for its next ring."""
     publish(incarnation, 1)
-    assert incarnation.arm(held=2)
-    assert incarnation.has_news
+    assert not incarnation.arm()
+    assert incarnation._words[page.OUTCOMES_ARMED]
+    assert incarnation.will_ring(held=2)
 
 
 @pytest.mark.parametrize("held", [0, 1])
 def test_the_last_outcomes_need_a_look(incarnation, held):
     """A core that has answered for everything will not ring again: it has to be looked at."""
     publish(incarnation, 1)
-    assert not incarnation.arm(held=held)
+    assert not incarnation.arm()
+    assert not incarnation.will_ring(held)
     incarnation.collect()
     assert [outcome.number for outcome in incarnation.arrived] == [1]
-    assert not incarnation.arm(held=9), "what was read and not settled needs another turn"
+    assert not incarnation.arm()
+    assert not incarnation.will_ring(held=9), "what was read and not settled needs another turn"
     incarnation.arrived.clear()
-    assert incarnation.arm(held=0)
+    assert incarnation.arm()
 
 
 def test_a_hungry_core_needs_a_look(incarnation):
     """A crew with threads free has rung already: nothing it holds will make it ring again."""
     incarnation._words[page.HUNGRY] = 1
-    assert not incarnation.arm(held=5)
+    assert not incarnation.arm()
+    assert not incarnation.will_ring(held=5)
     assert incarnation.is_hungry()
-    assert incarnation.arm(held=5)
+    assert incarnation.arm()
 
 
 class FakeLoop:

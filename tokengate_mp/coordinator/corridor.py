@@ -155,12 +155,14 @@ class Corridor:
     def turn_within_call(self) -> None:
         """In the middle of the caller's code: the loop does not run, but the cores should."""
         if not self._looking:  # loading a result runs user code, which may make a token
-            if self._in_burst and current_cpu is not None:
-                self._note_cpu(current_cpu())
-            # What has come in tells how much room the cores have.
-            deadline = monotonic_ns() + TURN_NS
-            for incarnation in self._living.values():
-                self._look_at(incarnation, deadline)
+            if self._in_burst and current_cpu is not None and (cpu := current_cpu()) != self._cpu:
+                self._note_cpu(cpu)
+            # What has come in tells how much room the cores have; the first call of a burst does
+            # not ask for that as long as there is any.
+            if self._in_burst or not self._scheduler.has_room:
+                deadline = monotonic_ns() + TURN_NS
+                for incarnation in self._living.values():
+                    self._look_at(incarnation, deadline)
             self._send()
         self._in_burst = True
 
@@ -168,14 +170,14 @@ class Corridor:
         """The loop runs again, and will sleep soon."""
         self._intake.end_burst()
         self._in_burst = False
-        self._note_cpu(-1)
+        if self._cpu != -1:
+            self._note_cpu(-1)
 
     def _note_cpu(self, cpu: int) -> None:
         """This thread is busy on that CPU; -1: it is not."""
-        if cpu != self._cpu:
-            self._cpu = cpu
-            beside = [core for core, own in enumerate(self._settings.cpus, 1) if own == cpu]
-            self._scheduler.parent_beside(as_set(beside))
+        self._cpu = cpu
+        beside = [core for core, own in enumerate(self._settings.cpus, 1) if own == cpu]
+        self._scheduler.parent_beside(as_set(beside))
 
     def request_turn(self) -> None:
         """Take a turn when the loop runs again."""
@@ -236,13 +238,15 @@ class Corridor:
         deadline = monotonic_ns() + TURN_NS
         talking = False
         for core, incarnation in self._living.items():
-            if not incarnation.arm(len(self._scheduler.held(core))):
+            if incarnation.arm():
+                continue
+            if incarnation.will_ring(len(self._scheduler.held(core))):
+                # It was about to when it was not asked to, and its next pause may be the end of a
+                # long token.
+                self._glance.set()
+            else:
                 talking = True
                 self._look_at(incarnation, deadline)
-            elif incarnation.has_news:
-                # The core was about to ring when it was not asked to, and its next pause may be the
-                # end of a long token.
-                self._glance.set()
         return talking
 
     def _look_at(self, incarnation: Incarnation, deadline: int | None) -> None:

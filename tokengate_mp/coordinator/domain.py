@@ -133,27 +133,27 @@ class Incarnation:
         self._mailbox.outcomes.clear()
         self._for_outcomes.disarm()
 
-    def arm(self, held: int) -> bool:
-        """Ask for the bell when there is news; False if there is some that needs a look now.
+    def arm(self) -> bool:
+        """Ask for the bell when there is news; False if there is some already."""
+        if not self._for_outcomes.armed:
+            self._for_outcomes.arm()
+        return not (self._reader.pending() or self.arrived or self._asks())
 
-        Outcomes that are there already need none while the core has more tokens than those to
-        answer for, since it rings when it comes to its next pause. (A parent that looked all the
-        same would find an outcome or two at every look, and be busy with looking.)
+    def will_ring(self, held: int) -> bool:
+        """Whether the news that is there need not be looked at before the core rings.
+
+        Outcomes need not while the core has more tokens than those to answer for, since it rings
+        when it comes to its next pause. (A parent that looked all the same would find an outcome or
+        two at every look, and be busy with looking.)
 
         Args:
             held: How many tokens the core has to answer for.
         """
-        if not self._for_outcomes.armed:
-            self._for_outcomes.arm()
-        words = self._words
-        asked = words[page.HUNGRY] != self.hunger or words[page.CALLED] != self._called
-        quiet = not self.arrived and not asked
-        return quiet and (not self._reader.pending() or self._reader.count() < held)
+        return not (self.arrived or self._asks()) and self._reader.count() < held
 
-    @property
-    def has_news(self) -> bool:
-        """Whether outcomes wait to be read, whoever rings for them."""
-        return self._reader.pending()
+    def _asks(self) -> bool:
+        words = self._words
+        return bool(words[page.HUNGRY] != self.hunger or words[page.CALLED] != self._called)
 
     def collect(self) -> None:
         """Add what has come in to `arrived`.

@@ -134,8 +134,9 @@ class Intake:
             loop = None
         if loop is not home and home.is_closed():
             raise _loop_closed(operation)
+        room = 0
         if self._calls_left <= 0 or len(record) > LARGE or loop is not home:
-            self._admit(operation, record, loop)
+            room = self._admit(operation, record, loop)
         token: Token[R] = (
             Token(loop=home) if loop is home or loop is None else VisitingToken(loop=loop)
         )
@@ -155,7 +156,7 @@ class Intake:
                 self._turns.turn_within_call()
                 # The next call asks for a turn in the loop; after a lone one there is none to take.
                 burst = HUNGRY_CALLS if self._scheduler.has_room else SATED_CALLS
-                self._calls_left = min(burst, self._admission.vacancies())
+                self._calls_left = min(burst, room - 1 if room else self._admission.vacancies())
             elif not self._turns.turn_due:
                 self._turns.request_turn()
         else:
@@ -164,17 +165,24 @@ class Intake:
 
     def _admit(
         self, operation: Operation, record: bytes | Draft, loop: asyncio.AbstractEventLoop | None
-    ) -> None:
-        """Refuse a call beyond the limits, or let it wait for room if it comes from a thread."""
+    ) -> int:
+        """Refuse a call beyond the limits, or let it wait for room if it comes from a thread.
+
+        Returns:
+            How many there is room for, this one among them.
+        """
         admission = self._admission
-        while admission.is_full():
+        while (room := admission.vacancies()) <= 0:
             if loop is not None or not self._loop.is_running():
                 raise admission.refusal(operation.name)
             admission.wait_in_thread(operation.name)
             if self.closed:
                 raise CoordinatorNotRunning.for_call(operation.name)
-        admission.enter(record)
-        self._calls_left = min(self._calls_left, admission.vacancies())
+        if len(record) > LARGE:
+            admission.enter(record)
+            room = min(room, 1 + admission.vacancies())
+        self._calls_left = min(self._calls_left, room)
+        return room
 
     def forward(
         self,

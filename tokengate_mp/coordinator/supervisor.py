@@ -99,7 +99,7 @@ class Supervisor:
             settings.initializer,
         )
         incarnation = Incarnation(core, launched)
-        incarnation.arm(held=0)
+        incarnation.arm()
         self.living[core] = incarnation
         self._watch(incarnation)
         self._watcher.launched(incarnation)

@@ -92,7 +92,7 @@ class Accounts:
     @property
     def unended_count(self) -> int:
         """How many of the submitted tokens have not ended."""
-        return self._ledger.submitted - self._ledger.ended.total()
+        return self._ledger.submitted - sum(self._ledger.ended.values())
 
     def waiting_tickets(self, operation: str | None = None) -> list[Ticket]:
         """All waiting tokens, or those of one operation."""

@@ -76,7 +76,10 @@ class Gate:
 
     def has_any(self) -> bool:
         """Whether a lane that cores are served from has any token, ended or not."""
-        return bool(self.wanted) or any(lane.queue for lane in self.lanes.values())
+        for lane in self.lanes.values():
+            if lane.queue:
+                return True
+        return bool(self.wanted)
 
     def _lane(self, ticket: Ticket) -> Lane | None:
         """Where this token waits, if not outside; None: behind the first of its key."""

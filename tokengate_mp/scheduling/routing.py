@@ -93,10 +93,11 @@ class Router:
             if not share.home & ledger.ready & ~ledger.idle:
                 share.position.reset()
         if ledger.idle:
-            if self._place_little(served, orders, now):
+            # Where all are idle, and none beside the parent, there is none that little work suits.
+            little = ledger.beside or ledger.idle != ledger.ready
+            if little and self._place_little(served, orders, now):
                 served = self._with_waiting()
-            self._pass(served, orders, now, idle=True)
-            served = self._with_waiting()
+            served = self._pass(served, orders, now, idle=True)
         if served and ledger.open:
             self._pass(served, orders, now, idle=False)
         if gate.wanted:  # what waited for the first of its key to be sent, just now
@@ -173,8 +174,12 @@ class Router:
 
     def _pass(
         self, served: list[Share], orders: dict[int, list[Ticket]], now: int, *, idle: bool
-    ) -> None:
-        """Serve the idle cores once, or all that are open, round by round until that is done."""
+    ) -> list[Share]:
+        """Serve the idle cores once, or all that are open, round by round until that is done.
+
+        Returns:
+            The shares that still have something to hand out.
+        """
         ledger = self._ledger
         given = True
         while given:
@@ -183,15 +188,17 @@ class Router:
                 cores = ledger.idle if idle else ledger.open
                 given |= self._place(share, cores & share.home, share.position, orders, now)
             served = self._with_waiting()
-            if self._borrows:
+            if self._borrows and served:
                 at_home = 0  # cores for which something of their own still waits
                 for share in served:
                     at_home |= share.home
                 for share in served:
                     cores = (ledger.idle if idle else ledger.open) & ~at_home
                     given |= self._place(share, cores, share.away, orders, now)
-            if idle:
-                return
+                served = self._with_waiting()
+            if idle or not served:
+                break
+        return served
 
     def _place(
         self,

@@ -365,6 +365,8 @@ class Scheduler(Accounts):
             return {}
         if self._gate.sticky.leaving:
             self._gate.sticky.expire(now)
+        if not self.has_waiting:
+            return {}
         orders = self._router.assign(now)
         if self._conductor.members:
             self._conduct(orders, now)
