@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
+from contextlib import ExitStack
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import work
@@ -12,6 +16,7 @@ from cores import all_up
 from gates import Gate
 
 from tokengate_mp import OperationsCoordinator, TokenState
+from tokengate_mp.bench import workloads
 from tokengate_mp.coordinator.domain import Incarnation
 
 
@@ -167,3 +172,26 @@ def test_a_core_that_is_busy_still_stops(gate):
             gate.arrivals()
         finally:
             coordinator.stop()
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="no schedstat here")
+def test_a_core_without_cpu_time_computes_one_token_at_a_time():
+    """Other processes on its CPU leave a core a fifth of it: its tokens do not count as blocked.
+
+    (They would if only CPU time were looked at, and then compete for the GIL as well.)
+    """
+    cpu = min(os.sched_getaffinity(0))
+    hog = f"import os; os.sched_setaffinity(0, [{cpu}]); print(flush=True)\nwhile True: pass"
+    with ExitStack() as hogs:
+        for _ in range(4):
+            process = subprocess.Popen([sys.executable, "-c", hog], stdout=subprocess.PIPE)
+            hogs.enter_context(process)
+            hogs.callback(process.kill)
+            assert process.stdout.readline()
+        with OperationsCoordinator(cores=[cpu], threads_per_core=4) as coordinator:
+            tokens = [coordinator.submit(workloads.burn, 30_000_000) for _ in range(16)]
+            for token in tokens:
+                token.get(100)
+    runs = sorted((token.timing.started, token.timing.finished) for token in tokens)
+    together = sum(after[0] < before[1] for before, after in pairwise(runs))
+    assert together <= 1, f"{together} of 16 began before the one before them was over"

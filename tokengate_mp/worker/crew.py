@@ -8,7 +8,7 @@ hands when its holder would leave the core idle:
 
 - before it runs a token of a function that is known to block (for a disk, a network, a sleep);
 - when the scout finds that the holder is stuck in a token while the CPU time of the process stands
-  still, and mail waits. The scout then takes the place away; the thread that lost it finds
+  still, though it could have had some (see `starvation`), and mail waits. The scout then takes the place away; the thread that lost it finds
   out when its token ends, delivers the outcome, and queues up for a place again.
 
 So as many tokens overlap as block, up to the number of threads, and no two compute at once.
@@ -62,6 +62,7 @@ class Crew:
 
     Attributes:
         interrupts: Who may be interrupted, and who is to be.
+        natives: The system's ids of those threads that have begun to serve, by slot.
         queue: Requests taken out of the ring and not begun.
         holder: The slot that has the place, or None.
         stopping: Set when no further token is to be begun.
@@ -79,6 +80,7 @@ class Crew:
     def __init__(self, mailbox: Mailbox, threads: int, scout: Doorbell) -> None:
         self.threads = threads
         self.interrupts = Interrupts(threads)
+        self.natives: dict[int, int] = {}
         self._scout = scout
         self.queue: deque[records.Request] = deque()
         self.holder: int | None = None
@@ -122,6 +124,7 @@ class Crew:
     def serve(self, slot: int) -> None:
         """The life of one crew thread; returns once `stopping` is set."""
         self.interrupts.enlist(slot)
+        self.natives[slot] = threading.get_native_id()
         self._here.slot = self._here.reach = slot
         while not self.stopping:
             self._place.acquire()

@@ -29,6 +29,7 @@ from tokengate_mp.wire.records import (
     encode,
 )
 from tokengate_mp.worker.interrupts import Interrupted, Interrupts
+from tokengate_mp.worker.starvation import Closer
 
 CARRIED_AT_ONCE: Final = 64
 """How many numbers go in one record: the shortest ring takes them in one piece."""
@@ -70,11 +71,12 @@ class Function:
 
     Attributes:
         last: How long its latest run took, ns; very long before the first.
-        blocks: Whether its latest long run spent most of its time off the CPU.
+        blocks: Whether its long runs spend most of their time waiting for something.
+        in_doubt: Whether the latest used little CPU time, so that the next is looked at closely.
         lead: What makes its tokens leads; None if they are none.
     """
 
-    __slots__ = ("_call", "_definition", "blocks", "last", "lead")
+    __slots__ = ("_call", "_definition", "blocks", "in_doubt", "last", "lead")
 
     def __init__(
         self, definition: bytes, lead: Lead | None, call: Callable[..., Any] | None = None
@@ -84,6 +86,22 @@ class Function:
         self._call = call
         self.last = _UNMEASURED
         self.blocks = False
+        self.in_doubt = False
+
+    def is_blocking(self, at_work: int, cpu: int, closer: Closer | None) -> bool:
+        """Judge a long run; whether the function blocks, as far as is known now.
+
+        Args:
+            at_work: How long it took, ns, without its waits for tokens.
+            cpu: How much CPU time its thread used, ns.
+            closer: What looked at it closely; None if nothing did.
+        """
+        self.in_doubt = cpu * 2 < at_work
+        if not self.in_doubt:
+            self.blocks = False
+        elif closer is not None and (blocked := closer.blocked(at_work)) is not None:
+            self.blocks = blocked
+        return self.blocks
 
     def loaded(self) -> Callable[..., Any]:
         """The plain function; or one that raises, for each of its tokens, what loading it raised.
@@ -131,6 +149,7 @@ def run(
     arguments = request.arguments
     call = function.loaded()
     long = function.last > LONG_NS
+    closer = Closer() if long and function.in_doubt else None
     cpu, paused = (thread_time_ns(), pauses.ns) if long else (0, 0)
     started = monotonic_ns()
     try:
@@ -162,8 +181,7 @@ def run(
     if long and function.last > LONG_NS:
         # Waiting for other tokens is not blocking: the thread gives up its place for that.
         at_work = function.last - (pauses.ns - paused)
-        function.blocks = (thread_time_ns() - cpu) * 2 < at_work
-        if function.blocks:
+        if function.is_blocking(at_work, thread_time_ns() - cpu, closer):
             kind |= BLOCKED
     return _record(number, kind, started, finished, value), finished
 

@@ -11,11 +11,13 @@ crew computes. When nothing happens any more, the scout sleeps until the crew wa
 
 from __future__ import annotations
 
+from threading import get_native_id
 from time import monotonic_ns, process_time_ns
 from typing import Final
 
 from tokengate_mp.wire.mailbox import HUNGRY, Mailbox
 from tokengate_mp.worker.crew import Crew
+from tokengate_mp.worker.starvation import starved_ns
 
 SHORTEST: Final = 0.002
 """Seconds between looks while tokens block."""
@@ -27,7 +29,7 @@ IDLE_LOOKS: Final = 8
 """Looks with nothing running before the scout goes to sleep."""
 
 STILL: Final = 0.2
-"""The crew counts as blocked while it uses less than this share of a CPU."""
+"""The crew counts as blocked while it uses, or waits to use, less than this share of a CPU."""
 
 
 class Scout:
@@ -40,6 +42,8 @@ class Scout:
         self._idle = 0
         self._hungry = 0
         self._hungry_at = -1
+        self._starved = 0
+        self._late = 0
         self._remember()
 
     def look(self) -> float | None:
@@ -60,7 +64,7 @@ class Scout:
             self._remember()
             return self._pause
         self._idle = 0
-        if self._stuck():
+        if self._still() and not self._gets_no_cpu():
             self._pause = SHORTEST
             self._relieve(running)
         else:
@@ -79,12 +83,27 @@ class Scout:
         self._at = monotonic_ns()
         self._cpu = process_time_ns()
 
-    def _stuck(self) -> bool:
+    def _still(self) -> bool:
         """Whether since the last look nothing was finished and hardly any CPU time used."""
-        if self._crew.published != self._published:
-            return False
+        return self._crew.published == self._published and self._is_little(0, 0)
+
+    def _is_little(self, starved: int, late: int) -> bool:
         used = process_time_ns() - self._cpu
-        return used < (monotonic_ns() - self._at) * STILL
+        return used + starved < (monotonic_ns() - self._at - late) * STILL
+
+    def _gets_no_cpu(self) -> bool:
+        """Whether the crew would have used more, but other processes had the CPU.
+
+        They had it when this thread was to look, too, and a crew thread may have waited for it with
+        the GIL: that time does not count at all.
+
+        Only asked while it stands still. So the first answer may be about a longer time than since
+        the last look, and then wrong; the next one is not.
+        """
+        starved, late = self._starved, self._late
+        self._starved = sum(map(starved_ns, list(self._crew.natives.values())))
+        self._late = starved_ns(get_native_id())
+        return not self._is_little(self._starved - starved, self._late - late)
 
     def _relieve(self, running: list[int]) -> None:
         crew = self._crew

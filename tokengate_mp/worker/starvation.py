@@ -1,0 +1,65 @@
+"""Telling a thread that blocks from one that computes and gets no CPU.
+
+Both use hardly any CPU time. But Linux counts how long a thread was ready to run while others had
+the CPU: the second field of its schedstat, ns (kernel documentation, sched-stats). And a thread
+that only waits for the GIL waits while another thread of its process computes.
+"""
+
+from __future__ import annotations
+
+import os
+from threading import get_native_id
+from time import process_time_ns, thread_time_ns
+from typing import Final
+
+_files: Final[dict[int, int]] = {}
+
+
+def starved_ns(thread: int) -> int:
+    """How long a thread of this process was ready to run so far while others had the CPU, ns.
+
+    0 where the system does not count it. (Some microseconds, most of them for the system call: not
+    to be asked on a hot path.)
+
+    Args:
+        thread: Its native id. It must live as long as the process.
+    """
+    file = _files.get(thread)
+    if file is None:
+        try:
+            file = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            file = -1
+        _files[thread] = file
+    if file < 0:
+        return 0
+    try:
+        return int(os.pread(file, 64, 0).split()[1])
+    except (OSError, IndexError, ValueError):  # a sandbox may have the file without the figures
+        return 0
+
+
+class Closer:
+    """A closer look at one run in this thread; it begins when this is made."""
+
+    __slots__ = ("_cpu", "_starved", "_thread", "_whole")
+
+    def __init__(self) -> None:
+        self._thread = get_native_id()
+        self._starved = starved_ns(self._thread)
+        self._whole = process_time_ns()
+        self._cpu = thread_time_ns()
+
+    def blocked(self, at_work: int) -> bool | None:
+        """Whether the thread blocked for most of the run; None if that cannot be said.
+
+        Args:
+            at_work: How long the run took, ns, without its waits for tokens.
+        """
+        cpu = thread_time_ns() - self._cpu
+        others = process_time_ns() - self._whole - cpu
+        idle = at_work - cpu - (starved_ns(self._thread) - self._starved)
+        if idle * 2 <= at_work:
+            return False
+        # At least so long, and not for the GIL, which the other threads had.
+        return True if (idle - others) * 2 > at_work else None
