@@ -13,7 +13,7 @@ import msgspec
 from tokengate_mp.bulk.feed import Batch, Feed, Sender
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.results import PLAIN, TROUBLED, Raised, opened
-from tokengate_mp.crossing import STOPPED_SECONDS, is_here
+from tokengate_mp.crossing import STOPPED_SECONDS, heard, is_here
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.options import TokenOptions
 
@@ -117,10 +117,8 @@ class TokenMap(Generic[R]):
             elif feed.ended():
                 return
             else:
-                try:
-                    await asyncio.wait_for(news.wait(), STOPPED_SECONDS)
-                except TimeoutError:
-                    pass  # to see whether the coordinator's loop is still there
+                # Not for ever: to see whether the coordinator's loop is still there.
+                await heard(news, STOPPED_SECONDS)
 
 
 def synchronously(

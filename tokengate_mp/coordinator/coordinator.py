@@ -26,6 +26,7 @@ from tokengate_mp.coordinator.controls import Controls
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.topology import usable_cpus
+from tokengate_mp.ctrl_c import HeldBack
 from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
 from tokengate_mp.options import token_options
@@ -124,6 +125,18 @@ class OperationsCoordinator(Controls):
             CoordinatorNotRunning: This one was stopped; make a new one.
             CoreStartError: The core processes cannot be started.
         """
+        started = False
+        try:
+            with HeldBack():
+                self._start()
+                started = True
+        except BaseException:
+            if started:  # Ctrl-C, since: whoever called it does not get to stop it
+                self.stop()
+            raise
+        return self
+
+    def _start(self) -> None:
         global _running  # noqa: PLW0603 - one coordinator a process: that is what this says
         if worker.core is not None:
             raise CoordinatorRunning(
@@ -154,13 +167,16 @@ class OperationsCoordinator(Controls):
             host.close()
             raise
         self._corridor = corridor
-        return self
 
     def stop(self) -> None:
         """End everything now: every token that has not ended is killed, every process ended.
 
         May be called from anywhere, and again.
         """
+        with HeldBack():
+            self._stop()
+
+    def _stop(self) -> None:
         global _running  # noqa: PLW0603 - see `start`
         with _claiming:
             host, corridor = self._host, self._corridor

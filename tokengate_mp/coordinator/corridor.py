@@ -35,6 +35,7 @@ from tokengate_mp.errors import (
 )
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.token import ForwardingToken, Token, open_desk
@@ -278,6 +279,7 @@ class Corridor:
             # Nothing from there can be trusted now. What it holds ends, or moves, with its process.
             _log.exception("core %d: its process is ended", incarnation.core)
             incarnation.arrived.clear()
+            incarnation.condemned = "what it wrote made no sense"
             self._supervisor.condemn(incarnation)
         if incarnation.congested:
             incarnation.flush()
@@ -384,7 +386,7 @@ class Corridor:
                 pid = incarnation.launched.process.pid
                 held = self._scheduler.held(incarnation.core)
                 errors = {
-                    number: WorkerLost(pid, exitcode, f"it was running {held[number]!r}")
+                    number: WorkerLost(pid, exitcode, _doing(held[number]), incarnation.condemned)
                     for number in incarnation.running()
                     if number in held
                 }
@@ -453,3 +455,7 @@ class Corridor:
             self._supervisor.restarts,
             self._settings,
         )
+
+
+def _doing(ticket: Ticket) -> str:
+    return f"it was running {ticket.operation.name!r} ({Token.id_of(ticket.number)})"

@@ -205,6 +205,10 @@ class ControlDesk:
                 token,
                 self._grace,
             )
+            incarnation.condemned = (
+                f"{token.operation_type!r} ({token.token_id}) had not ended {self._grace:g} s "
+                "after it was interrupted"
+            )
             self._supervisor.condemn(incarnation)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:

@@ -44,6 +44,7 @@ class Incarnation:
         enrolled: What calls of its enrolments count as.
         carried: The tokens that outcomes still to come will refer to, by the outcome's token.
         gone: Whether the process has ended.
+        condemned: Why it was ended, if the coordinator did that.
     """
 
     def __init__(self, core: int, launched: Launched) -> None:
@@ -58,6 +59,7 @@ class Incarnation:
         self.enrolled: dict[int, Operation] = {}
         self.carried: dict[int, list[InnerToken]] = {}
         self.gone = False
+        self.condemned = ""
         self._called = 0
         mailbox = launched.mailbox
         self._mailbox = mailbox

@@ -32,7 +32,7 @@ def stats(
     for view in snapshot.cores:
         incarnation = living.get(view.core)
         running = view.held.intersection(incarnation.running()) if incarnation else ()
-        executing += len(running)
+        executing += len(view.unended.intersection(running))
         cores.append(
             {
                 "core": view.core,

@@ -20,6 +20,7 @@ from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.token_map import batched, checked, synchronously
 from tokengate_mp.coordinator.topology import usable_cpus
+from tokengate_mp.ctrl_c import HeldBack
 from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
 from tokengate_mp.errors import CoordinatorRunning, PayloadError
 from tokengate_mp.executor.engine import Engine
@@ -193,9 +194,10 @@ class TokenGateExecutor(Executor):
                 if "multiprocessing.managers" in sys.modules:
                     # Whoever has managers passes what they serve, as to a standard executor.
                     initializer = with_authkey(bytes(current_process().authkey), initializer)
-                engine = self._engine = Engine(self._settings, initializer)
-                # Forgotten without shutdown(), it ends with its last call.
-                weakref.finalize(self, engine.end).atexit = False
+                with HeldBack():
+                    engine = self._engine = Engine(self._settings, initializer)
+                    # Forgotten without shutdown(), it ends with its last call.
+                    weakref.finalize(self, engine.end).atexit = False
             return engine
 
     def map(

@@ -22,12 +22,14 @@ class CoreView:
         ready: Whether a process of it takes tokens.
         held: The numbers of the tokens it was sent and has not answered for, those that were killed
             meanwhile among them.
+        unended: Those of them that have not ended.
         answered: Outcomes so far, over all its processes.
     """
 
     core: int
     ready: bool
     held: frozenset[int]
+    unended: frozenset[int]
     answered: int
 
 
@@ -105,7 +107,13 @@ def snapshot(
         paused=paused,
         domains=len(conductor.domains),
         cores=tuple(
-            CoreView(book.core, book.ready, frozenset(book.held), book.answered)
+            CoreView(
+                book.core,
+                book.ready,
+                frozenset(book.held),
+                frozenset(n for n, ticket in book.held.items() if not ticket.stage.ended),
+                book.answered,
+            )
             for book in ledger.books
         ),
         operations=views(operations, gate.paused),

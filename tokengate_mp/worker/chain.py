@@ -256,6 +256,7 @@ class Calls:
     def _close(self) -> None:
         """In a fork of this process: the mailbox is its parent's."""
         self._forked = True
+        self._crew.abandon()
 
     def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Enrolled]:
         """Make a function known to the parent: its index, and the enrolment that calls name.

@@ -8,8 +8,9 @@ hands when its holder would leave the core idle:
 
 - before it runs a token of a function that is known to block (for a disk, a network, a sleep);
 - when the scout finds that the holder is stuck in a token while the CPU time of the process stands
-  still, though it could have had some (see `starvation`), and mail waits. The scout then takes the place away; the thread that lost it finds
-  out when its token ends, delivers the outcome, and queues up for a place again.
+  still, though it could have had some (see `starvation`), and mail waits. The scout then takes the
+  place away; the thread that lost it finds out when its token ends, delivers the outcome, and
+  queues up for a place again.
 
 So as many tokens overlap as block, up to the number of threads, and no two compute at once.
 
@@ -38,7 +39,9 @@ from tokengate_mp.wire import records
 from tokengate_mp.wire.definition import about
 from tokengate_mp.wire.doorbell import PATIENCE, Doorbell, Sleeper
 from tokengate_mp.wire.mailbox import Arming, Mailbox, Ringing
+from tokengate_mp.wire.ring import RingWriter
 from tokengate_mp.worker.context import CHAIN, Chain
+from tokengate_mp.worker.fork import Nowhere
 from tokengate_mp.worker.interrupts import Interrupts
 from tokengate_mp.worker.invoke import LONG_NS, Function, run
 
@@ -108,7 +111,7 @@ class Crew:
         self._mail_bell = mailbox.requests
         self._words = mailbox.words
         self._requests = mailbox.request_reader()
-        self._outcomes = mailbox.outcome_writer()
+        self._outcomes: RingWriter | Nowhere = mailbox.outcome_writer()
         self._mail_lock = threading.Lock()
         self._outcome_lock = threading.Lock()
         self._for_requests = Arming(mailbox.words, page.REQUESTS_ARMED)
@@ -355,6 +358,11 @@ class Crew:
         if function.lead is not None:
             chain = Chain(number, function.lead.seed(f"{self.prefix}-{number}"))
         CHAIN.set(chain)
+
+    def abandon(self) -> None:
+        """In a fork of this process: what the function in it comes to is nobody's (see `fork`)."""
+        self._outcomes = Nowhere()
+        self._outcome_lock = threading.Lock()  # another thread may have held the old one
 
     def stop(self) -> None:
         """Begin no further token; threads that wait for mail return from `serve`."""
