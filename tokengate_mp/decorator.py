@@ -33,6 +33,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
     sticky_anchor: str | None = None,
     external_calls: Sequence[Any] | None = None,
     sticky_for: float = 0.0,
+    max_running: int | None = None,
 ) -> _Guard:
     """Decorate a synchronous function, so that its calls are tokens.
 
@@ -61,6 +62,11 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
             "minimal".)
         sticky_for: Seconds for which that core stays theirs after the last of them has ended, so
             that what it has in its cache is found again.
+        max_running: How many tokens of the operation core processes are sent at once, and so run at
+            once; None for any number. The others wait, and hold up no other operation. A batch of
+            `map` counts as one of them. All functions of one `operation_type` must say the same.
+            (Where tokens wait for tokens it may be exceeded: those of a chain that was begun are
+            counted and never held back; and so is one for which all that are counted wait.)
 
     Raises:
         TypeError: What is decorated is no plain synchronous function, or an option has the wrong
@@ -82,6 +88,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         "sticky_anchor": sticky_anchor,
         "sticky_for": sticky_for,
         "external_calls": external_calls,
+        "max_running": max_running,
     }
     # Before there is a function: the mistake is in this line, not in the one below.
     token_options(operation_type or "operation", tags, **given)

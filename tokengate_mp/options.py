@@ -33,6 +33,8 @@ class Policy(msgspec.Struct, frozen=True):
         backoff_ns: Pause before the first further run, ns; it doubles with each.
         idempotent: Whether a token may be run again when its core process died under it.
         lead: What makes it the lead of a chain; None if it is none.
+        max_running: How many tokens of the operation cores may hold at once; None for any number.
+        of: The operation that it is limited with, if not its own; None for its own.
     """
 
     timeout_ns: int | None = None
@@ -41,11 +43,13 @@ class Policy(msgspec.Struct, frozen=True):
     backoff_ns: int = 0
     idempotent: bool = False
     lead: Lead | None = None
+    max_running: int | None = None
+    of: str | None = None
 
     @property
     def acts(self) -> bool:
         """Whether it has anything to do."""
-        limited = self.timeout_ns is not None
+        limited = self.timeout_ns is not None or self.max_running is not None
         return limited or self.retries > 0 or self.idempotent or self.lead is not None
 
 
@@ -203,6 +207,7 @@ _POLICY_OPTIONS: Final = (
     "idempotent",
     "external_calls",
     "digest_policy",
+    "max_running",
 )
 _NS: Final = 1_000_000_000
 
@@ -232,7 +237,17 @@ def _policy(operation_type: str, given: Mapping[str, Any], before: Policy) -> Po
             )
     if "external_calls" in given or given.get("digest_policy") is not None:
         changes["lead"] = _lead(who, given)
-    return msgspec.structs.replace(before, **changes)
+    return msgspec.structs.replace(before, **changes, **_protection(who, given))
+
+
+def _protection(who: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is to be protected from too many calls."""
+    changes: dict[str, Any] = {}
+    if "max_running" in given:
+        most = changes["max_running"] = given["max_running"]
+        if most is not None:
+            whole(f"{who}: max_running", most, 1, 1 << 62)
+    return changes
 
 
 def _lead(who: str, given: Mapping[str, Any]) -> Lead | None:

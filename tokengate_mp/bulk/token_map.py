@@ -270,4 +270,8 @@ def batched(options: TokenOptions) -> TokenOptions:
             "items of a map share one; map `f.options(timeout=None, retries=0)`, or make a token "
             "of each item"
         )
-    return msgspec.structs.replace(options, operation_type=options.operation_type + BATCHED)
+    if policy.max_running is not None:  # batches and tokens together are limited
+        policy = msgspec.structs.replace(policy, of=options.operation_type)
+    return msgspec.structs.replace(
+        options, operation_type=options.operation_type + BATCHED, policy=policy
+    )

@@ -27,8 +27,9 @@ class Controls:
         Returns:
             `cores`: for each, core 1 first, `core`, `pid`, `cpu`, `alive`, `queued`, `executing`,
             `completed`, `restarts`. `tokens`: how many are in each state. `operations`: for each
-            operation_type its `weight`, `counts`, `durations` (`p50`, `p95`, `max`; ns) and
-            whether it is `paused`. `admission`: whether all of it is `paused`. `conductor` and
+            operation_type its `weight`, `counts`, `durations` (`p50`, `p95`, `max`; ns), whether
+            it is `paused`, its `max_running`, and if it has that, how many tokens are `held` by
+            cores. `admission`: whether all of it is `paused`. `conductor` and
             `sticky`: live counts.
 
         Raises:

@@ -69,6 +69,8 @@ def stats(
                 },
                 "durations": {"p50": view.p50, "p95": view.p95, "max": view.max},
                 "paused": view.paused,
+                "max_running": view.max_running,
+                "held": view.held,
             }
             for name, view in snapshot.operations.items()
         },

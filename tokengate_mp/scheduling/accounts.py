@@ -10,6 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 
+import msgspec
+
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Policy, Weight
 from tokengate_mp.scheduling.conductor import Conductor
@@ -17,12 +19,14 @@ from tokengate_mp.scheduling.deadlines import Deadlines
 from tokengate_mp.scheduling.gate import Gate
 from tokengate_mp.scheduling.graph import Graph
 from tokengate_mp.scheduling.ledger import Ledger
+from tokengate_mp.scheduling.limit import Limit
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.recall import Recall
 from tokengate_mp.scheduling.retry import Retries
 from tokengate_mp.scheduling.routing import Router
 from tokengate_mp.scheduling.snapshot import Snapshot, TicketStory, snapshot, story
 from tokengate_mp.scheduling.ticket import Ticket
+from tokengate_mp.scheduling.turnstile import Turnstile
 from tokengate_mp.scheduling.weights import Cores, as_set
 from tokengate_mp.settings import Routing
 
@@ -55,6 +59,7 @@ class Accounts:
         self._graph = Graph()
         self._ledger = Ledger(cores, threads)
         self._router = Router(self._gate, self._ledger, routing)
+        self._turnstile = Turnstile(self._gate, self._ledger, self._router)
         self._evicted: Cores = 0
         self._recall = Recall(self._ledger, self._router)
         self._deadlines = Deadlines()
@@ -62,6 +67,33 @@ class Accounts:
         self._conductor = Conductor()
         self._timed = False  # whether any operation has a time limit
         self._leading = False  # whether tokens of any are leads
+
+    def operation(self, name: str, weight: Weight, policy: Policy | None = None) -> Operation:
+        """The operation of that name, as far as it is called with that weight and policy.
+
+        Raises:
+            ValueError: Its `max_running` is not that of earlier calls.
+        """
+        if policy is not None and not policy.acts:
+            policy = None
+        key = name, weight, policy
+        known = self._operations.get(key)
+        if known is None:
+            most, counted_as = (None, None) if policy is None else (policy.max_running, policy.of)
+            limit = self._gate.limits.declare(counted_as or name, most)
+            known = Operation(name, weight, self.threads, policy, limit=limit)
+            # Two threads may come here at once: the tokens of both are of one operation.
+            known = self._operations.setdefault(key, known)
+            self._timed |= policy is not None and policy.timeout_ns is not None
+            self._leading |= policy is not None and policy.lead is not None
+        return known
+
+    def agreeing(self, name: str, policy: Policy) -> Policy:
+        """A policy for calls of an operation, with the limit that it has if it is known."""
+        limits = self._gate.limits
+        if limits.is_declared(name) and limits.declared(name) != policy.max_running:
+            return msgspec.structs.replace(policy, max_running=limits.declared(name))
+        return policy
 
     # ---- views
 
@@ -74,6 +106,11 @@ class Accounts:
     def has_waiting(self) -> bool:
         """Whether any waits, or has ended while it did and is still in its lane."""
         return bool(self._conductor.held) or self._gate.has_any()
+
+    def counted(self, limit: Limit) -> list[Ticket]:
+        """What cores hold of an operation that has a limit."""
+        held = (ticket for book in self._ledger.books for ticket in book.held.values())
+        return [ticket for ticket in held if ticket.operation.limit is limit]
 
     def knows(self, operation: Operation) -> bool:
         """Whether a token of this operation object is one of this scheduler's."""
@@ -129,6 +166,8 @@ class Accounts:
         self._gate.validate()
         self._ledger.validate()
         self._conductor.validate()
+        books = self._ledger.books
+        self._gate.limits.validate(ticket for book in books for ticket in book.held.values())
         unended = self.unended()
         assert len(unended) == self.unended_count, f"{len(unended)} tokens have not ended"
         numbers = {ticket.number for ticket in unended}

@@ -10,6 +10,7 @@ from typing import Final
 
 from tokengate_mp.options import Policy, Weight
 from tokengate_mp.scheduling import pacing
+from tokengate_mp.scheduling.limit import Limit
 
 RECENT: Final = 1024
 """How many of an operation's latest durations its percentiles are taken from."""
@@ -30,6 +31,8 @@ class OperationView:
         p95: 95th percentile of the same, ns.
         max: The longest run so far, ns.
         paused: Whether its waiting tokens are held back.
+        max_running: How many of its tokens cores may hold; None for any number.
+        held: How many they do, those of its maps included; None where that is not limited.
     """
 
     weight: Weight
@@ -42,6 +45,8 @@ class OperationView:
     p95: int | None
     max: int | None
     paused: bool
+    max_running: int | None
+    held: int | None
 
 
 class Operation:
@@ -53,6 +58,7 @@ class Operation:
         cost: What one token of it is charged against a core's window, ns (see `pacing`).
         floor: How many tokens a core may always hold before one of these is refused.
         policy: What is done about tokens that take too long or fail; None for nothing.
+        limit: How many of its tokens cores may hold; None for any number.
     """
 
     __slots__ = (
@@ -62,6 +68,7 @@ class Operation:
         "failed",
         "floor",
         "killed",
+        "limit",
         "longest",
         "mean",
         "name",
@@ -74,11 +81,18 @@ class Operation:
     )
 
     def __init__(
-        self, name: str, weight: Weight, threads: int, policy: Policy | None = None
+        self,
+        name: str,
+        weight: Weight,
+        threads: int,
+        policy: Policy | None = None,
+        *,
+        limit: Limit | None = None,
     ) -> None:
         self.name: str = name
         self.weight: Weight = weight
         self.policy: Policy | None = policy
+        self.limit: Limit | None = limit
         self.threads: int = threads
         self.mean: float = 0.0
         self.blocking: bool = False
@@ -125,6 +139,7 @@ def views(
 def _view(operations: list[Operation], paused: bool) -> OperationView:  # noqa: FBT001 - private
     ordered = sorted(chain.from_iterable(each.recent for each in operations))
     count = len(ordered)
+    limit = operations[0].limit
     return OperationView(
         weight=operations[0].weight,
         completed=sum(each.completed for each in operations),
@@ -136,4 +151,6 @@ def _view(operations: list[Operation], paused: bool) -> OperationView:  # noqa: 
         p95=ordered[count * 95 // 100] if ordered else None,
         max=max(each.longest for each in operations) if ordered else None,
         paused=paused,
+        max_running=None if limit is None else limit.most,
+        held=None if limit is None else limit.held,
     )
