@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from tokengate_mp.circuit_breaker import CircuitBreaker
 from tokengate_mp.options import Weight, token_options
 from tokengate_mp.token_function import TokenFunction
 
@@ -34,6 +35,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
     external_calls: Sequence[Any] | None = None,
     sticky_for: float = 0.0,
     max_running: int | None = None,
+    breaker: CircuitBreaker | None = None,
 ) -> _Guard:
     """Decorate a synchronous function, so that its calls are tokens.
 
@@ -67,6 +69,10 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
             `map` counts as one of them. All functions of one `operation_type` must say the same.
             (Where tokens wait for tokens it may be exceeded: those of a chain that was begun are
             counted and never held back; and so is one for which all that are counted wait.)
+        breaker: When the operation fails so often that it takes no calls for a while: they raise
+            `OperationBlocked` (a call made inside a token: its `get()` does), and tokens that wait
+            then end in it too. What cores have begun goes on. The same for all functions of one
+            `operation_type`; not for `map`. See `CircuitBreaker`.
 
     Raises:
         TypeError: What is decorated is no plain synchronous function, or an option has the wrong
@@ -89,6 +95,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         "sticky_for": sticky_for,
         "external_calls": external_calls,
         "max_running": max_running,
+        "breaker": breaker,
     }
     # Before there is a function: the mistake is in this line, not in the one below.
     token_options(operation_type or "operation", tags, **given)

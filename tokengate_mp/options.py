@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from tokengate_mp.checks import one_of, seconds, whole
+from tokengate_mp.circuit_breaker import CircuitBreaker
 from tokengate_mp.seeds import Lead, lead
 
 Weight = Literal["light", "medium", "heavy"]
@@ -34,6 +35,7 @@ class Policy(msgspec.Struct, frozen=True):
         idempotent: Whether a token may be run again when its core process died under it.
         lead: What makes it the lead of a chain; None if it is none.
         max_running: How many tokens of the operation cores may hold at once; None for any number.
+        breaker: When the operation takes no calls for a while; None: it always takes them.
         of: The operation that it is limited with, if not its own; None for its own.
     """
 
@@ -44,12 +46,14 @@ class Policy(msgspec.Struct, frozen=True):
     idempotent: bool = False
     lead: Lead | None = None
     max_running: int | None = None
+    breaker: CircuitBreaker | None = None
     of: str | None = None
 
     @property
     def acts(self) -> bool:
         """Whether it has anything to do."""
         limited = self.timeout_ns is not None or self.max_running is not None
+        limited |= self.breaker is not None
         return limited or self.retries > 0 or self.idempotent or self.lead is not None
 
 
@@ -208,6 +212,7 @@ _POLICY_OPTIONS: Final = (
     "external_calls",
     "digest_policy",
     "max_running",
+    "breaker",
 )
 _NS: Final = 1_000_000_000
 
@@ -247,6 +252,12 @@ def _protection(who: str, given: Mapping[str, Any]) -> dict[str, Any]:
         most = changes["max_running"] = given["max_running"]
         if most is not None:
             whole(f"{who}: max_running", most, 1, 1 << 62)
+    if "breaker" in given:
+        breaker = changes["breaker"] = given["breaker"]
+        if breaker is not None and not isinstance(breaker, CircuitBreaker):
+            raise TypeError(
+                f"{who}: breaker must be a CircuitBreaker or None, not {type(breaker).__name__}"
+            )
     return changes
 
 

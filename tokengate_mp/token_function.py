@@ -63,6 +63,15 @@ class Intake(Protocol):
     ) -> Token[R]:
         """Take in an encoded call."""
 
+    def issue_guarded(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | Draft,
+        function: Callable[..., R],
+    ) -> Token[R]:
+        """The same for a call that may be refused, as its operation takes none at the moment."""
+
     def vouch(self, token: Any) -> None:
         """Let a token be an argument; raises if its value can never be here."""
 
@@ -116,6 +125,8 @@ class TokenFunction(Generic[P, R]):
         self.token_options = options
         self._anchor = options.sticky_anchor
         self._keep = int(options.sticky_for * 1e9)
+        self._guarded = options.policy.breaker is not None
+        self._apart = self._guarded or self._anchor is not None
 
     @property
     def operation_type(self) -> str:
@@ -128,6 +139,7 @@ class TokenFunction(Generic[P, R]):
         Raises:
             CoordinatorNotRunning: No coordinator is running in this process.
             PayloadError: The function or an argument cannot be encoded.
+            OperationBlocked: The operation has a breaker, which is open.
         """
         intake = _intake
         if intake is None:
@@ -149,8 +161,11 @@ class TokenFunction(Generic[P, R]):
                     record = self._pickled(number, args, kwargs)
         else:
             record = self._pickled(number, args, kwargs)
-        if self._anchor is not None:
-            record = self._anchored(record, args, kwargs)
+        if self._apart:
+            if self._anchor is not None:
+                record = self._anchored(record, args, kwargs)
+            if self._guarded:
+                return intake.issue_guarded(number, self._operation, record, self.__wrapped__)
         return intake.issue(number, self._operation, record, self.__wrapped__)
 
     def map(

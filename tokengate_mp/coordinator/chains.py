@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.coordinator.waits import Waits
@@ -62,6 +63,7 @@ class Chains:
         living: The process of each core that has one.
         admission: Counts what is pending.
         kill: Ends a token.
+        doorkeeper: Ends calls of operations that take none.
 
     Attributes:
         claims: The tokens that a thread of a core process waits for, by number, and which process.
@@ -75,7 +77,9 @@ class Chains:
         living: Mapping[int, Incarnation],
         admission: Admission,
         kill: Callable[[Token[Any], str], object],
+        doorkeeper: Doorkeeper,
     ) -> None:
+        self._doorkeeper = doorkeeper
         self._admission = admission
         self._loop = loop
         self._scheduler = scheduler
@@ -128,7 +132,10 @@ class Chains:
         )
 
     def _called(self, incarnation: Incarnation, record: Outcome) -> None:
-        self._scheduler.submitted([self._made(incarnation, record, record.value, None)])
+        token = self._made(incarnation, record, record.value, None)
+        self._scheduler.submitted([token])
+        if token.operation.breaker is not None:
+            self._doorkeeper.made_inside(token)
 
     def _linked(self, incarnation: Incarnation, record: Outcome) -> None:
         link = decode_link(record.value)

@@ -14,6 +14,7 @@ import msgspec
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Policy, Weight
+from tokengate_mp.scheduling.breaker import Breakers, BreakerState
 from tokengate_mp.scheduling.conductor import Conductor
 from tokengate_mp.scheduling.deadlines import Deadlines
 from tokengate_mp.scheduling.gate import Gate
@@ -46,6 +47,7 @@ class Accounts:
 
     Attributes:
         paused: While it is set, no token is assigned.
+        breakers: Which operations take no calls.
     """
 
     def __init__(self, cores: int, threads: int, routing: Routing, poison_limit: int = 2) -> None:
@@ -53,6 +55,7 @@ class Accounts:
         self.threads = threads
         self.routing = routing
         self.paused = False
+        self.breakers = Breakers()
         self._operations: dict[tuple[str, Weight, Policy | None], Operation] = {}
         self._all: Cores = as_set(range(1, cores + 1))
         self._gate = Gate()
@@ -72,7 +75,7 @@ class Accounts:
         """The operation of that name, as far as it is called with that weight and policy.
 
         Raises:
-            ValueError: Its `max_running` is not that of earlier calls.
+            ValueError: Its `max_running` or `breaker` is not that of earlier calls.
         """
         if policy is not None and not policy.acts:
             policy = None
@@ -81,7 +84,8 @@ class Accounts:
         if known is None:
             most, counted_as = (None, None) if policy is None else (policy.max_running, policy.of)
             limit = self._gate.limits.declare(counted_as or name, most)
-            known = Operation(name, weight, self.threads, policy, limit=limit)
+            breaker = self.breakers.declare(name, None if policy is None else policy.breaker)
+            known = Operation(name, weight, self.threads, policy, limit=limit, breaker=breaker)
             # Two threads may come here at once: the tokens of both are of one operation.
             known = self._operations.setdefault(key, known)
             self._timed |= policy is not None and policy.timeout_ns is not None
@@ -89,11 +93,28 @@ class Accounts:
         return known
 
     def agreeing(self, name: str, policy: Policy) -> Policy:
-        """A policy for calls of an operation, with the limit that it has if it is known."""
-        limits = self._gate.limits
-        if limits.is_declared(name) and limits.declared(name) != policy.max_running:
-            return msgspec.structs.replace(policy, max_running=limits.declared(name))
-        return policy
+        """A policy for calls of an operation, with the limit and breaker of earlier ones."""
+        limits, breakers = self._gate.limits, self.breakers
+        most = limits.declared(name) if limits.is_declared(name) else policy.max_running
+        breaker = breakers.declared(name) if breakers.is_declared(name) else policy.breaker
+        return msgspec.structs.replace(policy, max_running=most, breaker=breaker)
+
+    def blocked(self) -> list[Ticket]:
+        """End what waits of operations that take no calls: those tokens, now FAILED."""
+        opened, self.breakers.opened = set(self.breakers.opened), []
+        shut = {breaker for breaker in opened if breaker.state is not BreakerState.CLOSED}
+        tickets: list[Ticket] = []
+        for ticket in self.waiting_tickets() if shut else ():
+            breaker = ticket.operation.breaker
+            if breaker in shut and ticket.number not in breaker.probes:
+                tickets.append(ticket)
+        for ticket in tickets:
+            ticket.stage = FAILED
+            if not self._conductor.unhold(ticket.number):
+                self._gate.discard(ticket)
+            self._graph.lacking.pop(ticket.number, None)
+        self._fail(tickets)
+        return tickets
 
     # ---- views
 
@@ -151,6 +172,7 @@ class Accounts:
             self._operations.values(),
             self._conductor,
             paused=self.paused,
+            now=now or 0,
         )
 
     def story(self, ticket: Ticket) -> TicketStory:
@@ -168,6 +190,8 @@ class Accounts:
         self._conductor.validate()
         books = self._ledger.books
         self._gate.limits.validate(ticket for book in books for ticket in book.held.values())
+        for breaker in tuple(self.breakers.by_name.values()):
+            breaker.validate()
         unended = self.unended()
         assert len(unended) == self.unended_count, f"{len(unended)} tokens have not ended"
         numbers = {ticket.number for ticket in unended}
@@ -199,7 +223,7 @@ class Accounts:
             raised = [t for t in tickets if t.stage is COMPLETED and t.number in failed]
             self._ledger.ended[COMPLETED] -= len(raised)
             errors = [(ticket, failed[ticket.number]) for ticket in raised]
-            self._fail([t for t, e in errors if not self._run_again(t, e, now, lost=False)])
+            self._fail([t for t, e in errors if not self._run_again(t, e, now, lost=False)], now)
         for ticket in tickets:
             if ticket.stage is COMPLETED:
                 ticket.operation.completed += 1
@@ -237,8 +261,18 @@ class Accounts:
                     free.remove(ticket)
         self._gate.reenter(free)
 
-    def _end(self, ticket: Ticket, stage: TokenState) -> None:
-        """End a token before its time."""
+    def _completed(self, tickets: Iterable[Ticket], now: int) -> None:
+        """Those of them that have completed have no trial any more, and tell their breaker."""
+        completed = [ticket for ticket in tickets if ticket.stage is COMPLETED]
+        for ticket in completed:
+            self._retries.forget(ticket)
+        if self.breakers.by_name:
+            self.breakers.completed(completed, now)
+
+    def _end(self, ticket: Ticket, stage: TokenState, now: int | None = None) -> None:
+        """End a token before its time; `now`, if it counts as failed."""
+        if self.breakers.by_name:
+            self.breakers.failed([ticket], now)
         before, ticket.stage = ticket.stage, stage
         if before is WAITING and not self._conductor.unhold(ticket.number):
             self._gate.discard(ticket)
@@ -248,7 +282,10 @@ class Accounts:
         self._retries.forget(ticket)
         self._left([ticket])
 
-    def _fail(self, tickets: Sequence[Ticket]) -> None:
+    def _fail(self, tickets: Sequence[Ticket], now: int | None = None) -> None:
+        """End tokens as failed; `now`, if they have been run."""
+        if self.breakers.by_name:
+            self.breakers.failed(tickets, now)
         for ticket in tickets:
             ticket.stage = FAILED
             ticket.operation.failed += 1

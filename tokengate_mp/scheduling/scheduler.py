@@ -201,10 +201,8 @@ class Scheduler(Accounts):
             operation.observe(durations, blocking=False)
         else:
             self._sort(tickets, durations, failed, blocked, now)
-        if self._retries.trials:
-            for ticket in tickets:
-                if ticket.stage is COMPLETED:
-                    self._retries.forget(ticket)
+        if self._retries.trials or self.breakers.by_name:
+            self._completed(tickets, now)
         self._left(tickets)
         return tickets
 
@@ -296,7 +294,7 @@ class Scheduler(Accounts):
         unended = [ticket for ticket in tickets if ticket.stage is ADMITTED]
         errors = [(t, running[t.number]) for t in unended if t.number in running]
         lost = [t for t, error in errors if not self._run_again(t, error, now, lost=True)]
-        self._fail(lost)
+        self._fail(lost, now)
         self._reenter(unended, given_back=False)
         return lost
 
@@ -321,7 +319,7 @@ class Scheduler(Accounts):
                 self._gate.interleave(ticket)
         overdue = self._deadlines.due(now)
         for ticket in overdue:
-            self._end(ticket, TIMEOUT)
+            self._end(ticket, TIMEOUT, now)
             ticket.operation.timeout += 1
         return overdue
 
