@@ -71,6 +71,7 @@ class TokenOptions(msgspec.Struct, frozen=True):
         sticky_anchor: Tokens with this anchor and equal arguments run on one core; None: wherever
             there is room.
         sticky_for: Seconds for which they keep it after the last of them has ended.
+        context: Whether they run with the context variables of whoever made them.
     """
 
     operation_type: str
@@ -79,10 +80,11 @@ class TokenOptions(msgspec.Struct, frozen=True):
     policy: Policy = _NO_POLICY
     sticky_anchor: str | None = None
     sticky_for: float = 0.0
+    context: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.operation_type, self.weight, dict(self.tags), self.policy)
-        return TokenOptions, (*fields, self.sticky_anchor, self.sticky_for)
+        return TokenOptions, (*fields, self.sticky_anchor, self.sticky_for, self.context)
 
     def changed(self, overrides: Mapping[str, Any]) -> TokenOptions:
         """A copy with the given decorator options in place of these.
@@ -98,6 +100,7 @@ class TokenOptions(msgspec.Struct, frozen=True):
             given["sticky_anchor"] = self.sticky_anchor
         if given.get("sticky_anchor") or "sticky_anchor" in (tags or ()):
             given.setdefault("sticky_for", self.sticky_for)
+        given.setdefault("context", self.context)
         fresh = token_options(
             self.operation_type if operation_type is None else operation_type, tags, **given
         )
@@ -146,6 +149,9 @@ def token_options(
     anchor = options.pop("sticky_anchor", None)
     keep = options.pop("sticky_for", 0.0)
     _check_anchor(operation_type, anchor, keep, options.get("external_calls"))
+    context = options.pop("context", False)
+    if not isinstance(context, bool):
+        raise TypeError(f"{operation_type!r}: context must be a bool, not {type(context).__name__}")
     policy = _policy(operation_type, options, _NO_POLICY)
     for name in options:
         if name not in _POLICY_OPTIONS:
@@ -157,6 +163,7 @@ def token_options(
         policy,
         anchor,
         float(keep),
+        context,
     )
 
 
