@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokengate_mp.bulk.completed import as_completed
     from tokengate_mp.bulk.token_map import TokenMap
+    from tokengate_mp.circuit_breaker import CircuitBreaker
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator
     from tokengate_mp.decorator import task_token_guard
     from tokengate_mp.errors import (
@@ -53,6 +54,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "OperationsCoordinator": "tokengate_mp.coordinator.coordinator",
+    "CircuitBreaker": "tokengate_mp.circuit_breaker",
     "Timing": "tokengate_mp.token",
     "Token": "tokengate_mp.token",
     "TokenFunction": "tokengate_mp.token_function",
@@ -80,6 +82,7 @@ _HOMES = {
 
 __all__ = [
     "AdmissionRejected",
+    "CircuitBreaker",
     "CoordinatorNotRunning",
     "CoordinatorRunning",
     "CoreStartError",

@@ -31,9 +31,11 @@ from tokengate_mp.options import TokenOptions
 from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import FILLABLE, NOT_YET, Blanks, Encoded
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
+from tokengate_mp.wire.context_vars import snapshot
 from tokengate_mp.wire.definition import identify, name_of, named
 from tokengate_mp.wire.draft import Draft
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
+from tokengate_mp.worker.carried import InContext, InOneContext
 
 if TYPE_CHECKING:
     # For the types alone: a core process imports this module and must not load asyncio.
@@ -62,6 +64,15 @@ class Intake(Protocol):
         function: Callable[..., R],
     ) -> Token[R]:
         """Take in an encoded call."""
+
+    def issue_guarded(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | Draft,
+        function: Callable[..., R],
+    ) -> Token[R]:
+        """The same for a call that may be refused, as its operation takes none at the moment."""
 
     def vouch(self, token: Any) -> None:
         """Let a token be an argument; raises if its value can never be here."""
@@ -114,8 +125,12 @@ class TokenFunction(Generic[P, R]):
         self.__wrapped__ = function
         self.__tokengate_plain__ = function
         self.token_options = options
+        # What cores call: the function itself, if nothing is to be done around it.
+        self._called: Callable[..., R] = function
         self._anchor = options.sticky_anchor
         self._keep = int(options.sticky_for * 1e9)
+        self._guarded = options.policy.breaker is not None
+        self._apart = self._guarded or self._anchor is not None
 
     @property
     def operation_type(self) -> str:
@@ -128,12 +143,13 @@ class TokenFunction(Generic[P, R]):
         Raises:
             CoordinatorNotRunning: No coordinator is running in this process.
             PayloadError: The function or an argument cannot be encoded.
+            OperationBlocked: The operation has a breaker, which is open.
         """
         intake = _intake
         if intake is None:
             intake = _inside(self.operation_type)
         if intake is not self._enrolled_with:
-            self._index, self._operation = intake.enrol(self.__wrapped__, self.token_options)
+            self._index, self._operation = intake.enrol(self._called, self.token_options)
             self._enrolled_with = intake
         number = next(_numbers)
         record: bytes | Draft
@@ -149,9 +165,12 @@ class TokenFunction(Generic[P, R]):
                     record = self._pickled(number, args, kwargs)
         else:
             record = self._pickled(number, args, kwargs)
-        if self._anchor is not None:
-            record = self._anchored(record, args, kwargs)
-        return intake.issue(number, self._operation, record, self.__wrapped__)
+        if self._apart:
+            if self._anchor is not None:
+                record = self._anchored(record, args, kwargs)
+            if self._guarded:
+                return intake.issue_guarded(number, self._operation, record, self._called)
+        return intake.issue(number, self._operation, record, self._called)
 
     def map(
         self,
@@ -200,13 +219,17 @@ class TokenFunction(Generic[P, R]):
             raise CoordinatorNotRunning.for_call(self.operation_type)
         return token_map(
             cast("Sender", intake),  # a coordinator is both
-            self.__wrapped__,
+            self._mapped(),
             self.token_options,
             (iterable, *iterables),
             ordered=ordered,
             buffersize=buffersize,
             return_exceptions=return_exceptions,
         )
+
+    def _mapped(self) -> Callable[..., R]:
+        """What is called for each item of a map."""
+        return self.__wrapped__
 
     def _pickled(
         self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -291,7 +314,7 @@ class TokenFunction(Generic[P, R]):
             TypeError: There is no such option, or it has the wrong type.
             ValueError: A value is not allowed.
         """
-        return TokenFunction(self.__wrapped__, self.token_options.changed(overrides))
+        return token_function(self.__wrapped__, self.token_options.changed(overrides))
 
     @overload
     def __get__(self, instance: None, owner: type[Any] | None = None) -> TokenFunction[P, R]: ...
@@ -312,10 +335,39 @@ class TokenFunction(Generic[P, R]):
         name = name_of(self.__wrapped__)
         if name is not None:
             return _from_name, (name, self.token_options)
-        return TokenFunction, (self.__wrapped__, self.token_options)
+        return token_function, (self.__wrapped__, self.token_options)
 
     def __repr__(self) -> str:
         return f"<TokenFunction {self.operation_type} {self.token_options.weight}>"
+
+
+class CarryingFunction(TokenFunction[P, R]):
+    """A decorated function that runs with the context variables of whoever calls it."""
+
+    def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
+        super().__init__(function, options)
+        self._called = InContext(function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
+        """Make a token of this call; the context goes as one more argument, the last.
+
+        Raises:
+            CoordinatorNotRunning: No coordinator is running in this process.
+            PayloadError: The function, an argument or a context variable cannot be encoded.
+            OperationBlocked: The operation has a breaker, which is open.
+        """
+        call: Callable[..., Token[R]] = super().__call__
+        return call(*args, snapshot(self.operation_type), **kwargs)
+
+    def _mapped(self) -> Callable[..., R]:
+        """What is called for each item of a map: with the context of the call of `map`."""
+        return InOneContext(self.__wrapped__, snapshot(self.operation_type))
+
+
+def token_function(function: Callable[P, R], options: TokenOptions) -> TokenFunction[P, R]:
+    """A function with the options of its tokens."""
+    kind = CarryingFunction if options.context else TokenFunction
+    return kind(function, options)
 
 
 def _itself(argument: Any) -> Any:
@@ -343,4 +395,4 @@ def _inside(operation_type: str) -> Intake:
 
 
 def _from_name(name: str, options: TokenOptions) -> TokenFunction[..., Any]:
-    return TokenFunction(named(name), options)
+    return token_function(named(name), options)

@@ -268,4 +268,13 @@ def batched(options: TokenOptions) -> TokenOptions:
             "items of a map share one; map `f.options(timeout=None, retries=0)`, or make a token "
             "of each item"
         )
-    return msgspec.structs.replace(options, operation_type=options.operation_type + BATCHED)
+    if policy.breaker is not None:
+        raise ValueError(
+            f"{options.operation_type!r} has a breaker, which judges tokens, and many items of a "
+            "map share one; map `f.options(breaker=None)`, or make a token of each item"
+        )
+    if policy.max_running is not None:  # batches and tokens together are limited
+        policy = msgspec.structs.replace(policy, of=options.operation_type)
+    return msgspec.structs.replace(
+        options, operation_type=options.operation_type + BATCHED, policy=policy
+    )

@@ -8,7 +8,8 @@ travelled to, refers to it.
 long as the token waits here, it is sent to that core before all others, whatever its window, and
 its weight class. A token that lies unbegun in another core, of which every thread waits as well, is
 called back first. So of the tokens that are waited for, one can always go on, with however few
-threads.
+threads. (A limit on its operation holds it back nevertheless, as long as that can pass: see
+`waits`.)
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from weakref import WeakValueDictionary
 
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.coordinator.inner import InnerToken
+from tokengate_mp.coordinator.waits import Waits
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Weight
@@ -60,6 +63,7 @@ class Chains:
         living: The process of each core that has one.
         admission: Counts what is pending.
         kill: Ends a token.
+        doorkeeper: Ends calls of operations that take none.
 
     Attributes:
         claims: The tokens that a thread of a core process waits for, by number, and which process.
@@ -73,7 +77,9 @@ class Chains:
         living: Mapping[int, Incarnation],
         admission: Admission,
         kill: Callable[[Token[Any], str], object],
+        doorkeeper: Doorkeeper,
     ) -> None:
+        self._doorkeeper = doorkeeper
         self._admission = admission
         self._loop = loop
         self._scheduler = scheduler
@@ -83,6 +89,7 @@ class Chains:
         self._known: WeakValueDictionary[int, InnerToken] = WeakValueDictionary()
         self._asked: dict[int, int] = {}
         self.claims: dict[int, tuple[InnerToken, Incarnation]] = {}
+        self._waits = Waits(scheduler, living, self._ask)
         self._told: dict[int, Callable[[Incarnation, Outcome], None]] = {
             CALL: self._called,
             CLAIM: self._claimed,
@@ -118,12 +125,17 @@ class Chains:
         if enrolment.definition:
             self._functions.adopt(enrolment.function, enrolment.definition)
         self._functions.keep(enrolment.function)
+        name, policy = enrolment.operation_type, loads(enrolment.policy)
+        # It cannot be refused: the calls are made already.
         incarnation.enrolled[record.number] = self._scheduler.operation(
-            enrolment.operation_type, cast("Weight", enrolment.weight), loads(enrolment.policy)
+            name, cast("Weight", enrolment.weight), self._scheduler.agreeing(name, policy)
         )
 
     def _called(self, incarnation: Incarnation, record: Outcome) -> None:
-        self._scheduler.submitted([self._made(incarnation, record, record.value, None)])
+        token = self._made(incarnation, record, record.value, None)
+        self._scheduler.submitted([token])
+        if token.operation.breaker is not None:
+            self._doorkeeper.made_inside(token)
 
     def _linked(self, incarnation: Incarnation, record: Outcome) -> None:
         link = decode_link(record.value)
@@ -157,6 +169,7 @@ class Chains:
         token = incarnation.kept.get(record.number)
         if token is not None and not token.stage.ended:
             self.claims[token.number] = token, incarnation
+            self._waits.note(record.started, incarnation.core, token)
 
     def _begun(self, incarnation: Incarnation, record: Outcome) -> None:
         incarnation.begun.add(record.number)
@@ -196,19 +209,18 @@ class Chains:
         incarnation.carried.clear()
         for number, (_token, claimant) in list(self.claims.items()):
             if claimant is incarnation:
-                del self.claims[number]
-                self._asked.pop(number, None)
+                self._unclaim(number)
 
     # ---- claims
 
     def grant(self) -> None:
         """Send tokens that are claimed to the cores that claim them, as far as they wait here."""
         now = monotonic_ns()
-        for number, (token, claimant) in list(self.claims.items()):
-            if token.stage.ended:
-                del self.claims[number]
-                self._asked.pop(number, None)
-            elif self._scheduler.claimed(token, claimant.core, now):
+        # First of all: who waits for these goes on.
+        for number in [n for n, (token, _) in self.claims.items() if token.stage.ended]:
+            self._unclaim(number)
+        for number, (token, claimant) in self.claims.items():
+            if self._scheduler.claimed(token, claimant.core, now, self._waits.stalled):
                 record = token.record
                 assert isinstance(record, bytes), f"{token!r} came up as a record"
                 claimant.send([number], [record])
@@ -230,7 +242,12 @@ class Chains:
                 if holder is not None and holder is not claimant:
                     self._ask(token, holder)
 
-    def _ask(self, token: InnerToken, holder: Incarnation) -> None:
+    def _unclaim(self, number: int) -> None:
+        del self.claims[number]
+        self._asked.pop(number, None)
+        self._waits.ended(number)
+
+    def _ask(self, token: Token[Any], holder: Incarnation) -> None:
         """Have a core give back what it has not begun: once for each time that it got the token."""
         if self._asked.get(token.number) != token.admitted:
             self._asked[token.number] = token.admitted

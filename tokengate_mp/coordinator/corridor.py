@@ -20,6 +20,7 @@ from tokengate_mp.coordinator.alarm import Alarm, Appointment
 from tokengate_mp.coordinator.chains import Chains
 from tokengate_mp.coordinator.desk import ControlDesk, tokens_of
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
@@ -67,6 +68,7 @@ class Corridor:
     Attributes:
         desk: Where tokens are ended and paused.
         admission: How much may be pending.
+        doorkeeper: Which operations take no calls.
     """
 
     def __init__(self, settings: CoordinatorSettings, host: Host, *, public: bool = True) -> None:
@@ -85,7 +87,10 @@ class Corridor:
             host, self._scheduler, self._supervisor, self, self.admission, grace=settings.grace
         )
         self._drafts = Drafts(self._scheduler, self.admission, self.desk)
-        self._intake = Intake(host.loop, self._scheduler, self._drafts, self, self.admission)
+        self.doorkeeper = Doorkeeper(self._scheduler, self.desk)
+        self._intake = Intake(
+            host.loop, self._scheduler, self._drafts, self, self.admission, self.doorkeeper
+        )
         self._living = self._supervisor.living
         self._chains = Chains(
             host.loop,
@@ -94,6 +99,7 @@ class Corridor:
             self._living,
             self.admission,
             self.desk.kill,
+            self.doorkeeper,
         )
         self._in_burst = False
         self._looking = False
@@ -289,6 +295,8 @@ class Corridor:
     def _send(self) -> None:
         """Take in calls and send what is ordered."""
         self.take_in()
+        if self._scheduler.breakers.opened:
+            self.doorkeeper.end_blocked()
         drafts = self._drafts
         if drafts.unfinished:
             drafts.walk()

@@ -7,6 +7,7 @@ from typing import Any
 
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.scheduling.breaker import BreakerView
 from tokengate_mp.scheduling.snapshot import Snapshot
 from tokengate_mp.settings import CoordinatorSettings
 
@@ -69,10 +70,22 @@ def stats(
                 },
                 "durations": {"p50": view.p50, "p95": view.p95, "max": view.max},
                 "paused": view.paused,
+                "max_running": view.max_running,
+                "held": view.held,
+                "breaker": None if view.breaker is None else _breaker(view.breaker),
             }
             for name, view in snapshot.operations.items()
         },
         "admission": {"paused": snapshot.paused},
         "conductor": {"domains": snapshot.domains},
         "sticky": {"pins": snapshot.pins},
+    }
+
+
+def _breaker(view: BreakerView) -> dict[str, Any]:
+    return {
+        "state": view.state.value,
+        "ended": view.ended,
+        "failed": view.failed,
+        "seconds": view.left / 1e9,
     }

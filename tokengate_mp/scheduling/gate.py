@@ -8,6 +8,7 @@ pausing costs the others nothing.
 
 A token whose key is pinned to a core waits in a lane of that core's own, out of reach of all others
 (see `sticky`). One that needs others which have not ended is withheld: it waits in no lane at all.
+Those of an operation that has a limit wait before their lane, in an anteroom (see `limit`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Final
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import WEIGHTS, Weight
 from tokengate_mp.scheduling.lane import Lane, waiting
+from tokengate_mp.scheduling.limit import Limits
 from tokengate_mp.scheduling.sticky import Pin, Sticky
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import Cores, members
@@ -43,9 +45,20 @@ class Gate:
         postponed: Tokens that wait for their next run, by number.
         withheld: Tokens that wait for others to end, by number.
         sticky: The keys, and which core each is pinned to.
+        limits: How many tokens of some operations cores may hold, and where the others wait.
     """
 
-    __slots__ = ("_due", "lanes", "paused", "pinned", "postponed", "sticky", "wanted", "withheld")
+    __slots__ = (
+        "_due",
+        "lanes",
+        "limits",
+        "paused",
+        "pinned",
+        "postponed",
+        "sticky",
+        "wanted",
+        "withheld",
+    )
 
     def __init__(self) -> None:
         self.lanes: dict[Weight, Lane] = {weight: Lane() for weight in WEIGHTS}
@@ -55,6 +68,7 @@ class Gate:
         self.postponed: dict[int, Ticket] = {}
         self.withheld: dict[int, Ticket] = {}
         self.sticky = Sticky()
+        self.limits = Limits()
         self._due: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
@@ -67,7 +81,8 @@ class Gate:
         return chain(in_lanes, self._behind(), self.postponed.values(), self.withheld.values())
 
     def _all_lanes(self) -> Iterator[Lane]:
-        return chain(self.lanes.values(), self.pinned.values(), self.paused.values())
+        lanes = (self.lanes.values(), self.pinned.values(), self.paused.values())
+        return chain(*lanes, self.limits.rooms())
 
     def _behind(self) -> Iterator[Ticket]:
         """Those that wait for the first token of their key."""
@@ -79,7 +94,7 @@ class Gate:
         for lane in self.lanes.values():
             if lane.queue:
                 return True
-        return bool(self.wanted)
+        return bool(self.wanted) or (bool(self.limits.by_name) and self.limits.could_send())
 
     def _lane(self, ticket: Ticket) -> Lane | None:
         """Where this token waits, if not outside; None: behind the first of its key."""
@@ -88,8 +103,13 @@ class Gate:
             return held_back
         pin = self.sticky.members.get(ticket.number) if self.sticky.members else None
         if pin is None or ticket.number in self.sticky.unplaced:
-            return self.lanes[ticket.operation.weight]
-        return None if pin.core is None else self._lane_of_core(pin.core)
+            lane = self.lanes[ticket.operation.weight]
+        elif pin.core is None:
+            return None
+        else:
+            lane = self._lane_of_core(pin.core)
+        limit = ticket.operation.limit
+        return lane if limit is None else limit.room(lane)
 
     def _lane_of_core(self, core: int) -> Lane:
         lane = self.pinned.get(core)
@@ -115,11 +135,12 @@ class Gate:
         """
         queues = {weight: lane.queue for weight, lane in self.lanes.items()}
         paused = self.paused
+        apart = bool(paused or self.limits.by_name)
         entered = 0
         for ticket in tickets:
             if ticket.stage is CREATED:
                 ticket.stage = WAITING
-                if paused:
+                if apart and (paused or ticket.operation.limit is not None):
                     self._queue(ticket).append(ticket)
                 else:
                     queues[ticket.operation.weight].append(ticket)
@@ -133,7 +154,7 @@ class Gate:
             if ticket.stage is CREATED:
                 ticket.stage = WAITING
                 core = self.sticky.join(ticket.number, key, keep).core
-                if core is None or self.paused:
+                if core is None or self.paused or ticket.operation.limit is not None:
                     self._queue(ticket).append(ticket)
                 else:  # which is what `_queue` would find, for nearly all
                     self._lane_of_core(core).queue.append(ticket)
@@ -204,7 +225,7 @@ class Gate:
         if name in self.paused:
             return
         held_back: list[Ticket] = []
-        for lane in (*self.lanes.values(), *self.pinned.values()):
+        for lane in (*self.lanes.values(), *self.pinned.values(), *self.limits.rooms()):
             mine = [ticket for ticket in lane if ticket.operation.name == name]
             if mine:
                 lane.replace([ticket for ticket in lane if ticket.operation.name != name])
@@ -239,8 +260,11 @@ class Gate:
 
     def take(self, ticket: Ticket) -> bool:
         """Take a waiting token out of its lane before its turn; whether it was there."""
+        lane, limit = self.lanes[ticket.operation.weight], ticket.operation.limit
+        if limit is not None:
+            lane = limit.room(lane)
         try:
-            self.lanes[ticket.operation.weight].queue.remove(ticket)
+            lane.queue.remove(ticket)
         except ValueError:
             return False
         return True
@@ -259,9 +283,10 @@ class Gate:
         """Take all waiting tokens of these classes out of their lanes."""
         emptied: list[Ticket] = []
         for weight in weights:
-            lane = self.lanes[weight]
-            emptied += lane
-            lane.replace(())
+            door = self.lanes[weight]
+            for lane in (door, *(room for room in self.limits.rooms() if room.door is door)):
+                emptied += lane
+                lane.replace(())
         return emptied
 
     def note_served(self, lane: Lane) -> None:
@@ -329,6 +354,8 @@ class Gate:
         for core in members(self.wanted & gone):
             for ticket in self.pinned.pop(core):
                 self.sticky.members[ticket.number].behind.append(ticket)
+        for ticket in self.limits.evict(gone):
+            self.sticky.members[ticket.number].behind.append(ticket)
         self.wanted &= ~gone
         self._appoint([pin for pin in reversed(evicted) if not self._hand_on(pin)])
 
@@ -354,6 +381,7 @@ class Gate:
         for weight, lane in self.lanes.items():
             for ticket in lane.queue:
                 assert ticket.operation.weight == weight, f"{ticket} is in the lane of {weight}"
+                assert ticket.operation.limit is None, f"{ticket} may not be sent"
         for name, lane in self.paused.items():
             for ticket in lane.queue:
                 assert ticket.operation.name == name, f"{ticket} is held back for {name}"

@@ -86,6 +86,9 @@ class Book:
         """
         tickets = self.strike(numbers)
         self.load -= sum(map(_cost, tickets))
+        for ticket in tickets:
+            if ticket.operation.limit is not None:
+                ticket.operation.limit.held -= 1
         return tickets
 
     def may_reopen(self, threads: int) -> bool:

@@ -162,6 +162,8 @@ class Router:
         ticket.cost = operation.cost
         ticket.admitted = now
         book.held[ticket.number] = ticket
+        if operation.limit is not None:
+            operation.limit.held += 1
         self._ledger.loaded(book, ticket.cost, self.reach[operation.weight], now)
 
     def starving(self) -> Cores:

@@ -36,7 +36,6 @@ from types import MappingProxyType
 from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import Policy, Weight
 from tokengate_mp.scheduling.accounts import Accounts
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.ticket import Ticket
@@ -61,18 +60,6 @@ class Scheduler(Accounts):
     """Admission, routing and accounting for a fixed number of cores. Arguments: see `Accounts`."""
 
     # ---- facts
-
-    def operation(self, name: str, weight: Weight, policy: Policy | None = None) -> Operation:
-        """The operation of that name, as far as it is called with that weight and policy."""
-        if policy is not None and not policy.acts:
-            policy = None
-        key = name, weight, policy
-        known = self._operations.get(key)
-        if known is None:
-            known = self._operations[key] = Operation(name, weight, self.threads, policy)
-            self._timed |= policy is not None and policy.timeout_ns is not None
-            self._leading |= policy is not None and policy.lead is not None
-        return known
 
     def submitted(self, tickets: Sequence[Ticket]) -> None:
         """New tokens, in the order of their calls; those killed on the way here stay ended."""
@@ -206,16 +193,16 @@ class Scheduler(Accounts):
         self._ledger.ended[COMPLETED] += ended
         # Most batches are of one operation, and then there is nothing to sort.
         operations = set(map(_operation, tickets))
+        if self._gate.limits.by_name:
+            self._gate.limits.left(tickets)
         if len(operations) == 1 and not failed and not blocked:
             operation = operations.pop()
             operation.completed += ended
             operation.observe(durations, blocking=False)
         else:
             self._sort(tickets, durations, failed, blocked, now)
-        if self._retries.trials:
-            for ticket in tickets:
-                if ticket.stage is COMPLETED:
-                    self._retries.forget(ticket)
+        if self._retries.trials or self.breakers.by_name:
+            self._completed(tickets, now)
         self._left(tickets)
         return tickets
 
@@ -256,8 +243,16 @@ class Scheduler(Accounts):
             book.stuck = False
             self._ledger.open |= 1 << core
 
-    def claimed(self, ticket: Ticket, core: int, now: int) -> bool:
+    def claimed(
+        self, ticket: Ticket, core: int, now: int, stalled: Callable[[Ticket], bool]
+    ) -> bool:
         """A thread of this core waits for a token, and would rather run it itself.
+
+        Args:
+            ticket: The token.
+            core: The core.
+            now: The time.
+            stalled: Whether a token for which a limit leaves no room would wait for ever.
 
         Returns:
             Whether it is to be sent there: it was waiting, and is ADMITTED now. It goes before all
@@ -265,6 +260,9 @@ class Scheduler(Accounts):
         """
         book = self._ledger[core]
         if ticket.stage is not WAITING or self.paused or not book.ready:
+            return False
+        limit = ticket.operation.limit
+        if limit is not None and limit.free <= 0 and not stalled(ticket):
             return False
         if not self._gate.take(ticket):  # its operation is paused, or it is not yet to run again
             return False
@@ -296,7 +294,7 @@ class Scheduler(Accounts):
         unended = [ticket for ticket in tickets if ticket.stage is ADMITTED]
         errors = [(t, running[t.number]) for t in unended if t.number in running]
         lost = [t for t, error in errors if not self._run_again(t, error, now, lost=True)]
-        self._fail(lost)
+        self._fail(lost, now)
         self._reenter(unended, given_back=False)
         return lost
 
@@ -321,7 +319,7 @@ class Scheduler(Accounts):
                 self._gate.interleave(ticket)
         overdue = self._deadlines.due(now)
         for ticket in overdue:
-            self._end(ticket, TIMEOUT)
+            self._end(ticket, TIMEOUT, now)
             ticket.operation.timeout += 1
         return overdue
 
@@ -367,7 +365,8 @@ class Scheduler(Accounts):
             self._gate.sticky.expire(now)
         if not self.has_waiting:
             return {}
-        orders = self._router.assign(now)
+        sender = self._turnstile if self._gate.limits.by_name else self._router
+        orders = sender.assign(now)
         if self._conductor.members:
             self._conduct(orders, now)
         return orders

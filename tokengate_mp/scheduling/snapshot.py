@@ -87,13 +87,14 @@ class TicketStory:
     ahead: int | None
 
 
-def snapshot(
+def snapshot(  # noqa: PLR0913 - everything that is counted
     gate: Gate,
     ledger: Ledger,
     operations: Iterable[Operation],
     conductor: Conductor,
     *,
     paused: bool,
+    now: int = 0,
 ) -> Snapshot:
     """All counts as they are now."""
     ended = ledger.ended
@@ -116,7 +117,7 @@ def snapshot(
             )
             for book in ledger.books
         ),
-        operations=views(operations, gate.paused),
+        operations=views(operations, gate.paused, now),
         pins=len(gate.sticky),
     )
 

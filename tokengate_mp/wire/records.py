@@ -87,7 +87,8 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
         CALL    a token was made: its number; `started`, when; `finished`, the enrolment that it is
                 a call of; `value`, its request
-        CLAIM   a thread waits for the token, and would rather run it than wait
+        CLAIM   a thread waits for the token, and would rather run it than wait; `started`, the
+                token that the thread runs, or 0
         ENROL   `number` is an enrolment of this process, and `value` an `Enrolment`, encoded
         DROP    nobody in this process refers to these tokens any more: a list in `value`
         BEGUN   the token is begun by a thread that is running another one already

@@ -332,6 +332,9 @@ class Calls:
                 token.seed = enrolled.lead.seed(token.token_id)
             return token
 
+    issue_guarded = issue
+    """Whether an operation takes calls is known in the parent: if it takes none, the token ends."""
+
     def kill(self, number: int, reason: str) -> None:
         """Ask the parent to end a token."""
         with self._crew.shield():

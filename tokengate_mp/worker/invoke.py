@@ -5,7 +5,6 @@ A function arrives once, as a definition, and is called for many tokens.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from time import monotonic_ns, thread_time_ns
@@ -64,6 +63,9 @@ class _ResultOf(threading.local):
 result_of: Final = _ResultOf()
 
 _UNMEASURED: Final = 1 << 62
+
+_AROUND: Final = (__name__, "tokengate_mp.worker.carried")
+"""The modules whose frames stand above the user's function."""
 
 
 class Function:
@@ -242,9 +244,8 @@ def _traceback(error: BaseException) -> str:
     """The formatted traceback of `error`, from the user's function on."""
     import traceback  # noqa: PLC0415 - some ms that only failures should pay
 
-    own = sys.modules[__name__].__file__
     at = error.__traceback__
-    while at is not None and at.tb_frame.f_code.co_filename == own:
+    while at is not None and at.tb_frame.f_globals.get("__name__") in _AROUND:
         at = at.tb_next
     try:
         lines = traceback.format_exception(type(error), error, at)

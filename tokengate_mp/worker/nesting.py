@@ -6,11 +6,12 @@ it does. What it waits for it may run itself, apart from the order in which mail
 
 from __future__ import annotations
 
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire import records
-from tokengate_mp.worker.context import CHAIN, Chain
+from tokengate_mp.worker.context import Chain
 from tokengate_mp.worker.crew import Crew
 from tokengate_mp.worker.interrupts import Shield
 from tokengate_mp.worker.invoke import Function, run
@@ -155,21 +156,23 @@ class NestingCrew(Crew):
     def run_apart(self, request: records.Request) -> None:
         """Run a token that is noted as begun, in whatever thread."""
         here, interrupts = self._here, self.interrupts
-        outer = CHAIN.get()
         function = self._functions[request.function]
-        self._enter_chain(request.number, function)
         reach = getattr(here, "reach", None)
         own = interrupts.hire() if reach is None else reach
         here.reach = own
         try:
-            record, _finished = run(function, request, interrupts, own)
+            # What the token below has set in its context is nothing to this one.
+            record = Context().run(self._run_in_chain, function, request, own)
         finally:
-            CHAIN.set(outer)
             here.reach = reach
             if reach is None:
                 interrupts.release(own)
         self._publish(request.number, record)
         self._answered(request.number, record, here=1)
+
+    def _run_in_chain(self, function: Function, request: records.Request, slot: int) -> bytes:
+        self._enter_chain(request.number, function)
+        return run(function, request, self.interrupts, slot)[0]
 
     def learn(self, index: int, function: Function) -> None:
         """A function was found in this process."""

@@ -82,7 +82,8 @@ class Waiting:
                 absence.begin()
                 if not claimed:
                     claimed = True
-                    crew.say(token.number, encode((token.number, CLAIM, 0, 0, 0)), urgent=True)
+                    claim = encode((token.number, CLAIM, waiting, 0, 0))
+                    crew.say(token.number, claim, urgent=True)
                 if not crew.read_mail(token, min(left, PATIENCE)):
                     crew.await_change(token, min(left, PATIENCE))
         finally:
