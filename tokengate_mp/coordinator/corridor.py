@@ -27,6 +27,7 @@ from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.coordinator.stats import stats
 from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.coordinator.topology import current_cpu
+from tokengate_mp.coordinator.voices import Voices
 from tokengate_mp.errors import (
     CoreStartError,
     TokenGateError,
@@ -79,7 +80,8 @@ class Corridor:
         self.admission = Admission(
             settings.max_pending, settings.max_pending_bytes, settings.on_full, self._pending
         )
-        self._supervisor = Supervisor(settings, host.loop, self)
+        self._voices = Voices(len(settings.cpus), self._scheduler.held)
+        self._supervisor = Supervisor(settings, host.loop, self, self._voices)
         self.desk = ControlDesk(
             host, self._scheduler, self._supervisor, self, self.admission, grace=settings.grace
         )
@@ -437,6 +439,7 @@ class Corridor:
             waiter = self._loop.create_future()
             self._joining.append(waiter)
             await waiter
+        self._voices.hear_all()
 
     def _end_joins(self) -> None:
         for waiter in self._joining:
@@ -452,4 +455,5 @@ class Corridor:
             self._living,
             self._supervisor.restarts,
             self._settings,
+            dropped=self._voices.dropped(),
         )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.coordinator.launch import Launched
+from tokengate_mp.coordinator.voices import Listener
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire.mailbox import Arming, Ringing
@@ -35,6 +36,7 @@ class Incarnation:
     Attributes:
         core: The core's number.
         launched: The process and what connects it.
+        listener: Hears what it prints and logs.
         arrived: Outcomes that were read and not settled yet.
         pieces: Outcomes that have arrived in part.
         ready: Whether it was seen to take requests.
@@ -46,9 +48,10 @@ class Incarnation:
         gone: Whether the process has ended.
     """
 
-    def __init__(self, core: int, launched: Launched) -> None:
+    def __init__(self, core: int, launched: Launched, listener: Listener) -> None:
         self.core = core
         self.launched = launched
+        self.listener = listener
         self.arrived: list[Outcome] = []
         self.pieces = Pieces()
         self.ready = False
@@ -59,6 +62,7 @@ class Incarnation:
         self.carried: dict[int, list[InnerToken]] = {}
         self.gone = False
         self._called = 0
+        self._spoken = 0
         mailbox = launched.mailbox
         self._mailbox = mailbox
         self._words = mailbox.words
@@ -166,6 +170,10 @@ class Incarnation:
         if taken is not None:
             self._room.ring_if_armed()
             self.arrived += self._stream.records(*taken)
+            if self._words[page.SPOKEN] != self._spoken:
+                # What was said before these outcomes is heard before they are settled.
+                self._spoken = self._words[page.SPOKEN]
+                self.listener.hear()
 
     def is_ready(self) -> bool:
         """Whether the process takes requests by now."""
