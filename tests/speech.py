@@ -55,9 +55,14 @@ def print_in_threads(threads: int, count: int) -> None:
         thread.join()
 
 
-def print_and_wait(text: str, address: gates.Address) -> None:
+def close_stdout() -> None:
+    """Close what print() prints to."""
+    sys.stdout.close()
+
+
+def print_and_wait(text: str, address: gates.Address, stream: str = "stdout") -> None:
     """Print something and stay."""
-    print(text, end="")
+    print(text, end="", file=getattr(sys, stream))
     gates.wait_at(address)
 
 
@@ -150,6 +155,18 @@ def log_strange_extras() -> None:
         "elsewhere": Elsewhere(),
     }
     logging.getLogger("speech").warning("strange", extra=extra)
+
+
+def log_and_report(address: gates.Address) -> None:
+    """Log, and be seen."""
+    log("speech", 30, "logged")
+    gates.report_to(address)
+
+
+def log_and_die(address: gates.Address) -> None:
+    """Log, be seen, and end the process."""
+    log_and_report(address)
+    os._exit(3)
 
 
 def log_often(count: int) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 import logging
 import re
 import signal
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,13 @@ import speech
 import work
 from gates import Gate
 
-from tokengate_mp import OperationsCoordinator, TokenGateExecutor, TokenKilled, WorkerLost
+from tokengate_mp import (
+    CoordinatorNotRunning,
+    OperationsCoordinator,
+    TokenGateExecutor,
+    TokenKilled,
+    WorkerLost,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +133,18 @@ def test_what_is_left_by_a_token_that_still_runs(capsys):
         gate.arrivals()
         coordinator.stop()
     assert capsys.readouterr().out == "printed\nbegun"
+
+
+def test_a_token_that_closes_its_stdout(capsys):
+    """It harms itself alone."""
+    with Gate() as gate, OperationsCoordinator(cores=1) as coordinator:
+        coordinator.submit(speech.close_stdout).get(20)
+        with pytest.raises(ValueError, match="closed file"):
+            coordinator.submit(print, "too late").get(20)
+        coordinator.submit(speech.print_and_wait, "", gate.address, "stderr")
+        gate.arrivals()
+        coordinator.stop()
+    assert capsys.readouterr().out == ""
 
 
 def test_bytes_and_strange_text(capsys):
@@ -332,7 +352,7 @@ def test_handlers_that_raise(heard, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_handler_that_makes_tokens():
+def test_a_handler_that_makes_tokens(caplog):
     """A handler may call decorated functions, and stop the coordinator."""
     made = []
 
@@ -352,10 +372,71 @@ def test_a_handler_that_makes_tokens():
         assert [token.get(20) for token in made] == [n * n for n in range(200)]
         with pytest.raises(TokenKilled):
             coordinator.submit(speech.log, "speech", 20, "stop").get(20)
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     finally:
         logging.getLogger("speech").setLevel(logging.NOTSET)
         logging.getLogger("speech").removeHandler(making)
         coordinator.stop()
+
+
+class Stopping(logging.Handler):
+    """Stops a coordinator at the first record that comes from a core process."""
+
+    def __init__(self, coordinator):
+        super().__init__()
+        self.coordinator = coordinator
+
+    def emit(self, record):
+        if hasattr(record, "tokengate_core"):
+            self.coordinator.stop()
+
+
+@pytest.fixture
+def stopping() -> Iterator[Stopping]:
+    """A coordinator with one core, and a handler that stops it."""
+    handler = Stopping(OperationsCoordinator(cores=1))
+    logging.getLogger("speech").addHandler(handler)
+    yield handler
+    logging.getLogger("speech").removeHandler(handler)
+
+
+def test_a_handler_that_stops_in_the_middle_of_a_turn(stopping, caplog):
+    """What was heard before outcomes are settled may end everything: the turn breaks off."""
+
+    async def main():
+        with Gate() as gate:
+            stopping.coordinator.start()
+            await work.square(1)
+            token = stopping.coordinator.submit(speech.log_and_report, gate.address)
+            await asyncio.sleep(0)
+            gate.arrivals()  # the loop does not run from here on: turns are taken within calls
+            with pytest.raises(CoordinatorNotRunning):
+                deque(map(work.square, itertools.count()), maxlen=0)
+            with pytest.raises(TokenKilled):
+                await token
+
+    asyncio.run(main())
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_handler_that_stops_at_the_last_words_of_a_process(stopping, caplog):
+    """No other process is started in the place of one whose last words ended everything."""
+
+    async def main():
+        with Gate() as gate:
+            stopping.coordinator.start()
+            await work.square(1)
+            token = stopping.coordinator.submit(speech.log_and_die, gate.address)
+            await asyncio.sleep(0)
+            gate.arrivals()
+            stopping.coordinator._corridor._loop.remove_reader(
+                stopping.coordinator._corridor._supervisor.living[1].launched.voice
+            )
+            with pytest.raises((TokenKilled, WorkerLost)):
+                await token
+
+    asyncio.run(main())
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_child_tokens_and_threads(heard):

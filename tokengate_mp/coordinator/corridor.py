@@ -29,6 +29,7 @@ from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.coordinator.topology import current_cpu
 from tokengate_mp.coordinator.voices import Voices
 from tokengate_mp.errors import (
+    CoordinatorNotRunning,
     CoreStartError,
     TokenGateError,
     WireError,
@@ -265,6 +266,8 @@ class Corridor:
             self._scheduler.core_ready(incarnation.core)
         try:
             incarnation.collect()
+            if self._ended:
+                raise CoordinatorNotRunning("a handler of a log record has stopped the coordinator")
             while incarnation.arrived:
                 settle(
                     self._scheduler,
@@ -340,6 +343,8 @@ class Corridor:
 
     def _break(self, error: Exception) -> None:
         """Something happened that should not be possible: end everything, and say so."""
+        if self._ended:  # in the middle of a turn, which cannot go on then
+            return
         _log.critical("the coordinator cannot go on", exc_info=error)
 
         def broken(_token: Token[Any]) -> BaseException:

@@ -81,6 +81,7 @@ class Supervisor:
         self._retries: dict[int, asyncio.TimerHandle] = {}
         self.living: dict[int, Incarnation] = {}
         self.voices = voices
+        self._stopped = False
         self.refusal = b""
         self.restarts = dict.fromkeys(range(1, len(settings.cpus) + 1), 0)
 
@@ -155,6 +156,8 @@ class Supervisor:
         self._replace(core)
 
     def _replace(self, core: int) -> None:
+        if self._stopped:  # by a handler that heard the last words of this process
+            return
         failures = self._failures[core]
         if failures >= START_ATTEMPTS:
             _log.error("core %d is given up after %d failed starts", core, failures)
@@ -177,6 +180,7 @@ class Supervisor:
 
     def stop_all(self) -> None:
         """End all processes: by request, and after `grace` by force. Blocks until they are gone."""
+        self._stopped = True
         for retry in self._retries.values():
             retry.cancel()
         self._retries.clear()

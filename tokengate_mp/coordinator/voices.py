@@ -59,7 +59,7 @@ def levels() -> tuple[dict[str, int], int]:
     named = [
         (name, logger.level)
         for name, logger in list(logging.root.manager.loggerDict.items())
-        if isinstance(logger, logging.Logger) and logger.level
+        if isinstance(logger, logging.Logger) and logger.level and name.isprintable()
     ]
     for name, level in sorted(named, key=lambda each: each[0].count(".")):
         room -= len(name)

@@ -183,8 +183,8 @@ def _control(
                 crew.end(number)
             elif message == STOP:
                 crew.stop()
+                voice.end()
                 if crew.running():
-                    voice.flush()
                     os._exit(0)  # what is running has been ended already, as far as anybody cares
             else:
                 os._exit(ORPHANED)

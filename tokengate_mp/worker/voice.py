@@ -73,10 +73,12 @@ class Voice:
         self._nobody = Interrupts(0)
         self.streams: tuple[Stream, ...] = ()
 
-    def flush(self) -> None:
-        """Send what has been begun, as this process ends here and now."""
+    def end(self) -> None:
+        """Send what has been begun, as far as there is room: this process is about to end."""
+        self._deaf = True  # the parent waits for that end, and reads on after it
         for stream in self.streams:
-            stream.flush()
+            if not stream.closed:
+                stream.flush()
 
     def let_go(self) -> None:
         """In a fork of this process: the status page has one writer."""
