@@ -147,7 +147,8 @@ def log_strange_extras() -> None:
     """Log with extra attributes of all kinds."""
     import logging
 
-    extra = {
+    extra: dict[Any, Any] = {
+        7: "no name",
         "lock": threading.Lock(),
         "large": 1 << 80,
         "surrogate": "\ud800",

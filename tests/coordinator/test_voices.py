@@ -322,6 +322,7 @@ def test_records_that_will_not_encode(heard):
     assert strange.lock.startswith("<unlocked _thread.lock")
     assert (strange.large, strange.surrogate) == (1 << 80, "\ud800")
     assert strange.broken == "<NoRepr>"
+    assert vars(strange)["7"] == "no name"
     assert strange.elsewhere.startswith("<cannot be loaded in this process: ")
     assert misfit.getMessage().startswith("%d \\ud800 (its arguments ('no number',) do not fit: ")
     assert long.getMessage().endswith("x … (3145728 characters)")

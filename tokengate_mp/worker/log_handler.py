@@ -19,6 +19,7 @@ LONGEST: Final = 1 << 20
 """A record longer than this, bytes, goes without its extra attributes, and cut."""
 
 _encode = msgspec.msgpack.Encoder().encode
+_NAMES: Final = frozenset({str})
 _TEXTS: Final = ("exc_text", "stack_info")
 _BARE: Final = frozenset(
     [
@@ -73,7 +74,9 @@ class ForwardingHandler(logging.Handler):
         fields["tokengate_token"] = f"{self._prefix}-{number}" if number else None
         fields["tokengate_operation"] = crew.operation_of(number) if crew and number else None
         try:
-            if SCALARS.issuperset(map(type, fields.values())):
+            if SCALARS.issuperset(map(type, fields.values())) and _NAMES.issuperset(
+                map(type, fields)
+            ):
                 text = _encode(fields)
             else:
                 text = _one_by_one(fields)
