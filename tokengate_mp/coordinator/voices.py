@@ -23,7 +23,8 @@ from tokengate_mp.errors import WireError, summary
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire.codec import loads
-from tokengate_mp.wire.voice import ERR, LOG, OUT, PICKLED, Frame, Frames
+from tokengate_mp.wire.frames import Frame, Frames
+from tokengate_mp.wire.voice import ERR, LOG, OUT, PICKLED
 
 if TYPE_CHECKING:
     from tokengate_mp.coordinator.launch import Launched

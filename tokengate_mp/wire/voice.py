@@ -17,9 +17,7 @@ from __future__ import annotations
 import select
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
-
-from tokengate_mp.errors import WireError
+from typing import Final
 
 # What a frame carries:
 OUT: Final = 1
@@ -35,9 +33,13 @@ LAST: Final = 32
 PICKLED: Final = 1
 """Code of a msgpack extension: an attribute of a log record that had to be pickled."""
 
-_HEADER: Final = struct.Struct("=HBIQ")
-_KINDS: Final = (OUT, ERR, LOG)
-_TEXT: Final = select.PIPE_BUF - _HEADER.size
+HEADER: Final = struct.Struct("=HBIQ")
+"""Of a frame: see above."""
+
+KINDS: Final = (OUT, ERR, LOG)
+"""All there are."""
+
+TEXT: Final = select.PIPE_BUF - HEADER.size
 """The most bytes of text in a frame."""
 
 PIPE_BYTES: Final = 1 << 18
@@ -45,24 +47,6 @@ PIPE_BYTES: Final = 1 << 18
 
 With 256 cores it is, for all of them, what an ordinary user may have in pipes (64 MiB).
 """
-
-
-class Frame(NamedTuple):
-    """A piece of what a thread says.
-
-    Attributes:
-        kind: OUT, ERR or LOG.
-        speaker: The process and the thread.
-        fresh: Whether it continues nothing.
-        last: Whether the message ends here.
-        text: The piece.
-    """
-
-    kind: int
-    speaker: tuple[int, int]
-    fresh: bool
-    last: bool
-    text: bytes
 
 
 def frames(kind: int, process: int, thread: int, text: bytes, *, fresh: bool) -> Iterable[bytes]:
@@ -76,48 +60,15 @@ def frames(kind: int, process: int, thread: int, text: bytes, *, fresh: bool) ->
         fresh: Whether it continues nothing.
     """
     mark = kind | FRESH if fresh else kind
-    if len(text) <= _TEXT:
-        return (_HEADER.pack(len(text), mark | LAST, process, thread) + text,)
+    if len(text) <= TEXT:
+        return (HEADER.pack(len(text), mark | LAST, process, thread) + text,)
     return _pieces(kind, mark, process, thread, text)
 
 
 def _pieces(kind: int, mark: int, process: int, thread: int, text: bytes) -> Iterator[bytes]:
-    for start in range(0, len(text), _TEXT):
-        piece = text[start : start + _TEXT]
-        if start + _TEXT >= len(text):
+    for start in range(0, len(text), TEXT):
+        piece = text[start : start + TEXT]
+        if start + TEXT >= len(text):
             mark |= LAST
-        yield _HEADER.pack(len(piece), mark, process, thread) + piece
+        yield HEADER.pack(len(piece), mark, process, thread) + piece
         mark = kind
-
-
-class Frames:
-    """Takes what comes out of a pipe apart."""
-
-    __slots__ = ("_rest",)
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def add(self, data: bytes) -> list[Frame]:
-        """The frames that are whole with this.
-
-        Raises:
-            WireError: These are none.
-        """
-        data = self._rest + data
-        found: list[Frame] = []
-        at = 0
-        while len(data) - at >= _HEADER.size:
-            length, mark, process, thread = _HEADER.unpack_from(data, at)
-            kind = mark & ~(FRESH | LAST)
-            if length > _TEXT or kind not in _KINDS:
-                raise WireError("a core process wrote something that is no frame of a voice")
-            end = at + _HEADER.size + length
-            if end > len(data):
-                break
-            text = data[at + _HEADER.size : end]
-            fresh, last = bool(mark & FRESH), bool(mark & LAST)
-            found.append(Frame(kind, (process, thread), fresh, last, text))
-            at = end
-        self._rest = data[at:]
-        return found
