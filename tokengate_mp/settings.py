@@ -11,9 +11,11 @@ from tokengate_mp.checks import one_of, seconds, whole
 
 Routing = Literal["strict", "work_conserving"]
 OnFull = Literal["wait", "reject"]
+Output = Literal["forward", "inherit"]
 
 ROUTINGS: Final[tuple[Routing, ...]] = get_args(Routing)
 ON_FULL: Final[tuple[OnFull, ...]] = get_args(OnFull)
+OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
 
 MAX_THREADS_PER_CORE: Final = 256
 """Each crew thread has a word of its own on the status page of its core's mailbox."""
@@ -39,6 +41,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         max_pending: How many tokens may be pending.
         max_pending_bytes: How many bytes of large arguments may be pending.
         on_full: What becomes of a call beyond that.
+        output: Where what functions print goes.
         initializer: Descriptor of what each core process runs first (see `worker.initializer`);
             None for nothing.
     """
@@ -52,6 +55,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     max_pending: int
     max_pending_bytes: int
     on_full: OnFull
+    output: Output = "forward"
     initializer: int | None = None
 
 
@@ -67,6 +71,7 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
     max_pending: int = MAX_PENDING,
     max_pending_bytes: int = MAX_RING_BYTES,
     on_full: str = "wait",
+    output: str = "forward",
 ) -> CoordinatorSettings:
     """The settings of one coordinator, every value checked against this machine.
 
@@ -81,6 +86,7 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         max_pending: As for `OperationsCoordinator`.
         max_pending_bytes: As for `OperationsCoordinator`.
         on_full: As for `OperationsCoordinator`.
+        output: As for `OperationsCoordinator`.
 
     Raises:
         TypeError: A value has the wrong type.
@@ -100,6 +106,7 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         max_pending=whole("max_pending", max_pending, 1, 1 << 62),
         max_pending_bytes=whole("max_pending_bytes", max_pending_bytes, 1, 1 << 62),
         on_full=one_of("on_full", on_full, ON_FULL),
+        output=one_of("output", output, OUTPUTS),
     )
 
 

@@ -75,6 +75,9 @@ class OperationsCoordinator(Controls):
         on_full: What a call does beyond that. "wait": it waits, in a thread without an event loop;
             within a loop it raises `AdmissionRejected`, as no call can wait there (`await ready()`
             before it does). "reject": it raises that everywhere.
+        output: Where what functions print goes. "forward": to the `sys.stdout` and `sys.stderr` of
+            this process, in whole lines; "inherit": straight to where the output of this process
+            goes, past whatever has taken their place here.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -93,6 +96,7 @@ class OperationsCoordinator(Controls):
         max_pending: int = MAX_PENDING,
         max_pending_bytes: int | None = None,
         on_full: str = "wait",
+        output: str = "forward",
     ) -> None:
         self.settings: CoordinatorSettings = coordinator_settings(
             cores,
@@ -107,6 +111,7 @@ class OperationsCoordinator(Controls):
                 virtual_memory().total // 2 if max_pending_bytes is None else max_pending_bytes
             ),
             on_full=on_full,
+            output=output,
         )
         self._stopped = threading.Event()
         self._stopper = 0

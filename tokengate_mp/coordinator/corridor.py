@@ -28,7 +28,9 @@ from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.coordinator.stats import stats
 from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.coordinator.topology import current_cpu
+from tokengate_mp.coordinator.voices import Voices
 from tokengate_mp.errors import (
+    CoordinatorNotRunning,
     CoreStartError,
     TokenGateError,
     WireError,
@@ -82,7 +84,8 @@ class Corridor:
         self.admission = Admission(
             settings.max_pending, settings.max_pending_bytes, settings.on_full, self._pending
         )
-        self._supervisor = Supervisor(settings, host.loop, self)
+        self._voices = Voices(len(settings.cpus), self._scheduler.held)
+        self._supervisor = Supervisor(settings, host.loop, self, self._voices)
         self.desk = ControlDesk(
             host, self._scheduler, self._supervisor, self, self.admission, grace=settings.grace
         )
@@ -270,6 +273,8 @@ class Corridor:
             self._scheduler.core_ready(incarnation.core)
         try:
             incarnation.collect()
+            if self._ended:
+                raise CoordinatorNotRunning("a handler of a log record has stopped the coordinator")
             while incarnation.arrived:
                 settle(
                     self._scheduler,
@@ -348,6 +353,8 @@ class Corridor:
 
     def _break(self, error: Exception) -> None:
         """Something happened that should not be possible: end everything, and say so."""
+        if self._ended:  # in the middle of a turn, which cannot go on then
+            return
         _log.critical("the coordinator cannot go on", exc_info=error)
 
         def broken(_token: Token[Any]) -> BaseException:
@@ -447,6 +454,7 @@ class Corridor:
             waiter = self._loop.create_future()
             self._joining.append(waiter)
             await waiter
+        self._voices.hear_all()
 
     def _end_joins(self) -> None:
         for waiter in self._joining:
@@ -462,6 +470,7 @@ class Corridor:
             self._living,
             self._supervisor.restarts,
             self._settings,
+            dropped=self._voices.dropped(),
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.coordinator.launch import Launched
+from tokengate_mp.coordinator.voices import Listener
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire.mailbox import Arming, Ringing
@@ -35,6 +36,7 @@ class Incarnation:
     Attributes:
         core: The core's number.
         launched: The process and what connects it.
+        listener: Hears what it prints and logs.
         arrived: Outcomes that were read and not settled yet.
         pieces: Outcomes that have arrived in part.
         ready: Whether it was seen to take requests.
@@ -47,9 +49,10 @@ class Incarnation:
         condemned: Why it was ended, if the coordinator did that.
     """
 
-    def __init__(self, core: int, launched: Launched) -> None:
+    def __init__(self, core: int, launched: Launched, listener: Listener) -> None:
         self.core = core
         self.launched = launched
+        self.listener = listener
         self.arrived: list[Outcome] = []
         self.pieces = Pieces()
         self.ready = False
@@ -61,6 +64,7 @@ class Incarnation:
         self.gone = False
         self.condemned = ""
         self._called = 0
+        self._spoken = 0
         mailbox = launched.mailbox
         self._mailbox = mailbox
         self._words = mailbox.words
@@ -168,6 +172,10 @@ class Incarnation:
         if taken is not None:
             self._room.ring_if_armed()
             self.arrived += self._stream.records(*taken)
+            if self._words[page.SPOKEN] != self._spoken:
+                # What was said before these outcomes is heard before they are settled.
+                self._spoken = self._words[page.SPOKEN]
+                self.listener.hear()
 
     def is_ready(self) -> bool:
         """Whether the process takes requests by now."""

@@ -12,12 +12,14 @@ from tokengate_mp.scheduling.snapshot import Snapshot
 from tokengate_mp.settings import CoordinatorSettings
 
 
-def stats(
+def stats(  # noqa: PLR0913 - each of them is somebody else's
     snapshot: Snapshot,
     created: int,
     living: Mapping[int, Incarnation],
     restarts: Mapping[int, int],
     settings: CoordinatorSettings,
+    *,
+    dropped: Mapping[int, int],
 ) -> dict[str, Any]:
     """What the coordinator knows, as plain data.
 
@@ -27,6 +29,7 @@ def stats(
         living: The process of each core that has one.
         restarts: How many processes each core has had beyond its first.
         settings: The coordinator's settings.
+        dropped: How much of what each core printed and logged was dropped.
     """
     cores: list[dict[str, Any]] = []
     executing = 0
@@ -44,6 +47,7 @@ def stats(
                 "executing": len(running),
                 "completed": view.answered,
                 "restarts": restarts[view.core],
+                "dropped": dropped[view.core],
             }
         )
     return {

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.launch import launch
+from tokengate_mp.coordinator.voices import Voices
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.wire.segment import portable
@@ -56,15 +57,21 @@ class Supervisor:
         settings: The coordinator's settings.
         loop: The event loop in whose thread everything here happens.
         watcher: Who is told.
+        voices: Hears what the processes print and log.
 
     Attributes:
         living: The process of each core that has one.
         restarts: How many processes each core has had beyond its first.
+        voices: Hears what the processes print and log.
         refusal: What the initializer raised, as an encoded failure; empty if it has not.
     """
 
     def __init__(
-        self, settings: CoordinatorSettings, loop: asyncio.AbstractEventLoop, watcher: Watcher
+        self,
+        settings: CoordinatorSettings,
+        loop: asyncio.AbstractEventLoop,
+        watcher: Watcher,
+        voices: Voices,
     ) -> None:
         self._settings = settings
         self._loop = loop
@@ -73,6 +80,8 @@ class Supervisor:
         self._pidfds: dict[int, int] = {}
         self._retries: dict[int, asyncio.TimerHandle] = {}
         self.living: dict[int, Incarnation] = {}
+        self.voices = voices
+        self._stopped = False
         self.refusal = b""
         self.restarts = dict.fromkeys(range(1, len(settings.cpus) + 1), 0)
 
@@ -90,15 +99,8 @@ class Supervisor:
             raise
 
     def _start(self, core: int) -> None:
-        settings = self._settings
-        launched = launch(
-            core,
-            settings.cpus[core - 1],
-            settings.threads_per_core,
-            settings.ring_bytes,
-            settings.initializer,
-        )
-        incarnation = Incarnation(core, launched)
+        launched = launch(core, self._settings)
+        incarnation = Incarnation(core, launched, self.voices.listener(core, launched, self._loop))
         incarnation.arm()
         self.living[core] = incarnation
         self._watch(incarnation)
@@ -107,6 +109,7 @@ class Supervisor:
     def _watch(self, incarnation: Incarnation) -> None:
         loop = self._loop
         loop.add_reader(incarnation.fileno(), self._watcher.heard, incarnation)
+        loop.add_reader(incarnation.launched.voice, incarnation.listener.hear)
         if hasattr(os, "pidfd_open") and not portable():
             pidfd = os.pidfd_open(incarnation.launched.process.pid)
             self._pidfds[incarnation.core] = pidfd
@@ -119,6 +122,7 @@ class Supervisor:
         if not self._loop.is_closed():
             self._loop.remove_reader(incarnation.fileno())
             self._loop.remove_reader(incarnation.launched.control.fileno())
+            self._loop.remove_reader(incarnation.launched.voice)
             if pidfd is not None:
                 self._loop.remove_reader(pidfd)
         if pidfd is not None:
@@ -140,6 +144,7 @@ class Supervisor:
         core = incarnation.core
         self._unwatch(incarnation)
         del self.living[core]
+        incarnation.listener.finish()
         _log.warning("core %d: process %d ended with %s", core, process.pid, exitcode)
         self._watcher.exited(incarnation, exitcode)
         failures = 0 if incarnation.ready else self._failures.get(core, 0) + 1
@@ -151,6 +156,8 @@ class Supervisor:
         self._replace(core)
 
     def _replace(self, core: int) -> None:
+        if self._stopped:  # by a handler that heard the last words of this process
+            return
         failures = self._failures[core]
         if failures >= START_ATTEMPTS:
             _log.error("core %d is given up after %d failed starts", core, failures)
@@ -173,6 +180,7 @@ class Supervisor:
 
     def stop_all(self) -> None:
         """End all processes: by request, and after `grace` by force. Blocks until they are gone."""
+        self._stopped = True
         for retry in self._retries.values():
             retry.cancel()
         self._retries.clear()
@@ -196,10 +204,16 @@ class Supervisor:
                 incarnation.launched.process.kill()
             for incarnation in leaving:
                 incarnation.launched.process.wait()
-                incarnation.close()
+            try:
+                for incarnation in leaving:
+                    incarnation.listener.finish()
+            finally:
+                for incarnation in leaving:
+                    incarnation.close()
 
     def abandon(self) -> None:
         """In a fork of this process: let go of the children, which are the parent's."""
         for incarnation in self.living.values():
             os.close(incarnation.launched.lifeline)
             incarnation.launched.control.close()
+            os.close(incarnation.launched.voice)

@@ -65,6 +65,7 @@ class TokenGateExecutor(Executor):
             that compute run one at a time.
         ring_bytes: As for `OperationsCoordinator`.
         grace: As for `OperationsCoordinator`.
+        output: As for `OperationsCoordinator`.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -72,7 +73,7 @@ class TokenGateExecutor(Executor):
         PayloadError: The initializer or its arguments cannot be sent to a core process.
     """
 
-    def __init__(  # noqa: PLR0913 - those of the standard executor, in its order, and three of ours
+    def __init__(  # noqa: PLR0913 - those of the standard executor, in its order, and four of ours
         self,
         max_workers: int | None = None,
         mp_context: BaseContext | None = None,
@@ -83,6 +84,7 @@ class TokenGateExecutor(Executor):
         threads_per_core: int = 1,
         ring_bytes: int = 1 << 20,
         grace: float = 2.0,
+        output: str = "forward",
     ) -> None:
         if max_tasks_per_child is not None:
             raise ValueError(
@@ -105,6 +107,7 @@ class TokenGateExecutor(Executor):
             routing="work_conserving",
             ring_bytes=ring_bytes,
             grace=grace,
+            output=output,
         )
         self._initializer = b"" if initializer is None else pack(initializer, tuple(initargs))
         self._lock = threading.Lock()

@@ -32,6 +32,7 @@ from tokengate_mp.worker.initializer import initialize
 from tokengate_mp.worker.nesting import NestingCrew
 from tokengate_mp.worker.pinning import pin, yield_to_the_parent
 from tokengate_mp.worker.scout import Scout
+from tokengate_mp.worker.voice import Voice, VoiceBrief, open_voice
 
 STOP: Final = b"s"
 """Control message: end."""
@@ -63,6 +64,7 @@ class CoreBrief(msgspec.Struct, frozen=True):
         mailbox: Descriptors of its mailbox.
         control: Descriptor of the control socket.
         lifeline: Descriptor that reaches its end when the parent is gone.
+        voice: What becomes of what is printed and logged.
         initializer: Descriptor of what to run first (see `worker.initializer`); None for nothing.
     """
 
@@ -74,12 +76,13 @@ class CoreBrief(msgspec.Struct, frozen=True):
     mailbox: MailboxAddress
     control: int
     lifeline: int
+    voice: VoiceBrief
     initializer: int | None = None
 
     @property
     def fds(self) -> tuple[int, ...]:
         """Every descriptor that is inherited."""
-        needed = (*self.mailbox.fds, self.control, self.lifeline)
+        needed = (*self.mailbox.fds, self.control, self.lifeline, self.voice.fd)
         return needed if self.initializer is None else (*needed, self.initializer)
 
 
@@ -96,15 +99,16 @@ def main(brief_json: str) -> None:
     for fd in brief.fds:
         os.set_inheritable(fd, False)
     mailbox = Mailbox.attach(brief.mailbox)
+    voice = open_voice(brief.voice, brief.core, brief.prefix, mailbox.words)
     if brief.initializer is not None:
         initialize(brief.initializer, brief.control)
     scout_bell = create()
-    crew = NestingCrew(mailbox, brief.threads, scout_bell)
+    crew = voice.crew = NestingCrew(mailbox, brief.threads, scout_bell)
     worker.first_number = brief.process << INNER_BITS | 1
     worker.calls = Calls(crew, brief.process, brief.prefix)
     open_finder(worker.calls.refer)
     scout = Scout(crew, mailbox)
-    _thread("control", lambda: _control(brief.control, crew, scout, scout_bell))
+    _thread("control", lambda: _control(brief.control, crew, scout, scout_bell, voice))
     for slot in range(1, brief.threads):
         _thread(f"crew-{slot}", partial(crew.serve, slot))
     mailbox.words[READY] = 1
@@ -152,7 +156,9 @@ def _die_with_parent(lifeline: int) -> None:
         os._exit(ORPHANED)
 
 
-def _control(control: int, crew: NestingCrew, scout: Scout, scout_bell: Doorbell) -> None:
+def _control(
+    control: int, crew: NestingCrew, scout: Scout, scout_bell: Doorbell, voice: Voice
+) -> None:
     """Body of the control thread: messages of the parent, and the scout's looks."""
     waiting = select.poll()
     waiting.register(control, select.POLLIN)
@@ -177,6 +183,7 @@ def _control(control: int, crew: NestingCrew, scout: Scout, scout_bell: Doorbell
                 crew.end(number)
             elif message == STOP:
                 crew.stop()
+                voice.end()
                 if crew.running():
                     os._exit(0)  # what is running has been ended already, as far as anybody cares
             else:

@@ -53,6 +53,17 @@ class NestingCrew(Crew):
         """Keeps this thread from being interrupted: see `interrupts`."""
         return Shield(self.interrupts, getattr(self._here, "reach", None))
 
+    def token_here(self) -> int:
+        """The number of the token that this thread runs; 0 if it runs none."""
+        reach: int | None = getattr(self._here, "reach", None)
+        return 0 if reach is None else self.interrupts.running[reach]
+
+    def operation_of(self, number: int) -> str | None:
+        """What a token is a call of, if that is known here: it was made in this process."""
+        known = self.made.get(number)
+        token = None if known is None else known()
+        return None if token is None else token.operation_type
+
     def end(self, number: int) -> None:
         """Interrupt a token, now or as soon as it begins; also one that waits for another."""
         self.interrupts.end(number)
