@@ -44,6 +44,10 @@ if TYPE_CHECKING:
         WireError,
     )
     from tokengate_mp.executor.executor import TokenGateExecutor
+    from tokengate_mp.integrations.registration import (
+        register_joblib_backend,
+        shutdown_joblib_backend,
+    )
     from tokengate_mp.lifecycle import TokenState
     from tokengate_mp.token import Timing, Token
     from tokengate_mp.token_function import TokenFunction
@@ -61,6 +65,8 @@ _HOMES = {
     "TokenMap": "tokengate_mp.bulk.token_map",
     "TokenGateExecutor": "tokengate_mp.executor.executor",
     "TokenState": "tokengate_mp.lifecycle",
+    "register_joblib_backend": "tokengate_mp.integrations.registration",
+    "shutdown_joblib_backend": "tokengate_mp.integrations.registration",
     "AdmissionRejected": "tokengate_mp.errors",
     "CoordinatorNotRunning": "tokengate_mp.errors",
     "CoordinatorRunning": "tokengate_mp.errors",
@@ -102,6 +108,8 @@ __all__ = [
     "WireError",
     "WorkerLost",
     "as_completed",
+    "register_joblib_backend",
+    "shutdown_joblib_backend",
     "task_token_guard",
 ]
 
