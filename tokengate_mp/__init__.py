@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokengate_mp.bulk.completed import as_completed
+    from tokengate_mp.bulk.gathering import gather
+    from tokengate_mp.bulk.progress import Progress
     from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator
     from tokengate_mp.decorator import task_token_guard
@@ -62,6 +64,8 @@ _HOMES = {
     "TokenFunction": "tokengate_mp.token_function",
     "task_token_guard": "tokengate_mp.decorator",
     "as_completed": "tokengate_mp.bulk.completed",
+    "gather": "tokengate_mp.bulk.gathering",
+    "Progress": "tokengate_mp.bulk.progress",
     "TokenMap": "tokengate_mp.bulk.token_map",
     "TokenGateExecutor": "tokengate_mp.executor.executor",
     "TokenState": "tokengate_mp.lifecycle",
@@ -94,6 +98,7 @@ __all__ = [
     "OperationBlocked",
     "OperationsCoordinator",
     "PayloadError",
+    "Progress",
     "RemoteError",
     "RemoteTraceback",
     "Timing",
@@ -108,6 +113,7 @@ __all__ = [
     "WireError",
     "WorkerLost",
     "as_completed",
+    "gather",
     "register_joblib_backend",
     "shutdown_joblib_backend",
     "task_token_guard",
