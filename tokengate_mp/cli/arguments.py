@@ -84,6 +84,11 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many terms (default: %(default)s)",
     )
+    pi.add_argument(
+        "--progress",
+        choices=("rich", "tqdm"),
+        help="draw its bar by that, in a terminal or not (default: rich, in a terminal)",
+    )
     storm = kinds.add_parser("storm", help="equal calls in waves: each key stays on one core")
     storm.set_defaults(which="storm")
     _add_cores(storm, argparse.SUPPRESS)
