@@ -40,6 +40,7 @@ from tokengate_mp.worker.carried import InContext, InOneContext
 if TYPE_CHECKING:
     # For the types alone: a core process imports this module and must not load asyncio.
     from tokengate_mp.bulk.feed import Sender
+    from tokengate_mp.bulk.progress import Wanted
     from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.scheduling.operation import Operation
     from tokengate_mp.token import Token
@@ -180,6 +181,7 @@ class TokenFunction(Generic[P, R]):
         ordered: bool = True,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: Wanted = None,
     ) -> TokenMap[R]:
         """Call the function for each item, in batches.
 
@@ -194,6 +196,9 @@ class TokenFunction(Generic[P, R]):
             buffersize: The most items that are read and not given back as results; default: as
                 many as keep the cores busy.
             return_exceptions: Whether errors are given in place of results, instead of raised.
+            progress: Who is told how far it has got, about ten times a second: True for a bar
+                (by rich if it is installed, else tqdm), "rich", "tqdm", or a `Progress`. What that
+                raises is raised to whoever takes results.
 
         Returns:
             The results: `for`, `async for`, or `await` for a list. An error has the place of its
@@ -202,9 +207,10 @@ class TokenFunction(Generic[P, R]):
         Raises:
             CoordinatorNotRunning: No coordinator is running in this process.
             PayloadError: The function cannot be encoded.
-            TypeError: `buffersize` is no int.
-            ValueError: `buffersize` is below 1; or the function has a timeout or retries, which
-                an item among others cannot have.
+            ImportError: What the progress is drawn with is not installed.
+            TypeError: `buffersize` is no int, or `progress` is none.
+            ValueError: `buffersize` is below 1; there is no bar of that name; or the function has
+                a timeout or retries, which an item among others cannot have.
         """
         # Not above: a core process imports this module, and never maps.
         from tokengate_mp.bulk.token_map import token_map  # noqa: PLC0415
@@ -225,6 +231,7 @@ class TokenFunction(Generic[P, R]):
             ordered=ordered,
             buffersize=buffersize,
             return_exceptions=return_exceptions,
+            progress=progress,
         )
 
     def _mapped(self) -> Callable[..., R]:

@@ -62,6 +62,14 @@ def test_demo_pi_checks_its_digits():
     assert "4 decimals right as it stands, 35 with Euler's correction" in done.stdout
 
 
+def test_demo_pi_draws_the_bar_that_is_asked_for():
+    """By name, on standard error, so that it is there without a terminal too."""
+    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    done = command("demo", "pi", "--terms", "1000", "--cores", "1", "--progress", "tqdm")
+    assert done.returncode == 0, done.stderr
+    assert "1000/1000" in done.stderr
+
+
 def test_demo_storm_keeps_each_key_on_one_core():
     """28 tokens of four keys; the exit code says that no key was on two cores."""
     done = command("demo", "storm", "--cores", "2")

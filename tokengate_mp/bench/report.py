@@ -62,6 +62,12 @@ class Line:
         ratios = [theirs[turn] / ours[turn] for turn in ours if turn in theirs and ours[turn]]
         return statistics.median(ratios) if ratios else None
 
+    def speed_up(self, name: str) -> float | None:
+        """Return how many times as fast as a plain loop a competitor is; None if not known."""
+        loop, raws = self.raws("loop"), self.raws(name)
+        ratios = [loop[turn] / raws[turn] for turn in raws if turn in loop and raws[turn]]
+        return statistics.median(ratios) if ratios else None
+
     def figure(self, name: str) -> float | None:
         """Return the median of one competitor in the row's unit."""
         median = self.median(name)

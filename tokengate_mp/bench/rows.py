@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from typing import Any, Final
 
 from tokengate_mp.bench import fresh
-from tokengate_mp.bench.competitors import COMPETITORS, OURS
+from tokengate_mp.bench.competitors import COMPETITORS, OURS, UNDER_JOBLIB
 from tokengate_mp.bench.sampling import Job, Sample, run_alone, timed_checked, timed_trips
 from tokengate_mp.bench.schedule import longest_first
 from tokengate_mp.bench.workloads import Call, burn, mix_call, noop, uneven_durations
@@ -58,6 +59,15 @@ class Row:
     competitors: tuple[str, ...] = COMPUTING
     caps: Mapping[str, int] = field(default_factory=dict[str, int])
     """For those that would take minutes: the largest size they are asked to run."""
+    milliseconds: float | None = None
+    """How long each of its tokens computes, if all take equally long."""
+    package: str | None = None
+    """The distribution without which nobody can be measured in it."""
+
+    @property
+    def possible(self) -> bool:
+        """Whether it can be measured here."""
+        return self.package is None or find_spec(self.package) is not None
 
     def capped(self, name: str, size: int) -> bool:
         """Return whether `size` is beyond what that competitor is asked to run."""
@@ -103,12 +113,32 @@ def _mixed(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str
 
 
 def _burns(
-    milliseconds: int, name: str, size: int, cores: int, turn: int
+    milliseconds: float, name: str, size: int, cores: int, turn: int
 ) -> tuple[float, dict[str, Any]]:
     del turn
-    call: Call = (burn, (milliseconds * _MS,))
+    duration = round(milliseconds * _MS)
+    call: Call = (burn, (duration,))
     job = Job([call] * size, warm_up=min(size, 8 * cores))
-    return _checked(name, cores, job, [milliseconds * _MS] * size), {}
+    return _checked(name, cores, job, [duration] * size), {}
+
+
+def _burns_under_joblib(
+    name: str, size: int, cores: int, turn: int
+) -> tuple[float, dict[str, Any]]:
+    del turn
+    # It has to find the size of its batches beforehand.
+    job = Job([(burn, (_MS,))] * size, warm_up=min(size, 64 * cores))
+    measure = partial(timed_checked, cores=cores, job=job, expected=[_MS] * size)
+    seconds: float = run_alone(measure, name, UNDER_JOBLIB)
+    return seconds, {}
+
+
+def _start_under_joblib(
+    name: str, size: int, cores: int, turn: int
+) -> tuple[float, dict[str, Any]]:
+    del size, turn
+    seconds = fresh.in_fresh_interpreter("start_up", name, cores, True)
+    return seconds["first"], dict(seconds)
 
 
 def _uneven(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str, Any]]:
@@ -146,7 +176,7 @@ def _rate(raw: float, size: int, cores: int) -> float:
     return size / raw
 
 
-def _efficiency(milliseconds: int, raw: float, size: int, cores: int) -> float:
+def _efficiency(milliseconds: float, raw: float, size: int, cores: int) -> float:
     return milliseconds * size / (raw * 1e3 * cores)
 
 
@@ -197,6 +227,26 @@ ROWS: Final = {
             caps={"loky": 16_384, "pebble": 16_384},
         ),
         Row(
+            "10us",
+            "10 µs",
+            "tokens of 10 µs of CPU time: the share of all cores that was work",
+            (10_000,),
+            (64,),
+            Unit("", ".3f", partial(_efficiency, 0.01)),
+            partial(_burns, 0.01),
+            milliseconds=0.01,
+        ),
+        Row(
+            "100us",
+            "100 µs",
+            "tokens of 100 µs of CPU time: the share of all cores that was work",
+            (5_000,),
+            (32,),
+            Unit("", ".3f", partial(_efficiency, 0.1)),
+            partial(_burns, 0.1),
+            milliseconds=0.1,
+        ),
+        Row(
             "1ms",
             "1 ms",
             "tokens of 1 ms of CPU time: the share of all cores that was work",
@@ -204,6 +254,7 @@ ROWS: Final = {
             (16,),
             Unit("", ".3f", partial(_efficiency, 1)),
             partial(_burns, 1),
+            milliseconds=1,
         ),
         Row(
             "10ms",
@@ -213,6 +264,7 @@ ROWS: Final = {
             (4,),
             Unit("", ".3f", partial(_efficiency, 10)),
             partial(_burns, 10),
+            milliseconds=10,
         ),
         Row(
             "uneven",
@@ -242,6 +294,29 @@ ROWS: Final = {
             _MILLISECONDS,
             partial(_start, "first"),
             fresh.STARTERS,
+        ),
+        Row(
+            "joblib",
+            "joblib 1 ms",
+            "joblib.Parallel with tokens of 1 ms, on its backend tokengate and on loky: the share "
+            "of all cores that was work",
+            (2_000,),
+            (16,),
+            Unit("", ".3f", partial(_efficiency, 1)),
+            _burns_under_joblib,
+            tuple(UNDER_JOBLIB),
+            package="joblib",
+        ),
+        Row(
+            "joblib-first",
+            "joblib first",
+            "until the first result of joblib.Parallel, in a fresh interpreter",
+            (1,),
+            (1,),
+            _MILLISECONDS,
+            _start_under_joblib,
+            tuple(UNDER_JOBLIB),
+            package="joblib",
         ),
         Row(
             "memory",

@@ -33,6 +33,8 @@ class Plan:
         """Yield every line still to be measured, without samples."""
         for key in self.rows:
             row = ROWS[key]
+            if not row.possible:
+                continue
             for size in row.quick_sizes if self.quick else row.sizes:
                 yield Line(row, size, self.cores, ())
 

@@ -51,6 +51,8 @@ TARGETS: Final = (
     Target("uneven", 200, 1.1, at_least=False),
     Target("start", 1, 5, at_least=False),
     Target("first", 1, 150, at_least=False),
+    Target("joblib", 2_000, 1, "joblib", note="on loky: not slower"),
+    Target("joblib-first", 1, 2, "joblib", note="on loky: half of its time"),
     Target("memory", 1_048_576, 1_000, at_least=False),
     Target("growth", 16_384, 4, at_least=False, note="nothing grows"),
 )

@@ -12,6 +12,7 @@ import msgspec
 
 from tokengate_mp.bulk.feed import Batch, Feed, Sender
 from tokengate_mp.bulk.pace import Pace
+from tokengate_mp.bulk.progress import Meter, Wanted, chosen, total_of
 from tokengate_mp.bulk.results import PLAIN, TROUBLED, Raised, opened
 from tokengate_mp.crossing import STOPPED_SECONDS, heard, is_here
 from tokengate_mp.errors import CoordinatorNotRunning
@@ -35,8 +36,9 @@ class TokenMap(Generic[R]):
     under way; `close()` does too.
     """
 
-    def __init__(self, feed: Feed, *, ordered: bool, return_exceptions: bool) -> None:
+    def __init__(self, feed: Feed, *, ordered: bool, return_exceptions: bool, meter: Meter) -> None:
         self._feed = feed
+        self._meter = meter
         self._ordered = ordered
         self._return_exceptions = return_exceptions
         self._used = False
@@ -46,7 +48,10 @@ class TokenMap(Generic[R]):
     def __iter__(self) -> Iterator[R]:
         self._use()
         return synchronously(
-            self._feed, ordered=self._ordered, return_exceptions=self._return_exceptions
+            self._feed,
+            ordered=self._ordered,
+            return_exceptions=self._return_exceptions,
+            meter=self._meter,
         )
 
     def __aiter__(self) -> AsyncIterator[R]:
@@ -70,10 +75,11 @@ class TokenMap(Generic[R]):
         self._used = True
 
     async def _asynchronously(self) -> AsyncIterator[R]:
-        feed = self._feed
+        feed, meter = self._feed, self._meter
         try:
             async for batch in self._batches(ordered=self._ordered):
                 values, kind = opened(batch, feed.name)
+                meter.add(batch.count, _failed(values, kind))
                 values.reverse()
                 while values:  # and keep none that was given
                     value = values.pop()
@@ -82,18 +88,21 @@ class TokenMap(Generic[R]):
                 feed.give_back(batch.count)
         finally:
             feed.cancel()
+            meter.end()
 
     async def _all(self) -> list[R]:
-        feed, parts = self._feed, {}
+        feed, meter, parts = self._feed, self._meter, {}
         try:
             async for batch in self._batches(ordered=False):
                 values, kind = opened(batch, feed.name)
+                meter.add(batch.count, _failed(values, kind))
                 if kind == TROUBLED:
                     values = [_plain(value, self._return_exceptions) for value in values]
                 parts[batch.first] = values
                 feed.give_back(batch.count)
         finally:
             feed.cancel()
+            meter.end()
         results: list[R] = []
         for first in sorted(parts) if self._ordered else parts:
             results += parts[first]
@@ -109,7 +118,10 @@ class TokenMap(Generic[R]):
                 return
 
         feed.bell = ring
+        meter = self._meter
+        meter.begin()
         while True:
+            meter.check()
             news.clear()
             batch = _next(feed, ordered=ordered)
             if batch is not None:
@@ -118,11 +130,17 @@ class TokenMap(Generic[R]):
                 return
             else:
                 # Not for ever: to see whether the coordinator's loop is still there.
-                await heard(news, STOPPED_SECONDS)
+                if not await heard(news, STOPPED_SECONDS):
+                    meter.look()
 
 
 def synchronously(
-    feed: Feed, *, ordered: bool, return_exceptions: bool = False, timeout: float | None = None
+    feed: Feed,
+    *,
+    ordered: bool,
+    return_exceptions: bool = False,
+    timeout: float | None = None,
+    meter: Meter | None = None,
 ) -> Iterator[Any]:
     """The results of a feed, waiting for them in this thread.
 
@@ -131,6 +149,7 @@ def synchronously(
         ordered: Whether they come in the order of the items.
         return_exceptions: Whether errors are given like results.
         timeout: Seconds from now in which all have to be there; None for as long as it takes.
+        meter: Told how far it has got.
 
     Raises:
         TimeoutError: They were not.
@@ -139,11 +158,17 @@ def synchronously(
     """
     # Here, not in the generator, which begins with the first result that is asked for.
     deadline = None if timeout is None else time.monotonic() + timeout
-    return _results(feed, ordered=ordered, return_exceptions=return_exceptions, deadline=deadline)
+    return _results(
+        feed,
+        Meter(None, None) if meter is None else meter,
+        ordered=ordered,
+        return_exceptions=return_exceptions,
+        deadline=deadline,
+    )
 
 
 def _results(
-    feed: Feed, *, ordered: bool, return_exceptions: bool, deadline: float | None
+    feed: Feed, meter: Meter, *, ordered: bool, return_exceptions: bool, deadline: float | None
 ) -> Iterator[Any]:
     if is_here(feed.sender.loop):
         raise RuntimeError(
@@ -153,11 +178,14 @@ def _results(
     news = threading.Event()
     feed.bell = news.set
     try:
+        meter.begin()
         while True:
+            meter.check()
             news.clear()
             batch = _next(feed, ordered=ordered)
             if batch is not None:
                 values, kind = opened(batch, feed.name)
+                meter.add(batch.count, _failed(values, kind))
                 if kind == PLAIN:
                     yield from values
                     feed.give_back(batch.count)
@@ -175,9 +203,11 @@ def _results(
                 left = STOPPED_SECONDS if deadline is None else deadline - time.monotonic()
                 if left <= 0:
                     raise TimeoutError("the results were not all there in the time they had")
-                news.wait(min(left, STOPPED_SECONDS))
+                if not news.wait(min(left, STOPPED_SECONDS)):
+                    meter.look()
     finally:
         feed.cancel()
+        meter.end()
 
 
 def _next(feed: Feed, *, ordered: bool) -> Batch | None:
@@ -188,6 +218,11 @@ def _next(feed: Feed, *, ordered: bool) -> Batch | None:
         if batch is None:
             raise
     return batch
+
+
+def _failed(values: list[Any], kind: int) -> int:
+    """How many results of a batch are not there."""
+    return sum(isinstance(value, Raised) for value in values) if kind == TROUBLED else 0
 
 
 def _plain(value: Any, return_exceptions: bool) -> Any:  # noqa: FBT001 - called for each item
@@ -207,6 +242,7 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
     ordered: bool,
     buffersize: int | None,
     return_exceptions: bool,
+    progress: Wanted = None,
 ) -> TokenMap[Any]:
     """Map a function over items.
 
@@ -218,8 +254,10 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
         ordered: Whether results come in the order of the items.
         buffersize: The most items that may be taken and not given back as results.
         return_exceptions: Whether errors are given like results.
+        progress: As for `TokenFunction.map`.
 
     Raises:
+        ImportError: What the progress is drawn with is not installed.
         TypeError: There is nothing to map over, or an argument has the wrong type.
         ValueError: `buffersize` is out of range, or the function has a timeout or retries.
         CoordinatorNotRunning: The coordinator was stopped.
@@ -227,6 +265,7 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
     """
     if not iterables:
         raise TypeError("map() needs something to map over")
+    meter = Meter(chosen(progress), total_of(iterables) if progress else None)
     feed = Feed(
         sender,
         function,
@@ -236,7 +275,7 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
         pace=Pace(),
         buffersize=checked(buffersize),
     )
-    return TokenMap(feed, ordered=ordered, return_exceptions=return_exceptions)
+    return TokenMap(feed, ordered=ordered, return_exceptions=return_exceptions, meter=meter)
 
 
 def checked(buffersize: int | None) -> int | None:

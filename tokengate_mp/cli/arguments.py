@@ -8,12 +8,31 @@ from collections.abc import Callable, Sequence
 WAVES = 15
 """Waves of the demo when nothing else is asked for: 4 to 65,536 tokens."""
 
-ROWS = ("noop", "trip", "mix", "1ms", "10ms", "uneven", "start", "first", "memory", "growth")
+ROWS = (
+    "noop",
+    "trip",
+    "mix",
+    "10us",
+    "100us",
+    "1ms",
+    "10ms",
+    "uneven",
+    "start",
+    "first",
+    "joblib",
+    "joblib-first",
+    "memory",
+    "growth",
+)
 """The benchmark's rows. Written out, so that parsing loads no benchmark; a test compares."""
 
 
 OTHERS = ("loop", "PPE", "Pool", "shares", "asyncio", "loky", "pebble", "joblib")
 """Whom the benchmark compares with; written out for the same reason."""
+
+
+PICTURES = (".svg", ".png")
+"""What the benchmark can draw; written out for the same reason."""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -64,6 +83,11 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
         default=1_000_000,
         metavar="N",
         help="how many terms (default: %(default)s)",
+    )
+    pi.add_argument(
+        "--progress",
+        choices=("rich", "tqdm"),
+        help="draw its bar by that, in a terminal or not (default: rich, in a terminal)",
     )
     storm = kinds.add_parser("storm", help="equal calls in waves: each key stays on one core")
     storm.set_defaults(which="storm")
@@ -120,6 +144,12 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--json", metavar="FILE", help="write machine, versions and every raw sample to FILE"
     )
+    bench.add_argument(
+        "--plot",
+        type=_picture,
+        metavar="FILE",
+        help="draw throughput by token count and speed-up by duration to FILE, .svg or .png",
+    )
     bench.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
 
 
@@ -157,6 +187,14 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
     return seconds
+
+
+def _picture(text: str) -> str:
+    if not text.lower().endswith(PICTURES):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} ends in none of {', '.join(PICTURES)}, which say what to draw"
+        )
+    return text
 
 
 def _some_of(kind: str, all_of_them: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:

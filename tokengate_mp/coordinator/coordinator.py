@@ -21,6 +21,7 @@ from typing import Any, ParamSpec, Self, TypeVar, cast
 from psutil import virtual_memory
 
 from tokengate_mp import worker
+from tokengate_mp.bulk.progress import Wanted
 from tokengate_mp.bulk.token_map import TokenMap
 from tokengate_mp.coordinator.controls import Controls
 from tokengate_mp.coordinator.corridor import Corridor
@@ -291,7 +292,7 @@ class OperationsCoordinator(Controls):
         else:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, host.loop))
 
-    def map(
+    def map(  # noqa: PLR0913 - the options of a map, each with its default
         self,
         function: Callable[..., R],
         iterable: Iterable[Any],
@@ -300,6 +301,7 @@ class OperationsCoordinator(Controls):
         ordered: bool = True,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: Wanted = None,
     ) -> TokenMap[R]:
         """Call an undecorated function (or any other callable) for each item, in batches.
 
@@ -310,8 +312,10 @@ class OperationsCoordinator(Controls):
             ordered: As for `TokenFunction.map`.
             buffersize: As for `TokenFunction.map`.
             return_exceptions: As for `TokenFunction.map`.
+            progress: As for `TokenFunction.map`.
 
         Raises:
+            ImportError: What the progress is drawn with is not installed.
             CoordinatorNotRunning: This coordinator is not running.
             TypeError: `function` is not callable, or calling it would only make a coroutine or a
                 generator; or `buffersize` is no int.
@@ -333,6 +337,7 @@ class OperationsCoordinator(Controls):
             ordered=ordered,
             buffersize=buffersize,
             return_exceptions=return_exceptions,
+            progress=progress,
         )
         return results
 

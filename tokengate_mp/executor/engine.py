@@ -74,6 +74,10 @@ class Engine:
         """Never begin a token; False if it was sent to a core, or is withdrawn already."""
         return self._corridor.retract(token)
 
+    def kill(self, token: ForwardingToken[Any], reason: str) -> None:
+        """End a token, also one that runs. Does not wait."""
+        self._host.post(lambda: self._corridor.kill(token, reason))
+
     def end(self, *, cancel: bool = False) -> None:
         """Take no more calls, and end with the last one there is. Does not wait.
 
@@ -174,6 +178,12 @@ class _PrivateCorridor(Corridor):
             while self._withdrawn:
                 self.desk.cancelled(self._withdrawn.popleft())
             super()._send()
+
+    def kill(self, token: ForwardingToken[Any], reason: str) -> None:
+        """End a token. In the loop's thread."""
+        with self._sending:
+            self.take_in()
+        self.desk.kill(token, reason)
 
     def cancel_unsent(self) -> None:
         """Cancel every call that was not sent to a core."""

@@ -109,6 +109,8 @@ class TokenGateExecutor(Executor):
             grace=grace,
             output=output,
         )
+        # Under the name that the standard executors have it by: Dask asks them.
+        self._max_workers = len(self._settings.cpus)
         self._initializer = b"" if initializer is None else pack(initializer, tuple(initargs))
         self._lock = threading.Lock()
         self._shut = False
