@@ -32,7 +32,8 @@ def stats(
     for view in snapshot.cores:
         incarnation = living.get(view.core)
         running = view.held.intersection(incarnation.running()) if incarnation else ()
-        executing += len(running)
+        # A token that was ended while it runs is counted as what it ended as.
+        executing += sum(number not in view.ended for number in running)
         cores.append(
             {
                 "core": view.core,
