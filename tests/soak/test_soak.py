@@ -102,8 +102,9 @@ def test_a_process_that_nobody_killed_is_noticed(monkeypatch):
     """One that dies besides those that the soak kills breaks a check."""
 
     async def kill_in_secret(self, coordinator, _end):
-        os.kill(coordinator.get_stats()["cores"][0]["pid"], signal.SIGKILL)
-        await self._replaced(coordinator, 1, coordinator.get_stats()["cores"][0]["pid"])
+        pid = coordinator.get_stats()["cores"][0]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        await self._replaced(coordinator, 1, pid)
 
     monkeypatch.setattr(Driver, "_shoot", kill_in_secret)
     judgement = verdict.soak(seconds=0.5, kills=0, seed=1, cores=1)

@@ -147,7 +147,7 @@ class Driver:
         try:
             async with asyncio.timeout(plan.seconds + plan.patience):
                 await self._round()  # from here on everything is loaded
-                end = begin + plan.seconds
+                end = time.monotonic() + plan.seconds
                 tasks.append(asyncio.create_task(self._watch(coordinator)))
                 shooting = asyncio.create_task(self._shoot(coordinator, end))
                 rounds = ROUNDS * len(_cores(coordinator))

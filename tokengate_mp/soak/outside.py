@@ -19,6 +19,9 @@ _SETTLE: Final = 5.0
 
 _SHM: Final = Path("/dev/shm")  # noqa: S108 - it is looked at, nothing is put there
 
+_SEGMENT: Final = "psm_"
+"""What the names of multiprocessing's segments begin with; other programs have others there."""
+
 
 @dataclass(slots=True)
 class Samples:
@@ -82,7 +85,8 @@ def _segments() -> set[str]:
     own: set[str] = set()
     for entry in os.scandir(_SHM):
         try:
-            if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+            mine = entry.stat(follow_symlinks=False).st_uid == os.getuid()
+            if mine and entry.name.startswith(_SEGMENT):
                 own.add(entry.path)
         except FileNotFoundError:
             pass  # gone between the listing and the look
