@@ -149,7 +149,7 @@ def test_doctor_needs_no_rich():
     assert "Nothing is broken." in done.stdout
 
 
-@pytest.mark.parametrize("words", [["demo"], ["demo", "pi"], ["bench", "--quick"], []])
+@pytest.mark.parametrize("words", [["demo"], ["demo", "pi"], ["bench", "--quick"], ["soak"], []])
 def test_what_draws_says_how_to_get_rich(words):
     """Without rich there is one line that says how to install it, and no traceback."""
     done = without_rich(*words)
@@ -208,6 +208,8 @@ def test_a_reader_that_has_seen_enough_is_no_error():
         (["demo", "burst", "--seconds", "-1"], "not a number of seconds above 0"),
         (["demo", "burst", "--seconds", "long"], "'long' is not a number of seconds"),
         (["demo", "--cores", "0"], "0 is not from 1"),
+        (["soak", "--kills-per-second", "-1"], "-1 is not from 0 to 100"),
+        (["soak", "--kills-per-second", "few"], "'few' is not a number"),
         (["fly"], "invalid choice: 'fly'"),
     ],
 )

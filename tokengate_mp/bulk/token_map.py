@@ -128,10 +128,9 @@ class TokenMap(Generic[R]):
                 yield batch
             elif feed.ended():
                 return
-            else:
-                # Not for ever: to see whether the coordinator's loop is still there.
-                if not await heard(news, STOPPED_SECONDS):
-                    meter.look()
+            # Not for ever: to see whether the coordinator's loop is still there.
+            elif not await heard(news, STOPPED_SECONDS):
+                meter.look()
 
 
 def synchronously(

@@ -59,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     _add_bench(commands.add_parser("bench", help="measure it against what else there is"))
+    _add_soak(
+        commands.add_parser(
+            "soak", help="kill core processes under load, and prove that nothing came of it"
+        )
+    )
     commands.add_parser("doctor", help="show what this machine gives, and what is wrong with it")
     return parser
 
@@ -153,6 +158,32 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
 
 
+def _add_soak(soak: argparse.ArgumentParser) -> None:
+    _add_cores(soak, None)
+    soak.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="how long tokens are made (default: %(default)g)",
+    )
+    soak.add_argument(
+        "--kills-per-second",
+        type=_rate,
+        default=2.0,
+        metavar="K",
+        dest="kills",
+        help="how many core processes are killed in a second, on average (default: %(default)g)",
+    )
+    soak.add_argument(
+        "--seed",
+        type=_whole(0, 2**63),
+        metavar="N",
+        help="of everything that is chosen by chance (default: another one each time)",
+    )
+    soak.add_argument("--json", metavar="FILE", help="write what was found to FILE")
+
+
 def _add_cores(parser: argparse.ArgumentParser, default: object) -> None:
     parser.add_argument(
         "--cores",
@@ -195,6 +226,16 @@ def _picture(text: str) -> str:
             f"{text!r} ends in none of {', '.join(PICTURES)}, which say what to draw"
         )
     return text
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= rate <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 100")
+    return rate
 
 
 def _some_of(kind: str, all_of_them: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:

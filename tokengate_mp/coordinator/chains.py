@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic_ns
-from typing import Any, cast
+from typing import Any, cast, get_args
 from weakref import WeakValueDictionary
 
 from tokengate_mp.coordinator.admission import Admission
@@ -122,10 +122,16 @@ class Chains:
 
     def _enrolled(self, incarnation: Incarnation, record: Outcome) -> None:
         enrolment = decode_enrolment(record.value)
+        try:
+            policy = loads(enrolment.policy)
+        except Exception as error:
+            raise WireError(f"an enrolment without a policy: {error}") from error
+        if enrolment.weight not in get_args(Weight):
+            raise WireError(f"an enrolment of no weight class: {enrolment.weight!r}")
         if enrolment.definition:
             self._functions.adopt(enrolment.function, enrolment.definition)
         self._functions.keep(enrolment.function)
-        name, policy = enrolment.operation_type, loads(enrolment.policy)
+        name = enrolment.operation_type
         # It cannot be refused: the calls are made already.
         incarnation.enrolled[record.number] = self._scheduler.operation(
             name, cast("Weight", enrolment.weight), self._scheduler.agreeing(name, policy)

@@ -36,7 +36,8 @@ def stats(  # noqa: PLR0913 - each of them is somebody else's
     for view in snapshot.cores:
         incarnation = living.get(view.core)
         running = view.held.intersection(incarnation.running()) if incarnation else ()
-        executing += len(view.unended.intersection(running))
+        # A token that was ended while it runs is counted as what it ended as.
+        executing += sum(number not in view.ended for number in running)
         cores.append(
             {
                 "core": view.core,

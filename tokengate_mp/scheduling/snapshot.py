@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.conductor import Conductor
 from tokengate_mp.scheduling.gate import Gate
-from tokengate_mp.scheduling.ledger import Ledger
+from tokengate_mp.scheduling.ledger import Book, Ledger
 from tokengate_mp.scheduling.operation import Operation, OperationView, views
 from tokengate_mp.scheduling.ticket import Ticket
 
@@ -22,14 +22,14 @@ class CoreView:
         ready: Whether a process of it takes tokens.
         held: The numbers of the tokens it was sent and has not answered for, those that were killed
             meanwhile among them.
-        unended: Those of them that have not ended.
+        ended: Those of them that have ended: they take its time all the same.
         answered: Outcomes so far, over all its processes.
     """
 
     core: int
     ready: bool
     held: frozenset[int]
-    unended: frozenset[int]
+    ended: frozenset[int]
     answered: int
 
 
@@ -87,6 +87,10 @@ class TicketStory:
     ahead: int | None
 
 
+def _ended(book: Book) -> frozenset[int]:
+    return frozenset(number for number, ticket in book.held.items() if ticket.stage.ended)
+
+
 def snapshot(  # noqa: PLR0913 - everything that is counted
     gate: Gate,
     ledger: Ledger,
@@ -108,13 +112,7 @@ def snapshot(  # noqa: PLR0913 - everything that is counted
         paused=paused,
         domains=len(conductor.domains),
         cores=tuple(
-            CoreView(
-                book.core,
-                book.ready,
-                frozenset(book.held),
-                frozenset(n for n, ticket in book.held.items() if not ticket.stage.ended),
-                book.answered,
-            )
+            CoreView(book.core, book.ready, frozenset(book.held), _ended(book), book.answered)
             for book in ledger.books
         ),
         operations=views(operations, gate.paused, now),
