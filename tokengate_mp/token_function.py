@@ -11,13 +11,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
 from itertools import count
-from threading import Lock
 from types import MethodType
 from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
+    NoReturn,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -71,7 +71,6 @@ _intake: Intake | None = None
 _numbers = count(1)
 next_number = _numbers.__next__
 """The number of the next token of this process, whoever makes it."""
-_opening = Lock()
 
 
 def open_intake(intake: Intake | None) -> None:
@@ -101,7 +100,10 @@ class TokenFunction(Generic[P, R]):
     Attributes:
         __wrapped__: The plain function.
         token_options: How its tokens are treated.
+        inside: What calls made inside tokens know of it, in a core process.
     """
+
+    inside: Any = None
 
     # The coordinator that the function is enrolled with, and what enrolling gave.
     _enrolled_with: Intake | None = None
@@ -131,7 +133,8 @@ class TokenFunction(Generic[P, R]):
         """
         intake = _intake
         if intake is None:
-            intake = _inside(self.operation_type)
+            calls = worker.calls or _outside(self.operation_type)
+            return calls.call(self, args, kwargs)  # type: ignore[no-any-return]  # typed as one
         if intake is not self._enrolled_with:
             self._index, self._operation = intake.enrol(self.__wrapped__, self.token_options)
             self._enrolled_with = intake
@@ -207,6 +210,24 @@ class TokenFunction(Generic[P, R]):
             buffersize=buffersize,
             return_exceptions=return_exceptions,
         )
+
+    def encoded(
+        self, number: int, index: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> bytes:
+        """A call made inside a token as a request.
+
+        Raises:
+            PayloadError: An argument cannot be encoded.
+        """
+        self._index = index
+        if not kwargs and SCALARS.issuperset(map(type, args)):
+            try:
+                return encode((number, index, args))
+            except NOT_MSGPACK:
+                pass
+        record = self._pickled(number, args, kwargs)
+        assert isinstance(record, bytes), "no token is filled in here"
+        return record
 
     def _pickled(
         self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -325,21 +346,9 @@ def _itself(argument: Any) -> Any:
     return argument if value is NOT_YET or isinstance(value, Encoded) else value
 
 
-def _inside(operation_type: str) -> Intake:
-    """Where calls go in a core process, which opens no intake until the first of them.
-
-    Raises:
-        CoordinatorNotRunning: This is no core process.
-    """
-    global _numbers  # noqa: PLW0603 - those of this process, which no other one gives
-    intake: Intake | None = worker.calls
-    if intake is None:
-        raise CoordinatorNotRunning.for_call(operation_type)
-    with _opening:
-        if _intake is None:
-            _numbers = count(worker.first_number)
-            open_intake(intake)
-    return intake
+def _outside(operation_type: str) -> NoReturn:
+    """There is no intake, and this is no core process, whose calls need none."""
+    raise CoordinatorNotRunning.for_call(operation_type)
 
 
 def _from_name(name: str, options: TokenOptions) -> TokenFunction[..., Any]:

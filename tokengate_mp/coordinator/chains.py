@@ -44,7 +44,6 @@ from tokengate_mp.wire.records import (
     WANT,
     Outcome,
     decode_enrolment,
-    decode_link,
     encode,
 )
 from tokengate_mp.worker.invoke import failure
@@ -108,7 +107,7 @@ class Chains:
             raise WireError(f"there is no outcome of kind {record.kind}")
         try:
             tell(incarnation, record)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise WireError(
                 f"core {incarnation.core} speaks of something unknown: {error!r} in {record!r}"
             ) from error
@@ -126,11 +125,14 @@ class Chains:
         self._scheduler.submitted([self._made(incarnation, record, record.value, None)])
 
     def _linked(self, incarnation: Incarnation, record: Outcome) -> None:
-        link = decode_link(record.value)
+        lead, seed, request, begun = record.value
         # Should its core die before it has begun, it is sent to the next process as it is here.
-        request = encode((record.number, CHAINED, record.value))
-        token = self._made(incarnation, record, request, link.seed)
-        self._scheduler.joined(token, link.lead, incarnation.core, monotonic_ns())
+        if request:
+            request = encode((record.number, CHAINED, encode((lead, seed, request))))
+        token = self._made(incarnation, record, request, seed)
+        self._scheduler.joined(token, lead, incarnation.core, monotonic_ns())
+        if begun:
+            incarnation.begun.add(record.number)
 
     def _made(
         self, incarnation: Incarnation, record: Outcome, request: bytes, seed: str | None

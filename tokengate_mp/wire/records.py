@@ -94,8 +94,9 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
         CARRY   the token's outcome will refer to other tokens: a list in `value`
         WANT    a token that was made elsewhere is referred to here now
         KILL    the token is to be ended, for the reason in `value`
-        LINK    like CALL, but the token is in a chain, and will be run here: `value` is a `Link`,
-                encoded
+        LINK    like CALL, but the token is in a chain, and will be run here: `value` is a list, of
+                the fields of a `Link`, and of whether the token is begun, as with BEGUN; then the
+                request may be empty, if it need never be sent again
 
     Attributes:
         number: The token's number.

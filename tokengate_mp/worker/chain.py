@@ -10,37 +10,34 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
-from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref
 
-from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, TokenKilled, summary
+from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, TokenKilled
 from tokengate_mp.options import TokenOptions
-from tokengate_mp.seeds import Lead
 from tokengate_mp.wire import delivery
-from tokengate_mp.wire.codec import to_pickle
-from tokengate_mp.wire.definition import define, key_of
+from tokengate_mp.wire.codec import SCALARS
 from tokengate_mp.wire.records import (
     BLOCKED,
     CALL,
     DROPPED,
-    ENROL,
     INNER_BITS,
     KILL,
-    LINK,
     PICKLED,
     RAISED,
     WANT,
-    Enrolment,
     Outcome,
+    Request,
     decode_outcome,
     decode_request,
     encode,
 )
 from tokengate_mp.worker.context import CHAIN
-from tokengate_mp.worker.invoke import Function, result_of
+from tokengate_mp.worker.enrolments import Enrolled, Enrolments
+from tokengate_mp.worker.invoke import result_of
+from tokengate_mp.worker.members import Member
 from tokengate_mp.worker.nesting import NestingCrew
 from tokengate_mp.worker.waiting import Waiting
 
@@ -50,6 +47,12 @@ if TYPE_CHECKING:
 
 class ChildToken:
     """A call made inside a token; made by calling a decorated function there.
+
+    Args:
+        calls: Where it was made.
+        number: Its number.
+        operation_type: The operation that it is a call of.
+        made: What to run, if it was put into the queue of this process.
 
     Attributes:
         number: Its number.
@@ -66,6 +69,7 @@ class ChildToken:
         "_calls",
         "_error",
         "_outcome",
+        "_request",
         "_value",
         "begun",
         "number",
@@ -76,11 +80,14 @@ class ChildToken:
         "waiters",
     )
 
-    def __init__(self, calls: Calls, number: int, operation_type: str) -> None:
+    def __init__(
+        self, calls: Calls, number: int, operation_type: str, made: Request | None = None
+    ) -> None:
         self._calls = calls
         self._outcome: Outcome | None = None
         self._value: Any = None
         self._error: BaseException | None = None
+        self._request = made
         self.number = number
         self.operation_type = operation_type
         self.begun = False
@@ -127,6 +134,10 @@ class ChildToken:
             TimeoutError: It has not ended within `timeout`. The token goes on.
             Exception: Whatever the function raised.
         """
+        request = self._request
+        if request is not None:
+            self._request = None
+            self._calls.waiting.at_once(self, request)
         if self._outcome is None:
             deadline = None if timeout is None else time.monotonic() + timeout
             if not self._calls.waiting.until(self, deadline):
@@ -208,26 +219,32 @@ class ChildToken:
         return referred, (self.number, self.operation_type)
 
     def __del__(self) -> None:
-        self._calls.unreferenced(self.number)
+        crew, number = self._calls.crew, self.number
+        crew.made.pop(number, None)
+        # Told later: this may be called at any moment, also while a record is being written.
+        crew.dropped.append(number)
 
     def __repr__(self) -> str:
         return f"<ChildToken {self.token_id} {self.operation_type} {self.state.name}>"
 
 
-class Enrolled(NamedTuple):
-    """A function with its options, as the parent knows it from this process.
+class Called(Protocol):
+    """A decorated function, as far as a call inside a token is concerned.
 
     Attributes:
-        number: The number that calls name it by.
-        operation_type: The operation that they count as.
-        retried: Whether a token that failed may be run again.
-        lead: What makes its tokens leads; None if they are none.
+        __wrapped__: The plain function.
+        token_options: How its tokens are treated.
+        inside: What enrolling it has given in this process.
     """
 
-    number: int
-    operation_type: str
-    retried: bool
-    lead: Lead | None
+    __wrapped__: Callable[..., Any]
+    token_options: TokenOptions
+    inside: Any
+
+    def encoded(
+        self, number: int, index: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> bytes:
+        """A call as a request."""
 
 
 class Calls:
@@ -240,16 +257,16 @@ class Calls:
 
     Attributes:
         prefix: The same.
+        crew: The same.
         waiting: Waits for tokens.
     """
 
     def __init__(self, crew: NestingCrew, process: int, prefix: str) -> None:
         self.prefix = crew.prefix = prefix
         self.waiting = Waiting(crew)
-        self._crew = crew
-        self._indices = count(process << INNER_BITS)
-        self._enrolments: dict[tuple[int, str, str, bytes], int] = {}
-        self._lock = Lock()
+        self.crew = crew
+        self._enrolments = Enrolments(crew, process)
+        self._numbers = count(process << INNER_BITS | 1)
         self._forked = False
         os.register_at_fork(after_in_child=self._close)
 
@@ -257,113 +274,80 @@ class Calls:
         """In a fork of this process: the mailbox is its parent's."""
         self._forked = True
 
-    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Enrolled]:
-        """Make a function known to the parent: its index, and the enrolment that calls name.
-
-        Raises:
-            CoordinatorNotRunning: This is a fork of a core process.
-            PayloadError: The function cannot be sent.
-            ValueError: Its tokens have a sticky anchor, which those made inside tokens cannot have.
-        """
-        if options.sticky_anchor is not None:
-            raise ValueError(
-                f"{options.operation_type!r} has a sticky_anchor, and is called inside a token, "
-                "where that has no effect; call `f.options(sticky_anchor=None)(…)` there"
-            )
-        if self._forked:
-            raise CoordinatorNotRunning.for_call(options.operation_type)
-        with self._crew.shield(), self._lock:
-            return self._enrol(function, options)
-
-    def _enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Enrolled]:
-        known = self._crew.indices
-        lead = options.policy.lead
-        key = key_of(function)
-        index = None if key is None else known.get((key, lead))
-        definition = b""
-        if index is None:
-            try:
-                definition = define(function, lead)
-            except Exception as error:
-                raise PayloadError(
-                    f"{options.operation_type!r}: the function cannot be sent to a core "
-                    f"process: {summary(error)}. Define it at the top of a module, or do "
-                    "without what it refers to."
-                ) from error
-            index = next(self._indices)
-            self._crew.learn(index, Function(definition, lead, function))
-            if key is not None:
-                known[key, lead] = index
-        policy = to_pickle(options.policy)
-        name, weight = options.operation_type, options.weight
-        fresh = len(self._enrolments)
-        enrolment = self._enrolments.setdefault((index, name, weight, policy), fresh)
-        if enrolment == fresh:
-            told = Enrolment(index, definition, name, weight, policy)
-            self.tell(enrolment, ENROL, value=encode(told))
-        return index, Enrolled(enrolment, name, options.policy.retries > 0, lead)
-
-    def issue(
-        self, number: int, enrolled: Enrolled, record: bytes, _function: Callable[..., Any]
+    def call(
+        self, function: Called, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> ChildToken:
-        """Take in an encoded call.
+        """Make a token of a call.
 
         Raises:
             CoordinatorNotRunning: This is a fork of a core process.
+            PayloadError: The function or an argument cannot be encoded.
+            ValueError: See `Enrolments`.
         """
         if self._forked:
-            raise CoordinatorNotRunning.for_call(enrolled.operation_type)
-        with self._crew.shield():
-            token = ChildToken(self, number, enrolled.operation_type)
-            token.retried = enrolled.retried
-            self._crew.made[number] = ref(token)
-            made = time.monotonic_ns()
-            chain = CHAIN.get()
-            if chain is None:
+            raise CoordinatorNotRunning.for_call(function.token_options.operation_type)
+        enrolled: Enrolled | None = function.inside
+        if enrolled is None:
+            enrolled = function.inside = self._enrolments.enrol(
+                function.__wrapped__, function.token_options
+            )
+        number = next(self._numbers)
+        made = time.monotonic_ns()
+        chain = CHAIN.get()
+        # In a chain it is run in this process, and these need no encoding to stay as they are.
+        record = b""
+        request: Request | None = None
+        if chain is not None and not kwargs and SCALARS.issuperset(map(type, args)):
+            request = Request(number, enrolled.function, args)  # type: ignore[arg-type]
+        else:
+            record = function.encoded(number, enrolled.function, args, kwargs)
+            if chain is not None:
+                request = decode_request(record)
+        token = ChildToken(self, number, enrolled.operation_type, request)
+        token.retried = enrolled.retried
+        crew = self.crew
+        slot = crew.here.reach
+        running = 0 if slot is None else crew.interrupts.step_out(slot)
+        try:
+            crew.made[number] = ref(token)
+            if chain is None or request is None:
                 self.tell(number, CALL, made, enrolled.number, record)
             else:
                 token.seed = chain.seed
-                link = encode((*chain, record))
-                told = encode((number, LINK, made, enrolled.number, link))
-                self._crew.say(number, told, quiet=True)
-                self._crew.link(decode_request(record), chain)
-            if enrolled.lead is not None:
-                token.seed = enrolled.lead.seed(token.token_id)
-            return token
+                crew.link(Member(made, enrolled, chain, request, record))
+        finally:
+            if slot is not None and running:
+                crew.interrupts.step_in(slot, running)
+        if enrolled.lead is not None:
+            token.seed = enrolled.lead.seed(token.token_id)
+        return token
 
     def kill(self, number: int, reason: str) -> None:
         """Ask the parent to end a token."""
-        with self._crew.shield():
+        with self.crew.shield():
             self.tell(number, KILL, value=reason)
 
     def refer(self, number: int, operation_type: str) -> ChildToken:
         """The token of that number, which was found in what another token returned."""
-        known = self._crew.made.get(number)
+        known = self.crew.made.get(number)
         token = None if known is None else known()
         if token is None:
             token = ChildToken(self, number, operation_type)
             token.retried = True  # it may be, for all that is known here
-            self._crew.made[number] = ref(token)
+            self.crew.made[number] = ref(token)
             return self._want(token)
         return token
 
     def _want(self, token: ChildToken) -> ChildToken:
-        with self._crew.shield():
+        with self.crew.shield():
             # That it was dropped before must not be heard after this.
-            self._crew.tell_dropped()
+            self.crew.tell_dropped()
             self.tell(token.number, WANT)
             return token
 
-    def unreferenced(self, number: int) -> None:
-        """Nothing in this process refers to a token any more."""
-        if not self._forked:
-            self._crew.made.pop(number, None)
-            # Told later: this may be called at any moment, also while a record is being written.
-            self._crew.dropped.append(number)
-
     def tell(self, number: int, kind: int, first: int = 0, second: int = 0, value: Any = 0) -> None:
         """Say something of a token to the parent (see `wire.records.Outcome`)."""
-        self._crew.say(number, encode((number, kind, first, second, value)))
+        self.crew.say(number, encode((number, kind, first, second, value)))
 
 
 _finder: Callable[[int, str], Any] | None = None

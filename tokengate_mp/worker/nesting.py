@@ -6,6 +6,7 @@ it does. What it waits for it may run itself, apart from the order in which mail
 
 from __future__ import annotations
 
+from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from tokengate_mp.wire import mailbox as page
@@ -13,7 +14,8 @@ from tokengate_mp.wire import records
 from tokengate_mp.worker.context import CHAIN, Chain
 from tokengate_mp.worker.crew import Crew
 from tokengate_mp.worker.interrupts import Shield
-from tokengate_mp.worker.invoke import Function, run
+from tokengate_mp.worker.invoke import run
+from tokengate_mp.worker.members import TOLD_AT_ONCE, Member
 
 if TYPE_CHECKING:
     from tokengate_mp.worker.chain import ChildToken
@@ -31,6 +33,8 @@ class NestingCrew(Crew):
             urgent: Whether a thread can do nothing until the parent has read it.
             quiet: Whether the parent need not be woken for it.
         """
+        if self.untold.members:
+            self.untold.tell()
         self._publish(number, record)
         if urgent:
             with self._sorting:
@@ -39,18 +43,9 @@ class NestingCrew(Crew):
         if not quiet:
             self._parent.ring_if_armed()
 
-    def slot_here(self) -> int | None:
-        """The slot that this thread has in the crew; None if it is no crew thread."""
-        slot: int | None = getattr(self._here, "slot", None)
-        return slot
-
-    def stand_in(self, slot: int | None) -> None:
-        """This thread acts for the one that has this slot."""
-        self._here.slot = slot
-
     def shield(self) -> Shield:
         """Keeps this thread from being interrupted: see `interrupts`."""
-        return Shield(self.interrupts, getattr(self._here, "reach", None))
+        return Shield(self.interrupts, self.here.reach)
 
     def end(self, number: int) -> None:
         """Interrupt a token, now or as soon as it begins; also one that waits for another."""
@@ -87,6 +82,9 @@ class NestingCrew(Crew):
                 token.request = self._out_of_queue(token.number)
 
     def _out_of_queue(self, number: int) -> records.Request | None:
+        member = self.members.pop(number, None)
+        if member is not None:
+            return member
         while True:
             try:
                 for request in self.queue:
@@ -142,35 +140,96 @@ class NestingCrew(Crew):
             self._notify()
         return True
 
-    def link(self, request: records.Request, chain: Chain) -> None:
-        """Take in a token that was made here, in a chain; the parent knows of it."""
-        self.chained[request.number] = chain
-        self.queue.append(request)
-        if self.holder != self.slot_here():
-            # This thread will not come to it, and one that would may be asleep over the mail.
+    def link(self, member: Member) -> None:
+        """Take in a token that was made here, in a chain."""
+        request = member.request
+        number, untold = request.number, self.untold
+        self.chained[number] = member.chain
+        untold.members[number] = member
+        self.members[number] = request
+        if self.holder != self.here.slot:
+            # This thread will not come to it, and one that would may be asleep over the mail. Nor
+            # may it say anything more.
+            untold.tell()
             self._mail_bell.ring()
             if self.scout_asleep:
                 self._scout.ring()
+        elif len(untold.members) >= TOLD_AT_ONCE:
+            untold.tell()
+
+    def run_at_once(self, token: ChildToken, request: records.Request, waiting: int) -> None:
+        """Run a member that waits here, on top of the token that this thread is running.
+
+        Nothing is done if another thread has taken it out.
+
+        Args:
+            token: The token.
+            request: Its request.
+            waiting: The slot of this thread.
+        """
+        number = request.number
+        if self.members.pop(number, None) is None:
+            return
+        token.begun = True
+        self.untold.begin(number)
+        function = self.functions[request.function]
+        outer = CHAIN.get()
+        chain = self.chained.pop(number, None)
+        if function.lead is not None:
+            chain = Chain(number, function.lead.seed(f"{self.prefix}-{number}"))
+        if chain is not outer:
+            CHAIN.set(chain)
+        record, _finished = run(function, request, self.interrupts, waiting)
+        if chain is not outer:
+            CHAIN.set(outer)
+        if self.untold.members:
+            self.untold.tell()
+        self._publish(number, record)
+        token.arrive(record, here=True)
+        if token.waiters:
+            self._notify()
+            self._mail_bell.ring()
 
     def run_apart(self, request: records.Request) -> None:
         """Run a token that is noted as begun, in whatever thread."""
-        here, interrupts = self._here, self.interrupts
+        here, interrupts = self.here, self.interrupts
         outer = CHAIN.get()
-        function = self._functions[request.function]
+        function = self.functions[request.function]
         self._enter_chain(request.number, function)
-        reach = getattr(here, "reach", None)
+        reach = here.reach
         own = interrupts.hire() if reach is None else reach
         here.reach = own
         try:
             record, _finished = run(function, request, interrupts, own)
         finally:
-            CHAIN.set(outer)
+            self._leave_chain(outer)
             here.reach = reach
             if reach is None:
                 interrupts.release(own)
         self._publish(request.number, record)
         self._answered(request.number, record, here=1)
 
-    def learn(self, index: int, function: Function) -> None:
-        """A function was found in this process."""
-        self._functions[index] = function
+    def give_back(self) -> None:
+        """Return to the parent every token that no thread has begun."""
+        if self._mail_lock.acquire(timeout=0.1):  # else its holder waits, and there is no mail
+            try:
+                self._take()
+            finally:
+                self._mail_lock.release()
+                if self._awaited:
+                    self._notify()
+        staying: list[records.Request] = []
+        while True:
+            try:
+                request = self.queue.popleft()
+            except IndexError:
+                break
+            number = request.number
+            if number in self.chained:
+                staying.append(request)
+                continue
+            self._publish(number, records.encode((number, records.GIVEN_BACK, 0, 0, None)))
+        if staying:
+            self.queue.extend(staying)
+            self._mail_bell.ring()
+        self.ring(monotonic_ns())
