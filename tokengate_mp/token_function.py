@@ -168,7 +168,8 @@ class TokenFunction(Generic[P, R]):
         """Call the function for each item, in batches.
 
         An item of the map is no token of its own: many travel in one token, as many as take a few
-        milliseconds. Such a token counts as the operation `operation_type + ".map"`.
+        milliseconds. Such a token counts as the operation `operation_type + ".map"`. (Inside a
+        token each item is one, and the map is gone through with `for`.)
 
         Args:
             iterable: The first arguments of the calls. It is read as results are asked for, and
@@ -190,14 +191,18 @@ class TokenFunction(Generic[P, R]):
             ValueError: `buffersize` is below 1; or the function has a timeout or retries, which
                 an item among others cannot have.
         """
-        # Not above: a core process imports this module, and never maps.
+        if worker.calls is not None:
+            child_map: TokenMap[R] = worker.calls.map(
+                self,
+                zip(iterable, *iterables, strict=False),
+                ordered=ordered,
+                buffersize=buffersize,
+                return_exceptions=return_exceptions,
+            )
+            return child_map
+        # Not above: a core process imports this module, and maps in a way of its own.
         from tokengate_mp.bulk.token_map import token_map  # noqa: PLC0415
 
-        if worker.core is not None:
-            raise CoordinatorNotRunning(
-                f"{self.operation_type!r}.map() was called inside a token, where it is not "
-                "available; call the function for each item there, and get() the tokens"
-            )
         intake = _intake
         if intake is None:
             raise CoordinatorNotRunning.for_call(self.operation_type)
@@ -212,21 +217,36 @@ class TokenFunction(Generic[P, R]):
         )
 
     def encoded(
-        self, number: int, index: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> bytes:
-        """A call made inside a token as a request.
+        self,
+        number: int,
+        index: int,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        anchored: bool,
+    ) -> bytes | Draft:
+        """A call made inside a token as a request, or a draft of one.
+
+        Args:
+            number: Its token's number.
+            index: The function's index.
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            anchored: Whether it goes where others of its key are, if the function has an anchor.
 
         Raises:
             PayloadError: An argument cannot be encoded.
         """
         self._index = index
+        record: bytes | Draft = b""
         if not kwargs and SCALARS.issuperset(map(type, args)):
             try:
-                return encode((number, index, args))
+                record = encode((number, index, args))
             except NOT_MSGPACK:
                 pass
-        record = self._pickled(number, args, kwargs)
-        assert isinstance(record, bytes), "no token is filled in here"
+        record = record or self._pickled(number, args, kwargs)
+        if anchored and self._anchor is not None:
+            return self._anchored(record, args, kwargs)
         return record
 
     def _pickled(

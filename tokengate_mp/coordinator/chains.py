@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.errors import PayloadError, WireError
@@ -28,8 +29,10 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Weight
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.token import Token
 from tokengate_mp.wire.codec import loads
+from tokengate_mp.wire.draft import Draft
 from tokengate_mp.wire.records import (
     BEGUN,
     CALL,
@@ -59,6 +62,7 @@ class Chains:
         living: The process of each core that has one.
         admission: Counts what is pending.
         kill: Ends a token.
+        drafts: Where calls go that are more than a record.
 
     Attributes:
         claims: The tokens that a thread of a core process waits for, by number, and which process.
@@ -72,7 +76,9 @@ class Chains:
         living: Mapping[int, Incarnation],
         admission: Admission,
         kill: Callable[[Token[Any], str], object],
+        drafts: Drafts,
     ) -> None:
+        self._drafts = drafts
         self._admission = admission
         self._loop = loop
         self._scheduler = scheduler
@@ -81,6 +87,7 @@ class Chains:
         self._kill = kill
         self._known: WeakValueDictionary[int, InnerToken] = WeakValueDictionary()
         self._asked: dict[int, int] = {}
+        self._hinted: dict[int, Incarnation] = {}
         self.claims: dict[int, tuple[InnerToken, Incarnation]] = {}
         self._told: dict[int, Callable[[Incarnation, Outcome], None]] = {
             CALL: self._called,
@@ -122,10 +129,25 @@ class Chains:
         )
 
     def _called(self, incarnation: Incarnation, record: Outcome) -> None:
-        self._scheduler.submitted([self._made(incarnation, record, record.value, None)])
+        if isinstance(record.value, bytes):
+            self._scheduler.submitted([self._made(incarnation, record, record.value, None)])
+            return
+        draft = self._draft(record.number, record.value)
+        token = self._made(incarnation, record, draft, None)
+        self._drafts.enter(token, draft)
+
+    def _draft(self, number: int, travelled: Any) -> Draft:
+        return Draft.landed(number, travelled, self._known.__getitem__)
 
     def _linked(self, incarnation: Incarnation, record: Outcome) -> None:
         lead, seed, request, begun = record.value
+        if isinstance(request, list):
+            draft = self._draft(record.number, request)
+            draft.chain = lead, seed
+            token = self._made(incarnation, record, draft, seed)
+            self._scheduler.enlisted(token.number, lead, incarnation.core)
+            self._drafts.enter(token, draft)
+            return
         # Should its core die before it has begun, it is sent to the next process as it is here.
         if request:
             request = encode((record.number, CHAINED, encode((lead, seed, request))))
@@ -135,7 +157,7 @@ class Chains:
             incarnation.begun.add(record.number)
 
     def _made(
-        self, incarnation: Incarnation, record: Outcome, request: bytes, seed: str | None
+        self, incarnation: Incarnation, record: Outcome, request: bytes | Draft, seed: str | None
     ) -> InnerToken:
         token = InnerToken(loop=self._loop)
         token.number = record.number
@@ -150,7 +172,8 @@ class Chains:
         token.carried = []
         token.chain = seed
         token.keepers = [incarnation]
-        token.shown = False
+        token.needs = [] if isinstance(request, bytes) else cast("list[InnerToken]", request.needs)
+        token.shown = token.wanted = False
         self._known[token.number] = token
         incarnation.kept[token.number] = token
         return token
@@ -178,6 +201,7 @@ class Chains:
             return
         if incarnation.kept.setdefault(token.number, token) is token:
             token.keepers.append(incarnation)
+        token.wanted = True
         token.tell(incarnation)
 
     def _carried(self, incarnation: Incarnation, record: Outcome) -> None:
@@ -198,22 +222,23 @@ class Chains:
         incarnation.carried.clear()
         for number, (_token, claimant) in list(self.claims.items()):
             if claimant is incarnation:
-                del self.claims[number]
-                self._asked.pop(number, None)
+                self._unclaim(number)
 
     # ---- claims
 
     def grant(self) -> None:
         """Send tokens that are claimed to the cores that claim them, as far as they wait here."""
         now = monotonic_ns()
+        waiting = as_set(core for core, each in self._living.items() if each.waits())
         for number, (token, claimant) in list(self.claims.items()):
             if token.stage.ended:
-                del self.claims[number]
-                self._asked.pop(number, None)
-            elif self._scheduler.claimed(token, claimant.core, now):
-                record = token.record
-                assert isinstance(record, bytes), f"{token!r} came up as a record"
-                claimant.send([number], [record])
+                self._unclaim(number)
+            elif self._scheduler.claimed(token, claimant.core, waiting, now):
+                claimant.send([number], [self._drafts.record(token)])
+            elif token.needs and self._hinted.get(number) is not claimant:
+                self._hinted[number] = claimant
+                lacking = [n for n in token.needs if not n.stage.ended]
+                claimant.hint(number, [(n.number, n.operation_type) for n in lacking])
             elif token.stage is TokenState.ADMITTED and token.core != claimant.core:
                 holder = self._living.get(token.core or 0)
                 if holder is not None and holder.waits():
@@ -222,6 +247,11 @@ class Chains:
             for core, incarnation in self._living.items():
                 if incarnation.waits():
                     self._scheduler.waits(core)
+
+    def _unclaim(self, number: int) -> None:
+        del self.claims[number]
+        self._asked.pop(number, None)
+        self._hinted.pop(number, None)
 
     def recall_overdue(self) -> None:
         """Call back tokens that are claimed, and have long lain in another core."""

@@ -67,9 +67,7 @@ class Drafts:
             if draft is None:
                 plain.append(token)
             elif draft.needs:
-                token.record = draft
-                self.unfinished = True
-                self._withhold(token, draft)
+                self.withhold(token, draft)
             else:
                 token.record = draft.complete()
                 anchored.append((token, draft.key or b"", draft.keep))
@@ -77,8 +75,20 @@ class Drafts:
             self._scheduler.anchored(anchored, monotonic_ns())
         return plain
 
-    def _withhold(self, token: Token[Any], draft: Draft) -> None:
+    def enter(self, token: Token[Any], draft: Draft) -> None:
+        """A token was made inside a token, of a call that is more than a record."""
+        if draft.needs:
+            for need in draft.needs:
+                self.needed.add(need.number)
+            self.withhold(token, draft)
+        else:
+            token.record = draft.complete()
+            self._scheduler.anchored([(token, draft.key or b"", draft.keep)], monotonic_ns())
+
+    def withhold(self, token: Token[Any], draft: Draft) -> None:
         """A new token needs others: some may have ended."""
+        token.record = draft
+        self.unfinished = True
         if token.stage.ended:
             # Killed on its way here. (What another draft needs too is then encoded anew.)
             self.needed.difference_update(need.number for need in draft.needs)

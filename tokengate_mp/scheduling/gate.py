@@ -237,12 +237,29 @@ class Gate:
 
     # ---- out
 
-    def take(self, ticket: Ticket) -> bool:
-        """Take a waiting token out of its lane before its turn; whether it was there."""
-        try:
-            self.lanes[ticket.operation.weight].queue.remove(ticket)
-        except ValueError:
+    def take(self, ticket: Ticket, core: int, waiting: Cores) -> bool:
+        """Take a waiting token out of its lane before its turn, for a core; whether it was there.
+
+        One whose key is pinned to another core stays, unless nobody there would begin it. One whose
+        key has no core yet gets it this one.
+
+        Args:
+            ticket: The token.
+            core: The core.
+            waiting: The cores of which every thread waits.
+        """
+        if ticket.operation.name in self.paused or ticket.number in self.postponed:
             return False
+        pin = self.sticky.members.get(ticket.number) if self.sticky.members else None
+        if pin is not None and pin.core is None:
+            self._place(pin, core)
+        elif pin is not None and pin.core != core and not waiting >> (pin.core or 0) & 1:
+            return False
+        lane = self._lane(ticket)
+        if lane is None or ticket not in lane.queue:
+            return False
+        lane.queue.remove(ticket)
+        self.note_served(lane)
         return True
 
     def discard(self, ticket: Ticket) -> None:
@@ -280,11 +297,25 @@ class Gate:
         for ticket in tickets:
             pin = self.sticky.unplaced.pop(ticket.number, None)
             if pin is not None:
-                pin.core = core
-                following = list(waiting(pin.behind))
-                pin.behind.clear()
-                for other in following:
-                    self._queue(other).append(other)
+                self._follow(pin, core)
+
+    def _follow(self, pin: Pin, core: int) -> None:
+        pin.core = core
+        following = list(waiting(pin.behind))
+        pin.behind.clear()
+        for other in following:
+            self._queue(other).append(other)
+
+    def _place(self, pin: Pin, core: int) -> None:
+        """Pin a key to a core before the first of its tokens has been sent to one."""
+        unplaced = self.sticky.unplaced
+        first = next(number for number, each in unplaced.items() if each is pin)
+        del unplaced[first]
+        for lane in self.lanes.values():
+            for ticket in [each for each in lane if each.number == first]:
+                lane.queue.remove(ticket)
+                pin.behind.appendleft(ticket)
+        self._follow(pin, core)
 
     def left(self, ticket: Ticket) -> None:
         """A token has ended: its key counts it no more."""

@@ -7,14 +7,14 @@ apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import Encoded, Filled, Needed
 from tokengate_mp.wire.codec import NOT_MSGPACK, PROTOCOL, SCALARS, dumps, to_pickle
-from tokengate_mp.wire.records import MAX_PAYLOAD, encode
+from tokengate_mp.wire.records import CHAINED, MAX_PAYLOAD, encode
 
 _MARGIN: Final = 1 << 16
 """More than what a pickle of values needs besides their bytes, for some thousands of them."""
@@ -31,6 +31,7 @@ class Draft:
     Attributes:
         needs: The tokens whose values are to be filled in.
         anchor: What its key is to be made with, once they are.
+        chain: The lead and the seed of the chain that it was made in; None outside of one.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Draft:
         "_size",
         "_values",
         "anchor",
+        "chain",
         "keep",
         "key",
         "needs",
@@ -59,6 +61,7 @@ class Draft:
         self.key = key
         self.keep = keep
         self.anchor: str | None = None
+        self.chain: tuple[int, str] | None = None
         self.needs: list[Needed] = []
 
     def __len__(self) -> int:
@@ -95,6 +98,26 @@ class Draft:
         draft._size = _MARGIN + (len(arguments) if isinstance(arguments, bytes) else 0)
         return draft
 
+    def travelling(self) -> tuple[Any, ...]:
+        """All of it, as a core process tells the parent of a call that was made there."""
+        if self._record:
+            return self._record, 0, b"", (), self.anchor, self.key, self.keep
+        numbers = [need.number for need in self.needs]
+        places = list(zip(self._places, numbers, strict=True))
+        return b"", self._function, self._arguments, places, self.anchor, self.key, self.keep
+
+    @classmethod
+    def landed(cls, number: int, travelled: Iterable[Any], find: Callable[[int], Needed]) -> Draft:
+        """The same here, where the tokens that it needs are found by their numbers."""
+        record, function, arguments, places, anchor, key, keep = travelled
+        if record:
+            draft = cls(record)
+        else:
+            needs = [(place, find(needed)) for place, needed in places]
+            draft = cls.with_blanks(number, function, arguments, needs)
+        draft.anchor, draft.key, draft.keep = anchor, key, keep
+        return draft
+
     def fill(self, at: int, value: object) -> None:
         """The value of one of the tokens that it needs is there.
 
@@ -122,8 +145,13 @@ class Draft:
         Raises:
             Exception: What encoding raises.
         """
-        if self._record:
-            return self._record
+        record = self._record or self._completed()
+        if self.chain is None:
+            return record
+        number = self._number
+        return encode((number, CHAINED, encode((*self.chain, record))))
+
+    def _completed(self) -> bytes:
         arguments = self._arguments
         if isinstance(arguments, list):
             filled = self._listed(arguments)

@@ -44,7 +44,7 @@ from tokengate_mp.worker.invoke import LONG_NS, Function, run
 from tokengate_mp.worker.members import Untold
 
 if TYPE_CHECKING:
-    from tokengate_mp.worker.chain import ChildToken
+    from tokengate_mp.worker.child import ChildToken
 
 COALESCE_NS: Final = 4_000_000
 """How long outcomes may wait for the bell while the crew goes on running short tokens, ns."""
@@ -302,7 +302,7 @@ class Crew:
                 for request in requests:
                     self._receive(request)
 
-    def _receive(self, request: records.Request) -> None:  # noqa: C901 - one branch for each kind
+    def _receive(self, request: records.Request) -> None:  # noqa: C901, PLR0912 - one for each kind
         number, mark, content = request.number, request.function, request.arguments
         if mark >= 0:
             waiting = self._awaited.get(number)
@@ -328,6 +328,11 @@ class Crew:
             token = None if known is None else known()
             if token is not None:
                 token.arrive(content, here=False)
+                self._sorting.notify_all()
+        elif mark == records.HINT:
+            hinted = self._awaited.get(number)
+            if hinted is not None:
+                hinted.hint = records.decode_needs(content)
                 self._sorting.notify_all()
         elif mark == records.FORGET:
             self.functions.forget(number)

@@ -58,13 +58,7 @@ class Enrolments:
 
         Raises:
             PayloadError: The function cannot be sent.
-            ValueError: Its tokens have a sticky anchor, which those made inside tokens cannot have.
         """
-        if options.sticky_anchor is not None:
-            raise ValueError(
-                f"{options.operation_type!r} has a sticky_anchor, and is called inside a token, "
-                "where that has no effect; call `f.options(sticky_anchor=None)(…)` there"
-            )
         with self._crew.shield(), self._lock:
             return self._enrol(function, options)
 

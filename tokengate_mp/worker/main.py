@@ -26,7 +26,8 @@ import msgspec
 from tokengate_mp import worker
 from tokengate_mp.wire.doorbell import Doorbell, create
 from tokengate_mp.wire.mailbox import READY, Mailbox, MailboxAddress
-from tokengate_mp.worker.chain import Calls, open_finder
+from tokengate_mp.worker.chain import Calls
+from tokengate_mp.worker.child import open_finder
 from tokengate_mp.worker.initializer import initialize
 from tokengate_mp.worker.nesting import NestingCrew
 from tokengate_mp.worker.pinning import pin, yield_to_the_parent

@@ -18,7 +18,7 @@ from tokengate_mp.worker.invoke import run
 from tokengate_mp.worker.members import TOLD_AT_ONCE, Member
 
 if TYPE_CHECKING:
-    from tokengate_mp.worker.chain import ChildToken
+    from tokengate_mp.worker.child import ChildToken
 
 
 class NestingCrew(Crew):
@@ -118,7 +118,7 @@ class NestingCrew(Crew):
         """Wait while another thread reads the mail and nothing is known of a token."""
         with self._sorting:
             reading = self._mail_lock.locked() or bool(self._mail_wanted)
-            if reading and not token.done() and token.request is None:
+            if reading and not token.done() and token.request is None and not token.hint:
                 self._sorting.wait(seconds)
 
     def read_mail(self, token: ChildToken, seconds: float) -> bool:
@@ -133,7 +133,7 @@ class NestingCrew(Crew):
         try:
             if self._requests.pending():
                 self._take()
-            elif not token.done() and token.request is None:
+            elif not token.done() and token.request is None and not token.hint:
                 self._sleep_over_mail(seconds)
         finally:
             self._mail_lock.release()

@@ -26,7 +26,7 @@ from tokengate_mp.worker.invoke import pauses
 from tokengate_mp.worker.nesting import NestingCrew
 
 if TYPE_CHECKING:
-    from tokengate_mp.worker.chain import ChildToken
+    from tokengate_mp.worker.child import ChildToken
 
 NESTED: Final = 24
 """How many tokens a thread runs on top of each other; the next one gets a thread of its own.
@@ -63,7 +63,7 @@ class Waiting:
                 interrupts.step_in(slot, number)
 
     def until(self, token: ChildToken, deadline: float | None) -> bool:
-        """Wait until a token has ended; False if it has not by the deadline, monotonic seconds."""
+        """Wait until a token has ended, or has a hint; False if neither by the deadline, s."""
         with self._crew.shield() as shield:
             return self._until(token, deadline, shield.number)
 
@@ -74,7 +74,7 @@ class Waiting:
         claimed = False
         crew.await_token(token)
         try:
-            while not token.done() and not crew.is_unwanted(waiting):
+            while not (token.done() or token.hint or crew.is_unwanted(waiting)):
                 request = crew.request_of(token)
                 if request is not None:
                     absence.end()
