@@ -133,7 +133,7 @@ class Drafts:
             self._fail(token, need, value)
             return False
         try:
-            cast("Draft", token.record).fill(at, value)
+            cast("Draft", token.record).fill(at, value, need.core)
         except PayloadError as error:
             self._scheduler.failed(token)
             self._desk.deliver_error(token, error)
@@ -157,7 +157,7 @@ class Drafts:
     def _release(self, token: Token[Any], draft: Draft) -> None:
         """All that a token needs is there."""
         draft.make_key()
-        self._scheduler.released(token, draft.key, draft.keep, monotonic_ns())
+        self._scheduler.released(token, draft.key, draft.keep, monotonic_ns(), draft.home)
 
     # ---- out
 

@@ -50,7 +50,9 @@ class Kinship(Accounts):
         """A token that is withheld got one of its needs; whether it has all of them now."""
         return self._graph.supplied(ticket)
 
-    def released(self, ticket: Ticket, key: bytes | None, keep: int, now: int) -> None:
+    def released(
+        self, ticket: Ticket, key: bytes | None, keep: int, now: int, home: int = 0
+    ) -> None:
         """A token that was withheld has all that it needs.
 
         Args:
@@ -58,6 +60,8 @@ class Kinship(Accounts):
             key: Its key, if it goes where others of that key are (see `anchored`).
             keep: For how long that stays pinned, ns.
             now: The time.
+            home: The core that made the largest of what it needs; 0: none to speak of. It goes
+                there if nothing else decides where, and no core is idle for it.
         """
         self._graph.lacking.pop(ticket.number, None)
         if key is not None:
@@ -66,6 +70,9 @@ class Kinship(Accounts):
             del self._gate.withheld[ticket.number]
         else:
             self._gate.release(ticket, key, keep)
+            if home and key is None and not self.paused and self._router.goes_home(ticket, home):
+                self._router.place(ticket, self._ledger[home], now)
+                self._homeward.setdefault(home, []).append(ticket)
 
     def failed(self, ticket: Ticket) -> None:
         """A token that is withheld cannot run."""

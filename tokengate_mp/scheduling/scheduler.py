@@ -7,7 +7,7 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     submitted(tickets)                              assign(now): core → tickets to send there
     anchored(calls, now)                            assign(now)
     withheld(ticket, needs)                         -
-    released(ticket, key, keep, now)                assign(now)
+    released(ticket, key, keep, now, home)          assign(now)
     joined(ticket, lead, core, now)                 -
     core_ready(core)                                assign(now)
     settle(core, numbers, durations, now)           end these tickets, then assign(now)
@@ -237,6 +237,7 @@ class Scheduler(Kinship):
             besides waits again.
         """
         tickets = self._ledger.strike_off(self._ledger[core])
+        self._homeward.pop(core, None)
         unended = [ticket for ticket in tickets if ticket.stage is ADMITTED]
         errors = [(t, running[t.number]) for t in unended if t.number in running]
         lost = [t for t, error in errors if not self._run_again(t, error, now, lost=True)]
@@ -312,6 +313,12 @@ class Scheduler(Kinship):
         if not self.has_waiting:
             return {}
         orders = self._router.assign(now)
+        if self._homeward:
+            homeward, self._homeward = self._homeward, {}
+            for core, tickets in homeward.items():
+                held = self._ledger[core].held
+                sent = [ticket for ticket in tickets if ticket.number in held]
+                orders[core] = sent + orders.get(core, [])
         if self._conductor.members:
             self._conduct(orders, now)
         return orders

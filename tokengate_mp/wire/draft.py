@@ -16,6 +16,9 @@ from tokengate_mp.wire.blanks import Encoded, Filled, Needed
 from tokengate_mp.wire.codec import NOT_MSGPACK, PROTOCOL, SCALARS, dumps, to_pickle
 from tokengate_mp.wire.records import CHAINED, MAX_PAYLOAD, encode
 
+WORTH_GOING: Final = 4096
+"""A value of no more bytes than this is carried faster than a core is chosen for it."""
+
 _MARGIN: Final = 1 << 16
 """More than what a pickle of values needs besides their bytes, for some thousands of them."""
 
@@ -31,12 +34,14 @@ class Draft:
     Attributes:
         needs: The tokens whose values are to be filled in.
         anchor: What its key is to be made with, once they are.
+        home: The core that made the largest of the values, if one is worth going to; else 0.
         chain: The lead and the seed of the chain that it was made in; None outside of one.
     """
 
     __slots__ = (
         "_arguments",
         "_function",
+        "_largest",
         "_number",
         "_places",
         "_record",
@@ -44,6 +49,7 @@ class Draft:
         "_values",
         "anchor",
         "chain",
+        "home",
         "keep",
         "key",
         "needs",
@@ -62,6 +68,8 @@ class Draft:
         self.keep = keep
         self.anchor: str | None = None
         self.chain: tuple[int, str] | None = None
+        self.home = 0
+        self._largest = WORTH_GOING
         self.needs: list[Needed] = []
 
     def __len__(self) -> int:
@@ -118,20 +126,26 @@ class Draft:
         draft.anchor, draft.key, draft.keep = anchor, key, keep
         return draft
 
-    def fill(self, at: int, value: object) -> None:
+    def fill(self, at: int, value: object, core: int | None) -> None:
         """The value of one of the tokens that it needs is there.
 
         Args:
             at: Which of `needs`.
             value: A scalar, or the value `Encoded`.
+            core: The core that it was made on.
 
         Raises:
             PayloadError: The call takes more bytes with it than can travel.
         """
+        size = 0
         if isinstance(value, Encoded):
-            self._size += len(value.pickled)
+            size = len(value.pickled)
         elif isinstance(value, (str, bytes)):
-            self._size += len(value)
+            size = len(value)
+        self._size += size
+        if size > self._largest:
+            self._largest = size
+            self.home = core or 0
         if self._size > MAX_PAYLOAD:
             raise PayloadError(
                 f"the arguments take more than {MAX_PAYLOAD - _MARGIN} bytes with the values of "
