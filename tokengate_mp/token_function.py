@@ -32,7 +32,7 @@ from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import FILLABLE, NOT_YET, Blanks, Encoded
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
 from tokengate_mp.wire.definition import identify, name_of, named
-from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.draft import Blanked, Draft
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ class TokenFunction(Generic[P, R]):
                 f"carries {MAX_PAYLOAD} at most; pass a file name instead, or split the work"
             )
         if blanks.tokens:
-            return Draft.with_blanks(number, self._index, pickled, list(enumerate(blanks.tokens)))
+            return Blanked(number, self._index, pickled, list(enumerate(blanks.tokens)))
         return encode((number, self._index, pickled))
 
     def _vouch(self, token: Any) -> None:
@@ -302,7 +302,7 @@ class TokenFunction(Generic[P, R]):
         try:
             if needs:
                 encode(filled)  # what msgpack refuses is better refused now
-                return Draft.with_blanks(number, self._index, filled, needs)
+                return Blanked(number, self._index, filled, needs)
             return encode((number, self._index, filled))
         except NOT_MSGPACK:
             return None
@@ -312,9 +312,10 @@ class TokenFunction(Generic[P, R]):
     ) -> Draft:
         """An encoded call with its content key."""
         keep = self._keep
-        if isinstance(record, Draft):  # the values are content too, and not here yet
+        if isinstance(record, Blanked):  # the values are content too, and not here yet
             record.anchor, record.keep = self._anchor, keep
             return record
+        assert isinstance(record, bytes), "there is no other draft of a call without a key"
         anchor = self._anchor or ""
         if not kwargs and SCALARS.issuperset(map(type, args)):
             return Draft(record, fingerprint.key(anchor, args, kwargs), keep)

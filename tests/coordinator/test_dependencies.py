@@ -291,11 +291,9 @@ def test_they_go_where_their_largest_argument_was_made(run):
     """Of a call with values from several cores the largest one decides, while cores are free."""
 
     async def main():
-        async with OperationsCoordinator(cores=2) as coordinator:
-            await all_up(coordinator)
+        async with OperationsCoordinator(cores=2):
             for _ in range(20):
                 large, small = work.filled(200_000), work.filled(5_000)
-                await asyncio.wait([large, small])
                 token = work.sizes(small, large)
                 assert await token == (5_000, 200_000)
                 assert token.core == large.core

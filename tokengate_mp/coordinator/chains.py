@@ -32,7 +32,7 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.token import Token
 from tokengate_mp.wire.codec import loads
-from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.draft import Blanked, Draft, landed
 from tokengate_mp.wire.records import (
     BEGUN,
     CALL,
@@ -137,12 +137,14 @@ class Chains:
         self._drafts.enter(token, draft)
 
     def _draft(self, number: int, travelled: Any) -> Draft:
-        return Draft.landed(number, travelled, self._known.__getitem__)
+        return landed(number, travelled, self._known.__getitem__)
 
     def _linked(self, incarnation: Incarnation, record: Outcome) -> None:
         lead, seed, request, begun = record.value
         if isinstance(request, list):
             draft = self._draft(record.number, request)
+            if not isinstance(draft, Blanked):
+                raise TypeError("a call of a chain that needs nothing is a record")
             draft.chain = lead, seed
             token = self._made(incarnation, record, draft, seed)
             self._scheduler.enlisted(token.number, lead, incarnation.core)

@@ -132,12 +132,17 @@ class Gate:
         for ticket, key, keep in calls:
             if ticket.stage is CREATED:
                 ticket.stage = WAITING
-                core = self.sticky.join(ticket.number, key, keep).core
-                if core is None or self.paused:
+                pin = self.sticky.join(ticket.number, key, keep)
+                core = pin.core
+                if self.paused:
                     self._queue(ticket).append(ticket)
-                else:  # which is what `_queue` would find, for nearly all
+                elif core is not None:  # this is what `_queue` would find
                     self._lane_of_core(core).queue.append(ticket)
                     self.wanted |= 1 << core
+                elif pin.members > 1:
+                    pin.behind.append(ticket)
+                else:
+                    self.lanes[ticket.operation.weight].queue.append(ticket)
                 entered += 1
         return entered
 
@@ -211,11 +216,8 @@ class Gate:
                 self.note_served(lane)
                 held_back += mine
         for pin in self.sticky.unplaced.values():
-            mine = [ticket for ticket in waiting(pin.behind) if ticket.operation.name == name]
-            if mine:
-                others = [t for t in waiting(pin.behind) if t.operation.name != name]
-                pin.behind = deque(others)
-                held_back += mine
+            held_back += [t for t in waiting(pin.behind) if t.operation.name == name]
+            pin.behind = deque(t for t in waiting(pin.behind) if t.operation.name != name)
         self.paused[name] = Lane()
         self.reenter(held_back)
 
@@ -240,17 +242,12 @@ class Gate:
     def take(self, ticket: Ticket, core: int, waiting: Cores) -> bool:
         """Take a waiting token out of its lane before its turn, for a core; whether it was there.
 
-        One whose key is pinned to another core stays, unless nobody there would begin it. One whose
-        key has no core yet gets it this one.
-
-        Args:
-            ticket: The token.
-            core: The core.
-            waiting: The cores of which every thread waits.
+        One whose key is pinned to another core stays, unless that is one of `waiting`, of which
+        every thread waits. One whose key has no core yet gets it this one.
         """
         if ticket.operation.name in self.paused or ticket.number in self.postponed:
             return False
-        pin = self.sticky.members.get(ticket.number) if self.sticky.members else None
+        pin = self.sticky.members.get(ticket.number)
         if pin is not None and pin.core is None:
             self._place(pin, core)
         elif pin is not None and pin.core != core and not waiting >> (pin.core or 0) & 1:
@@ -301,10 +298,12 @@ class Gate:
 
     def _follow(self, pin: Pin, core: int) -> None:
         pin.core = core
-        following = list(waiting(pin.behind))
+        lane = self._lane_of_core(core)
+        for other in waiting(pin.behind):
+            (self._queue(other) if self.paused else lane.queue).append(other)
         pin.behind.clear()
-        for other in following:
-            self._queue(other).append(other)
+        if lane.queue:
+            self.wanted |= 1 << core
 
     def _place(self, pin: Pin, core: int) -> None:
         """Pin a key to a core before the first of its tokens has been sent to one."""
