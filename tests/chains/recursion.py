@@ -409,3 +409,12 @@ def maps_endlessly() -> tuple[int, list[int]]:
     except ValueError as error:
         return error.item_index, found  # type: ignore[attr-defined]
     return -1, found
+
+
+@task_token_guard(operation_type="dies_after", external_calls=["plus_one"])
+def dies_after(count: int) -> None:
+    """Get so many members, make one more, and end the process."""
+    for n in range(count):
+        plus_one(n).get()
+    plus_one(count)
+    os._exit(3)
