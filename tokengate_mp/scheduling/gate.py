@@ -133,16 +133,14 @@ class Gate:
             if ticket.stage is CREATED:
                 ticket.stage = WAITING
                 pin = self.sticky.join(ticket.number, key, keep)
-                core = pin.core
                 if self.paused:
                     self._queue(ticket).append(ticket)
-                elif core is not None:  # this is what `_queue` would find
-                    self._lane_of_core(core).queue.append(ticket)
-                    self.wanted |= 1 << core
-                elif pin.members > 1:
-                    pin.behind.append(ticket)
+                elif pin.core is None:  # from here on this is what `_queue` would find
+                    lane = self.lanes[ticket.operation.weight]
+                    (pin.behind if pin.members > 1 else lane.queue).append(ticket)
                 else:
-                    self.lanes[ticket.operation.weight].queue.append(ticket)
+                    self._lane_of_core(pin.core).queue.append(ticket)
+                    self.wanted |= 1 << pin.core
                 entered += 1
         return entered
 
@@ -245,13 +243,14 @@ class Gate:
         One whose key is pinned to another core stays, unless that is one of `waiting`, of which
         every thread waits. One whose key has no core yet gets it this one.
         """
-        if ticket.operation.name in self.paused or ticket.number in self.postponed:
+        outside = ticket.number in self.postponed or ticket.number in self.withheld
+        if outside or not self.lets_pass(ticket):
             return False
-        pin = self.sticky.members.get(ticket.number)
-        if pin is not None and pin.core is None:
-            self._place(pin, core)
-        elif pin is not None and pin.core != core and not waiting >> (pin.core or 0) & 1:
-            return False
+        if (pin := self.sticky.members.get(ticket.number)) is not None:
+            if pin.core is None:
+                self._place(pin, core)
+            elif pin.core != core and not waiting >> pin.core & 1:
+                return False
         lane = self._lane(ticket)
         if lane is None or ticket not in lane.queue:
             return False
@@ -307,9 +306,8 @@ class Gate:
 
     def _place(self, pin: Pin, core: int) -> None:
         """Pin a key to a core before the first of its tokens has been sent to one."""
-        unplaced = self.sticky.unplaced
-        first = next(number for number, each in unplaced.items() if each is pin)
-        del unplaced[first]
+        first = next(number for number, each in self.sticky.unplaced.items() if each is pin)
+        del self.sticky.unplaced[first]
         for lane in self.lanes.values():
             for ticket in [each for each in lane if each.number == first]:
                 lane.queue.remove(ticket)

@@ -208,10 +208,10 @@ class Scheduler(Kinship):
         book = self._ledger[core]
         if ticket.stage is not WAITING or self.paused or not book.ready:
             return False
-        if not self._gate.take(
-            ticket, core, waiting
-        ):  # its operation is paused, or it is not yet to run again
-            return False
+        if ticket.number in self._conductor.held:
+            return False  # it is on its way to its chain's core
+        if not self._gate.take(ticket, core, waiting):
+            return False  # its operation is paused, or it is not yet to run (again)
         self._router.place(ticket, book, now)
         self._conductor.landed(ticket.number, core)
         return True
@@ -310,7 +310,7 @@ class Scheduler(Kinship):
             return {}
         if self._gate.sticky.leaving:
             self._gate.sticky.expire(now)
-        if not self.has_waiting:
+        if not (self.has_waiting or self._homeward):
             return {}
         orders = self._router.assign(now)
         if self._homeward:
