@@ -42,7 +42,8 @@ class GraphMachine(RuleBasedStateMachine):
     def release(self, ticket, key, home):
         home = home if home in self.cores else 0
         ledger = self.scheduler._ledger
-        idle, waiting = ledger.idle, self.scheduler._gate.has_any()
+        lanes = self.scheduler._gate.lanes.values()
+        idle, waiting = ledger.idle, any(lane.queue for lane in lanes)
         self.scheduler.released(ticket, key, 0, 0, home)
         if ticket.stage is TokenState.ADMITTED:
             assert ticket.core == home

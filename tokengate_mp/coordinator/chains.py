@@ -174,7 +174,9 @@ class Chains:
         token.carried = []
         token.chain = seed
         token.keepers = [incarnation]
-        token.needs = [] if isinstance(request, bytes) else cast("list[InnerToken]", request.needs)
+        token.needs = (
+            [] if isinstance(request, bytes) else cast("list[InnerToken]", list(request.needs))
+        )
         token.shown = token.wanted = False
         self._known[token.number] = token
         incarnation.kept[token.number] = token

@@ -127,7 +127,7 @@ class Calls:
         try:
             crew.made[number] = ref(token)
             if not isinstance(record, bytes):
-                token.needs = cast("list[ChildToken]", record.needs)
+                token.needs = cast("list[ChildToken]", list(record.needs))
                 self._tell_draft(token, made, enrolled, record)
             elif chain is None or request is None:
                 self.tell(number, CALL, made, enrolled.number, record)
