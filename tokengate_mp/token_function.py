@@ -11,13 +11,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
 from itertools import count
-from threading import Lock
 from types import MethodType
 from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
+    NoReturn,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -33,7 +33,7 @@ from tokengate_mp.wire.blanks import FILLABLE, NOT_YET, Blanks, Encoded
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
 from tokengate_mp.wire.context_vars import snapshot
 from tokengate_mp.wire.definition import identify, name_of, named
-from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.draft import Blanked, Draft
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 from tokengate_mp.worker.carried import InContext, InOneContext
 
@@ -83,7 +83,6 @@ _intake: Intake | None = None
 _numbers = count(1)
 next_number = _numbers.__next__
 """The number of the next token of this process, whoever makes it."""
-_opening = Lock()
 
 
 def open_intake(intake: Intake | None) -> None:
@@ -113,7 +112,10 @@ class TokenFunction(Generic[P, R]):
     Attributes:
         __wrapped__: The plain function.
         token_options: How its tokens are treated.
+        inside: What calls made inside tokens know of it, in a core process.
     """
+
+    inside: Any = None
 
     # The coordinator that the function is enrolled with, and what enrolling gave.
     _enrolled_with: Intake | None = None
@@ -127,7 +129,7 @@ class TokenFunction(Generic[P, R]):
         self.__tokengate_plain__ = function
         self.token_options = options
         # What cores call: the function itself, if nothing is to be done around it.
-        self._called: Callable[..., R] = function
+        self.called: Callable[..., R] = function
         self._anchor = options.sticky_anchor
         self._keep = int(options.sticky_for * 1e9)
         self._guarded = options.policy.breaker is not None
@@ -148,9 +150,10 @@ class TokenFunction(Generic[P, R]):
         """
         intake = _intake
         if intake is None:
-            intake = _inside(self.operation_type)
+            calls = worker.calls or _outside(self.operation_type)
+            return calls.call(self, args, kwargs)  # type: ignore[no-any-return]  # typed as one
         if intake is not self._enrolled_with:
-            self._index, self._operation = intake.enrol(self._called, self.token_options)
+            self._index, self._operation = intake.enrol(self.called, self.token_options)
             self._enrolled_with = intake
         number = next(_numbers)
         record: bytes | Draft
@@ -170,8 +173,8 @@ class TokenFunction(Generic[P, R]):
             if self._anchor is not None:
                 record = self._anchored(record, args, kwargs)
             if self._guarded:
-                return intake.issue_guarded(number, self._operation, record, self._called)
-        return intake.issue(number, self._operation, record, self._called)
+                return intake.issue_guarded(number, self._operation, record, self.called)
+        return intake.issue(number, self._operation, record, self.called)
 
     def map(
         self,
@@ -186,7 +189,8 @@ class TokenFunction(Generic[P, R]):
         """Call the function for each item, in batches.
 
         An item of the map is no token of its own: many travel in one token, as many as take a few
-        milliseconds. Such a token counts as the operation `operation_type + ".map"`.
+        milliseconds. Such a token counts as the operation `operation_type + ".map"`. (Inside a
+        token each item is one, and the map is gone through with `for`.)
 
         Args:
             iterable: The first arguments of the calls. It is read as results are asked for, and
@@ -212,14 +216,18 @@ class TokenFunction(Generic[P, R]):
             ValueError: `buffersize` is below 1; there is no bar of that name; or the function has
                 a timeout or retries, which an item among others cannot have.
         """
-        # Not above: a core process imports this module, and never maps.
+        if worker.calls is not None:
+            child_map: TokenMap[R] = worker.calls.map(
+                self,
+                zip(iterable, *iterables, strict=False),
+                ordered=ordered,
+                buffersize=buffersize,
+                return_exceptions=return_exceptions,
+            )
+            return child_map
+        # Not above: a core process imports this module, and maps in a way of its own.
         from tokengate_mp.bulk.token_map import token_map  # noqa: PLC0415
 
-        if worker.core is not None:
-            raise CoordinatorNotRunning(
-                f"{self.operation_type!r}.map() was called inside a token, where it is not "
-                "available; call the function for each item there, and get() the tokens"
-            )
         intake = _intake
         if intake is None:
             raise CoordinatorNotRunning.for_call(self.operation_type)
@@ -237,6 +245,39 @@ class TokenFunction(Generic[P, R]):
     def _mapped(self) -> Callable[..., R]:
         """What is called for each item of a map."""
         return self.__wrapped__
+
+    def encoded(
+        self,
+        number: int,
+        index: int,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        anchored: bool,
+    ) -> bytes | Draft:
+        """A call made inside a token as a request, or a draft of one.
+
+        Args:
+            number: Its token's number.
+            index: The function's index.
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            anchored: Whether it goes where others of its key are, if the function has an anchor.
+
+        Raises:
+            PayloadError: An argument cannot be encoded.
+        """
+        self._index = index
+        record: bytes | Draft = b""
+        if not kwargs and SCALARS.issuperset(map(type, args)):
+            try:
+                record = encode((number, index, args))
+            except NOT_MSGPACK:
+                pass
+        record = record or self._pickled(number, args, kwargs)
+        if anchored and self._anchor is not None:
+            return self._anchored(record, args, kwargs)
+        return record
 
     def _pickled(
         self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -259,7 +300,7 @@ class TokenFunction(Generic[P, R]):
                 f"carries {MAX_PAYLOAD} at most; pass a file name instead, or split the work"
             )
         if blanks.tokens:
-            return Draft.with_blanks(number, self._index, pickled, list(enumerate(blanks.tokens)))
+            return Blanked(number, self._index, pickled, list(enumerate(blanks.tokens)))
         return encode((number, self._index, pickled))
 
     def _vouch(self, token: Any) -> None:
@@ -291,7 +332,7 @@ class TokenFunction(Generic[P, R]):
         try:
             if needs:
                 encode(filled)  # what msgpack refuses is better refused now
-                return Draft.with_blanks(number, self._index, filled, needs)
+                return Blanked(number, self._index, filled, needs)
             return encode((number, self._index, filled))
         except NOT_MSGPACK:
             return None
@@ -301,9 +342,10 @@ class TokenFunction(Generic[P, R]):
     ) -> Draft:
         """An encoded call with its content key."""
         keep = self._keep
-        if isinstance(record, Draft):  # the values are content too, and not here yet
+        if isinstance(record, Blanked):  # the values are content too, and not here yet
             record.anchor, record.keep = self._anchor, keep
             return record
+        assert isinstance(record, bytes), "there is no other draft of a call without a key"
         anchor = self._anchor or ""
         if not kwargs and SCALARS.issuperset(map(type, args)):
             return Draft(record, fingerprint.key(anchor, args, kwargs), keep)
@@ -353,7 +395,7 @@ class CarryingFunction(TokenFunction[P, R]):
 
     def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
         super().__init__(function, options)
-        self._called = InContext(function)
+        self.called = InContext(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
         """Make a token of this call; the context goes as one more argument, the last.
@@ -384,21 +426,9 @@ def _itself(argument: Any) -> Any:
     return argument if value is NOT_YET or isinstance(value, Encoded) else value
 
 
-def _inside(operation_type: str) -> Intake:
-    """Where calls go in a core process, which opens no intake until the first of them.
-
-    Raises:
-        CoordinatorNotRunning: This is no core process.
-    """
-    global _numbers  # noqa: PLW0603 - those of this process, which no other one gives
-    intake: Intake | None = worker.calls
-    if intake is None:
-        raise CoordinatorNotRunning.for_call(operation_type)
-    with _opening:
-        if _intake is None:
-            _numbers = count(worker.first_number)
-            open_intake(intake)
-    return intake
+def _outside(operation_type: str) -> NoReturn:
+    """There is no intake, and this is no core process, whose calls need none."""
+    raise CoordinatorNotRunning.for_call(operation_type)
 
 
 def _from_name(name: str, options: TokenOptions) -> TokenFunction[..., Any]:

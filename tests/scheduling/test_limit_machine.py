@@ -133,7 +133,7 @@ class LimitMachine(RuleBasedStateMachine):
         if core not in self.held or core in self.gone or ticket.number in self.pins:
             return
         room = self.room(ticket)
-        if self.scheduler.claimed(ticket, core, self.now, lambda _: stalled):
+        if self.scheduler.claimed(ticket, core, 0, self.now, lambda _: stalled):
             assert room or stalled
             assert ticket.operation.name not in self.paused
             self.held[core][ticket.number] = ticket

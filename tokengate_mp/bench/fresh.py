@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import psutil
 
+from tokengate_mp.bench import locality
 from tokengate_mp.bench.competitors import COMPETITORS, OURS, UNDER_JOBLIB, TokengateMp
 from tokengate_mp.bench.workloads import noop
 
@@ -170,4 +171,12 @@ def growth_figures(held: dict[str, list[int]], tokens: int) -> dict[str, float]:
     }
 
 
-PROBES: Final[tuple[Callable[..., Any], ...]] = (start_up, waiting_memory, growth)
+PROBES: Final[tuple[Callable[..., Any], ...]] = (
+    start_up,
+    waiting_memory,
+    growth,
+    locality.child_cost,
+    locality.chain_share,
+    locality.diamond_share,
+    locality.tagged_share,
+)

@@ -171,6 +171,17 @@ def _growth(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[st
     return held["bytes_per_token"], held
 
 
+def _probe(probe: str, name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str, Any]]:
+    del name, turn
+    of_cores = (cores,) if probe in {"diamond_share", "tagged_share"} else ()
+    return fresh.in_fresh_interpreter(probe, size, *of_cores), {}
+
+
+def _inverse(raw: float, size: int, cores: int) -> float:
+    del size, cores
+    return 1 / raw
+
+
 def _rate(raw: float, size: int, cores: int) -> float:
     del cores
     return size / raw
@@ -336,6 +347,47 @@ ROWS: Final = {
             (64,),
             Unit("B", ",.3f", partial(_scaled, 1)),
             _growth,
+            (OURS,),
+        ),
+        Row(
+            "child",
+            "child",
+            "from the call of a no-op child to its result, inside a lead on one core",
+            (2_000,),
+            (40,),
+            Unit("µs", ",.1f", partial(_scaled, 1e6)),
+            partial(_probe, "child_cost"),
+            (OURS,),
+        ),
+        Row(
+            "chained",
+            "chained",
+            "children of a chain, four at a time: their rate over that of gathers of four",
+            (2_000,),
+            (40,),
+            Unit("x", ".2f", _inverse),
+            partial(_probe, "chain_share"),
+            (OURS,),
+        ),
+        Row(
+            "diamond",
+            "diamond",
+            "four layers, each token of which needs two of the one before: the rate over that of "
+            "as many which need none",
+            (100_000,),
+            (80,),
+            Unit("x", ".3f", _inverse),
+            partial(_probe, "diamond_share"),
+            (OURS,),
+        ),
+        Row(
+            "tagged",
+            "tagged",
+            "no-ops that all have an anchor, or all lead a chain: their rate over that without",
+            (65_536,),
+            (256,),
+            Unit("x", ".3f", _inverse),
+            partial(_probe, "tagged_share"),
             (OURS,),
         ),
     )

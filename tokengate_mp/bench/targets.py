@@ -55,6 +55,10 @@ TARGETS: Final = (
     Target("joblib-first", 1, 2, "joblib", note="on loky: half of its time"),
     Target("memory", 1_048_576, 1_000, at_least=False),
     Target("growth", 16_384, 4, at_least=False, note="nothing grows"),
+    Target("child", 2_000, 15, at_least=False),
+    Target("chained", 2_000, 3),
+    Target("diamond", 100_000, 0.5),
+    Target("tagged", 65_536, 0.75, note="a quarter at the most"),
 )
 """Every target of the benchmark.
 

@@ -23,6 +23,7 @@ from weakref import WeakValueDictionary
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.doorkeeper import Doorkeeper
+from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.coordinator.waits import Waits
@@ -31,8 +32,10 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Weight
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.token import Token
 from tokengate_mp.wire.codec import loads
+from tokengate_mp.wire.draft import Blanked, Draft, landed
 from tokengate_mp.wire.records import (
     BEGUN,
     CALL,
@@ -47,7 +50,6 @@ from tokengate_mp.wire.records import (
     WANT,
     Outcome,
     decode_enrolment,
-    decode_link,
     encode,
 )
 from tokengate_mp.worker.invoke import failure
@@ -64,6 +66,7 @@ class Chains:
         admission: Counts what is pending.
         kill: Ends a token.
         doorkeeper: Ends calls of operations that take none.
+        drafts: Where calls go that are more than a record.
 
     Attributes:
         claims: The tokens that a thread of a core process waits for, by number, and which process.
@@ -78,8 +81,10 @@ class Chains:
         admission: Admission,
         kill: Callable[[Token[Any], str], object],
         doorkeeper: Doorkeeper,
+        drafts: Drafts,
     ) -> None:
         self._doorkeeper = doorkeeper
+        self._drafts = drafts
         self._admission = admission
         self._loop = loop
         self._scheduler = scheduler
@@ -88,6 +93,7 @@ class Chains:
         self._kill = kill
         self._known: WeakValueDictionary[int, InnerToken] = WeakValueDictionary()
         self._asked: dict[int, int] = {}
+        self._hinted: dict[int, Incarnation] = {}
         self.claims: dict[int, tuple[InnerToken, Incarnation]] = {}
         self._waits = Waits(scheduler, living, self._ask)
         self._told: dict[int, Callable[[Incarnation, Outcome], None]] = {
@@ -115,7 +121,7 @@ class Chains:
             raise WireError(f"there is no outcome of kind {record.kind}")
         try:
             tell(incarnation, record)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise WireError(
                 f"core {incarnation.core} speaks of something unknown: {error!r} in {record!r}"
             ) from error
@@ -138,20 +144,40 @@ class Chains:
         )
 
     def _called(self, incarnation: Incarnation, record: Outcome) -> None:
-        token = self._made(incarnation, record, record.value, None)
-        self._scheduler.submitted([token])
+        if isinstance(record.value, bytes):
+            token = self._made(incarnation, record, record.value, None)
+            self._scheduler.submitted([token])
+        else:
+            draft = self._draft(record.number, record.value)
+            token = self._made(incarnation, record, draft, None)
+            self._drafts.enter(token, draft)
         if token.operation.breaker is not None:
             self._doorkeeper.made_inside(token)
 
+    def _draft(self, number: int, travelled: Any) -> Draft:
+        return landed(number, travelled, self._known.__getitem__)
+
     def _linked(self, incarnation: Incarnation, record: Outcome) -> None:
-        link = decode_link(record.value)
+        lead, seed, request, begun = record.value
+        if isinstance(request, list):
+            draft = self._draft(record.number, request)
+            if not isinstance(draft, Blanked):
+                raise TypeError("a call of a chain that needs nothing is a record")
+            draft.chain = lead, seed
+            token = self._made(incarnation, record, draft, seed)
+            self._scheduler.enlisted(token.number, lead, incarnation.core)
+            self._drafts.enter(token, draft)
+            return
         # Should its core die before it has begun, it is sent to the next process as it is here.
-        request = encode((record.number, CHAINED, record.value))
-        token = self._made(incarnation, record, request, link.seed)
-        self._scheduler.joined(token, link.lead, incarnation.core, monotonic_ns())
+        if request:
+            request = encode((record.number, CHAINED, encode((lead, seed, request))))
+        token = self._made(incarnation, record, request, seed)
+        self._scheduler.joined(token, lead, incarnation.core, monotonic_ns())
+        if begun:
+            incarnation.begun.add(record.number)
 
     def _made(
-        self, incarnation: Incarnation, record: Outcome, request: bytes, seed: str | None
+        self, incarnation: Incarnation, record: Outcome, request: bytes | Draft, seed: str | None
     ) -> InnerToken:
         token = InnerToken(loop=self._loop)
         token.number = record.number
@@ -166,7 +192,10 @@ class Chains:
         token.carried = []
         token.chain = seed
         token.keepers = [incarnation]
-        token.shown = False
+        token.needs = (
+            [] if isinstance(request, bytes) else cast("list[InnerToken]", list(request.needs))
+        )
+        token.shown = token.wanted = False
         self._known[token.number] = token
         incarnation.kept[token.number] = token
         return token
@@ -195,6 +224,7 @@ class Chains:
             return
         if incarnation.kept.setdefault(token.number, token) is token:
             token.keepers.append(incarnation)
+        token.wanted = True
         token.tell(incarnation)
 
     def _carried(self, incarnation: Incarnation, record: Outcome) -> None:
@@ -225,11 +255,15 @@ class Chains:
         # First of all: who waits for these goes on.
         for number in [n for n, (token, _) in self.claims.items() if token.stage.ended]:
             self._unclaim(number)
-        for number, (token, claimant) in self.claims.items():
-            if self._scheduler.claimed(token, claimant.core, now, self._waits.stalled):
-                record = token.record
-                assert isinstance(record, bytes), f"{token!r} came up as a record"
-                claimant.send([number], [record])
+        waiting = as_set(core for core, each in self._living.items() if each.waits())
+        stalled = self._waits.stalled
+        for number, (token, claimant) in list(self.claims.items()):
+            if self._scheduler.claimed(token, claimant.core, waiting, now, stalled):
+                claimant.send([number], [self._drafts.record(token)])
+            elif token.needs and self._hinted.get(number) is not claimant:
+                self._hinted[number] = claimant
+                lacking = [n for n in token.needs if not n.stage.ended]
+                claimant.hint(number, [(n.number, n.operation_type) for n in lacking])
             elif token.stage is TokenState.ADMITTED and token.core != claimant.core:
                 holder = self._living.get(token.core or 0)
                 if holder is not None and holder.waits():
@@ -251,6 +285,7 @@ class Chains:
     def _unclaim(self, number: int) -> None:
         del self.claims[number]
         self._asked.pop(number, None)
+        self._hinted.pop(number, None)
         self._waits.ended(number)
 
     def _ask(self, token: Token[Any], holder: Incarnation) -> None:

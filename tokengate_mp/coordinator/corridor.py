@@ -45,7 +45,7 @@ from tokengate_mp.token import ForwardingToken, Token, open_desk
 from tokengate_mp.token_function import current_intake, open_intake
 from tokengate_mp.wire.delivery import raised
 from tokengate_mp.wire.doorbell import PATIENCE
-from tokengate_mp.worker.chain import open_finder
+from tokengate_mp.worker.child import open_finder
 from tokengate_mp.worker.crew import COALESCE_NS
 from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
 
@@ -103,6 +103,7 @@ class Corridor:
             self.admission,
             self.desk.kill,
             self.doorkeeper,
+            self._drafts,
         )
         self._in_burst = False
         self._looking = False

@@ -19,6 +19,7 @@ from tokengate_mp.wire.records import (
     ANSWER,
     DEFINE,
     FORGET,
+    HINT,
     JOIN,
     PART,
     Outcome,
@@ -90,6 +91,10 @@ class Incarnation:
     def answer(self, number: int, outcome: bytes) -> None:
         """Send the outcome of a token that was made in this process, or is referred to there."""
         self._send_one(number, encode((number, ANSWER, outcome)))
+
+    def hint(self, number: int, needs: list[tuple[int, str]]) -> None:
+        """Tell a thread that waits for a token which others that one needs first."""
+        self._send_one(number, encode((number, HINT, encode(needs))))
 
     def send(self, numbers: Iterable[int], records: list[bytes]) -> None:
         """Send encoded requests, in order.

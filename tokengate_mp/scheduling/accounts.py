@@ -68,6 +68,7 @@ class Accounts:
         self._deadlines = Deadlines()
         self._retries = Retries(poison_limit)
         self._conductor = Conductor()
+        self._homeward: dict[int, list[Ticket]] = {}  # placed already, and to be sent
         self._timed = False  # whether any operation has a time limit
         self._leading = False  # whether tokens of any are leads
 

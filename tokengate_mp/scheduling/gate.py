@@ -153,12 +153,15 @@ class Gate:
         for ticket, key, keep in calls:
             if ticket.stage is CREATED:
                 ticket.stage = WAITING
-                core = self.sticky.join(ticket.number, key, keep).core
-                if core is None or self.paused or ticket.operation.limit is not None:
+                pin = self.sticky.join(ticket.number, key, keep)
+                if self.paused or ticket.operation.limit is not None:
                     self._queue(ticket).append(ticket)
-                else:  # which is what `_queue` would find, for nearly all
-                    self._lane_of_core(core).queue.append(ticket)
-                    self.wanted |= 1 << core
+                elif pin.core is None:  # from here on this is what `_queue` would find
+                    lane = self.lanes[ticket.operation.weight]
+                    (pin.behind if pin.members > 1 else lane.queue).append(ticket)
+                else:
+                    self._lane_of_core(pin.core).queue.append(ticket)
+                    self.wanted |= 1 << pin.core
                 entered += 1
         return entered
 
@@ -232,11 +235,8 @@ class Gate:
                 self.note_served(lane)
                 held_back += mine
         for pin in self.sticky.unplaced.values():
-            mine = [ticket for ticket in waiting(pin.behind) if ticket.operation.name == name]
-            if mine:
-                others = [t for t in waiting(pin.behind) if t.operation.name != name]
-                pin.behind = deque(others)
-                held_back += mine
+            held_back += [t for t in waiting(pin.behind) if t.operation.name == name]
+            pin.behind = deque(t for t in waiting(pin.behind) if t.operation.name != name)
         self.paused[name] = Lane()
         self.reenter(held_back)
 
@@ -258,15 +258,25 @@ class Gate:
 
     # ---- out
 
-    def take(self, ticket: Ticket) -> bool:
-        """Take a waiting token out of its lane before its turn; whether it was there."""
-        lane, limit = self.lanes[ticket.operation.weight], ticket.operation.limit
-        if limit is not None:
-            lane = limit.room(lane)
-        try:
-            lane.queue.remove(ticket)
-        except ValueError:
+    def take(self, ticket: Ticket, core: int, waiting: Cores) -> bool:
+        """Take a waiting token out of its lane before its turn, for a core; whether it was there.
+
+        One whose key is pinned to another core stays, unless that is one of `waiting`, of which
+        every thread waits. One whose key has no core yet gets it this one.
+        """
+        outside = ticket.number in self.postponed or ticket.number in self.withheld
+        if outside or not self.lets_pass(ticket):
             return False
+        if (pin := self.sticky.members.get(ticket.number)) is not None:
+            if pin.core is None:
+                self._place(pin, core)
+            elif pin.core != core and not waiting >> pin.core & 1:
+                return False
+        lane = self._lane(ticket)
+        if lane is None or ticket not in lane.queue:
+            return False
+        lane.queue.remove(ticket)
+        self.note_served(lane)
         return True
 
     def discard(self, ticket: Ticket) -> None:
@@ -305,11 +315,27 @@ class Gate:
         for ticket in tickets:
             pin = self.sticky.unplaced.pop(ticket.number, None)
             if pin is not None:
-                pin.core = core
-                following = list(waiting(pin.behind))
-                pin.behind.clear()
-                for other in following:
-                    self._queue(other).append(other)
+                self._follow(pin, core)
+
+    def _follow(self, pin: Pin, core: int) -> None:
+        pin.core = core
+        lane = self._lane_of_core(core)
+        for other in waiting(pin.behind):
+            apart = self.paused or other.operation.limit is not None
+            (self._queue(other) if apart else lane.queue).append(other)
+        pin.behind.clear()
+        if lane.queue:
+            self.wanted |= 1 << core
+
+    def _place(self, pin: Pin, core: int) -> None:
+        """Pin a key to a core before the first of its tokens has been sent to one."""
+        first = next(number for number, each in self.sticky.unplaced.items() if each is pin)
+        del self.sticky.unplaced[first]
+        for lane in (*self.lanes.values(), *self.limits.rooms()):
+            for ticket in [each for each in lane if each.number == first]:
+                lane.queue.remove(ticket)
+                pin.behind.appendleft(ticket)
+        self._follow(pin, core)
 
     def left(self, ticket: Ticket) -> None:
         """A token has ended: its key counts it no more."""

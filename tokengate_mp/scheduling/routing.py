@@ -154,6 +154,24 @@ class Router:
                     return core
         return 0
 
+    def goes_home(self, ticket: Ticket, core: int) -> bool:
+        """Whether a token that has just got into its lane can go to a core where its data is warm.
+
+        It can where that disturbs nothing: no other token waits, and the core has room, and is idle
+        itself or has none beside it that is. The token is taken out of its lane then.
+        """
+        ledger, lane = self._ledger, self._gate.lanes[ticket.operation.weight]
+        bit, reach = 1 << core, self.reach[ticket.operation.weight]
+        if not ledger.open & reach & bit or (ledger.idle & reach and not ledger.idle & bit):
+            return False
+        book = ledger[core]
+        if book.load + ticket.operation.cost > WINDOW_NS and book.held:
+            return False
+        if len(self._with_waiting()) != 1 or len(lane.queue) != 1 or lane.queue[0] is not ticket:
+            return False
+        lane.queue.popleft()
+        return True
+
     def place(self, ticket: Ticket, book: Book, now: int) -> None:
         """Put one token that is in no lane into a book; it is ADMITTED with this."""
         operation = ticket.operation

@@ -7,14 +7,15 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     submitted(tickets)                              assign(now): core → tickets to send there
     anchored(calls, now)                            assign(now)
     withheld(ticket, needs)                         -
-    released(ticket, key, keep, now)                assign(now)
+    released(ticket, key, keep, now, home)          assign(now)
     joined(ticket, lead, core, now)                 -
     core_ready(core)                                assign(now)
     settle(core, numbers, durations, now)           end these tickets, then assign(now)
     given_back(core, numbers)                       assign(now)
     dropped(core, numbers)                          assign(now)
     hungry(core)                                    assign(now)
-    claimed(ticket, core, now)                      send it there
+    enlisted(number, lead, core)                    -
+    claimed(ticket, core, waiting, now)             send it there
     waits(core)                                     -
     parent_beside(cores)                            -
     core_lost(core, running, now)                   end these tickets as lost, then assign(now)
@@ -30,13 +31,13 @@ from the one to the other. Here is what each fact means to all three.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.scheduling.accounts import Accounts
+from tokengate_mp.scheduling.kinship import Kinship, leads
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import ALL_CORES, Cores
@@ -50,13 +51,7 @@ COMPLETED, FAILED = TokenState.COMPLETED, TokenState.FAILED
 KILLED, TIMEOUT = TokenState.KILLED, TokenState.TIMEOUT
 
 
-def _leads(ticket: Ticket) -> bool:
-    """Whether a token is the lead of a chain."""
-    policy = ticket.operation.policy
-    return policy is not None and policy.lead is not None
-
-
-class Scheduler(Accounts):
+class Scheduler(Kinship):
     """Admission, routing and accounting for a fixed number of cores. Arguments: see `Accounts`."""
 
     # ---- facts
@@ -68,7 +63,7 @@ class Scheduler(Accounts):
             self._time(tickets)
         if self._leading:
             for ticket in tickets:
-                if ticket.stage is WAITING and _leads(ticket):
+                if ticket.stage is WAITING and leads(ticket):
                     self._conductor.open(ticket.number)
 
     def anchored(self, calls: Collection[tuple[Ticket, bytes, int]], now: int) -> None:
@@ -82,65 +77,6 @@ class Scheduler(Accounts):
         self._ledger.submitted += self._gate.enter_anchored(calls)
         if self._timed:
             self._time([ticket for ticket, _, _ in calls])
-
-    def withheld(self, ticket: Ticket, needs: Iterable[tuple[int, int]]) -> None:
-        """A new token waits for others, and gets into a lane when it is `released`.
-
-        Args:
-            ticket: The token.
-            needs: The numbers of the others, which have not ended, each with which of the token's
-                needs it is.
-        """
-        entered = self._gate.withhold(ticket)
-        self._ledger.submitted += entered
-        if entered:
-            self._graph.add(ticket, needs)
-            if self._timed:
-                self._time([ticket])
-            if _leads(ticket):
-                self._conductor.open(ticket.number)
-
-    def take_ended(self) -> list[tuple[Ticket, list[tuple[Ticket, int]]]]:
-        """Tokens that others wait for and that have ended since the last time.
-
-        Returns:
-            Each with those that wait for it, and as which of their needs. (Some may have ended.)
-        """
-        return self._graph.take_ended() if self._graph.ended else []
-
-    def supplied(self, ticket: Ticket) -> bool:
-        """A token that is withheld got one of its needs; whether it has all of them now."""
-        return self._graph.supplied(ticket)
-
-    def released(self, ticket: Ticket, key: bytes | None, keep: int, now: int) -> None:
-        """A token that was withheld has all that it needs.
-
-        Args:
-            ticket: The token.
-            key: Its key, if it goes where others of that key are (see `anchored`).
-            keep: For how long that stays pinned, ns.
-            now: The time.
-        """
-        self._graph.lacking.pop(ticket.number, None)
-        if key is not None:
-            self._gate.sticky.expire(now)
-        self._gate.release(ticket, key, keep)
-
-    def failed(self, ticket: Ticket) -> None:
-        """A token that is withheld cannot run."""
-        self._gate.discard(ticket)
-        self._graph.lacking.pop(ticket.number, None)
-        self._fail([ticket])
-
-    def joined(self, ticket: Ticket, lead: int, core: int, now: int) -> None:
-        """A token was made in the chain of this lead, and is on the chain's core already."""
-        self._ledger.submitted += 1
-        self._conductor.join(ticket.number, lead, core)
-        if _leads(ticket):
-            self._conductor.open(ticket.number)
-        self._router.place(ticket, self._ledger[core], now)
-        if self._timed:
-            self._time([ticket])
 
     def core_ready(self, core: int) -> None:
         """A process of this core can take tokens."""
@@ -244,13 +180,19 @@ class Scheduler(Accounts):
             self._ledger.open |= 1 << core
 
     def claimed(
-        self, ticket: Ticket, core: int, now: int, stalled: Callable[[Ticket], bool]
+        self,
+        ticket: Ticket,
+        core: int,
+        waiting: Cores,
+        now: int,
+        stalled: Callable[[Ticket], bool],
     ) -> bool:
         """A thread of this core waits for a token, and would rather run it itself.
 
         Args:
             ticket: The token.
             core: The core.
+            waiting: Cores of which every thread waits: what is pinned to one need not go there.
             now: The time.
             stalled: Whether a token for which a limit leaves no room would wait for ever.
 
@@ -264,8 +206,10 @@ class Scheduler(Accounts):
         limit = ticket.operation.limit
         if limit is not None and limit.free <= 0 and not stalled(ticket):
             return False
-        if not self._gate.take(ticket):  # its operation is paused, or it is not yet to run again
-            return False
+        if ticket.number in self._conductor.held:
+            return False  # it is on its way to its chain's core
+        if not self._gate.take(ticket, core, waiting):
+            return False  # its operation is paused, or it is not yet to run (again)
         self._router.place(ticket, book, now)
         self._conductor.landed(ticket.number, core)
         return True
@@ -291,6 +235,7 @@ class Scheduler(Accounts):
             besides waits again.
         """
         tickets = self._ledger.strike_off(self._ledger[core])
+        self._homeward.pop(core, None)
         unended = [ticket for ticket in tickets if ticket.stage is ADMITTED]
         errors = [(t, running[t.number]) for t in unended if t.number in running]
         lost = [t for t, error in errors if not self._run_again(t, error, now, lost=True)]
@@ -363,10 +308,16 @@ class Scheduler(Accounts):
             return {}
         if self._gate.sticky.leaving:
             self._gate.sticky.expire(now)
-        if not self.has_waiting:
+        if not (self.has_waiting or self._homeward):
             return {}
         sender = self._turnstile if self._gate.limits.by_name else self._router
         orders = sender.assign(now)
+        if self._homeward:
+            homeward, self._homeward = self._homeward, {}
+            for core, tickets in homeward.items():
+                held = self._ledger[core].held
+                sent = [ticket for ticket in tickets if ticket.number in held]
+                orders[core] = sent + orders.get(core, [])
         if self._conductor.members:
             self._conduct(orders, now)
         return orders

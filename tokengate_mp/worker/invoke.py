@@ -159,11 +159,11 @@ def run(
             interrupts.running[slot] = number
             if interrupts.unwanted:
                 interrupts.refuse_unwanted(number)
-            if isinstance(arguments, list):
-                value = call(*arguments)
-            else:
+            if isinstance(arguments, bytes):
                 args, kwargs = loads(arguments)
                 value = call(*args, **kwargs)
+            else:
+                value = call(*arguments)
         finally:
             interrupts.running[slot] = 0
             if interrupts.asked[slot]:

@@ -26,8 +26,8 @@ import msgspec
 from tokengate_mp import worker
 from tokengate_mp.wire.doorbell import Doorbell, create
 from tokengate_mp.wire.mailbox import READY, Mailbox, MailboxAddress
-from tokengate_mp.wire.records import INNER_BITS
-from tokengate_mp.worker.chain import Calls, open_finder
+from tokengate_mp.worker.chain import Calls
+from tokengate_mp.worker.child import open_finder
 from tokengate_mp.worker.initializer import initialize
 from tokengate_mp.worker.nesting import NestingCrew
 from tokengate_mp.worker.pinning import pin, yield_to_the_parent
@@ -104,7 +104,6 @@ def main(brief_json: str) -> None:
         initialize(brief.initializer, brief.control)
     scout_bell = create()
     crew = voice.crew = NestingCrew(mailbox, brief.threads, scout_bell)
-    worker.first_number = brief.process << INNER_BITS | 1
     worker.calls = Calls(crew, brief.process, brief.prefix)
     open_finder(worker.calls.refer)
     scout = Scout(crew, mailbox)
