@@ -148,10 +148,11 @@ class Scheduler(Accounts):
     def joined(self, ticket: Ticket, lead: int, core: int, now: int) -> None:
         """A token was made in the chain of this lead, and is on the chain's core already."""
         self._ledger.submitted += 1
-        self._conductor.join(ticket.number, lead, core)
+        book = self._ledger[core]
+        self._conductor.join(ticket.number, lead, book.core)
         if _leads(ticket):
             self._conductor.open(ticket.number)
-        self._router.place(ticket, self._ledger[core], now)
+        self._router.place(ticket, book, now)
         if self._timed:
             self._time([ticket])
 
@@ -254,7 +255,7 @@ class Scheduler(Accounts):
         if book.ready:
             book.floor = self.threads
             book.stuck = False
-            self._ledger.open |= 1 << core
+            self._ledger.open |= 0 if book.closed else book.bit
 
     def claimed(self, ticket: Ticket, core: int, now: int) -> bool:
         """A thread of this core waits for a token, and would rather run it itself.
@@ -269,7 +270,7 @@ class Scheduler(Accounts):
         if not self._gate.take(ticket):  # its operation is paused, or it is not yet to run again
             return False
         self._router.place(ticket, book, now)
-        self._conductor.landed(ticket.number, core)
+        self._conductor.landed(ticket.number, book.core)
         return True
 
     def waits(self, core: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tokengate_mp.lifecycle import TokenState
@@ -106,19 +106,26 @@ def snapshot(
         timeout=ended[TokenState.TIMEOUT],
         paused=paused,
         domains=len(conductor.domains),
-        cores=tuple(
-            CoreView(
-                book.core,
-                book.ready,
-                frozenset(book.held),
-                frozenset(n for n, ticket in book.held.items() if not ticket.stage.ended),
-                book.answered,
-            )
-            for book in ledger.books
-        ),
+        cores=tuple(_core_views(ledger)),
         operations=views(operations, gate.paused),
         pins=len(gate.sticky),
     )
+
+
+def _core_views(ledger: Ledger) -> Iterator[CoreView]:
+    """Every core, with what those of its processes hold that were relieved."""
+    relieved = [ledger[seat] for seat in ledger.relieved]
+    for book in ledger.books:
+        if book.bit:
+            others = [book, *(other for other in relieved if other.core == book.core)]
+            tickets = [ticket for other in others for ticket in other.held.values()]
+            yield CoreView(
+                book.core,
+                book.ready,
+                frozenset(ticket.number for ticket in tickets),
+                frozenset(ticket.number for ticket in tickets if not ticket.stage.ended),
+                sum(other.answered for other in others),
+            )
 
 
 def story(ticket: Ticket, gate: Gate, ledger: Ledger) -> TicketStory:
@@ -130,6 +137,6 @@ def story(ticket: Ticket, gate: Gate, ledger: Ledger) -> TicketStory:
         stage=ticket.stage,
         core=ticket.core,
         admitted=ticket.admitted if sent else None,
-        held=ticket.core is not None and ticket.number in ledger[ticket.core].held,
+        held=any(ticket.number in book.held for book in ledger.books if book.core == ticket.core),
         ahead=gate.ahead(ticket),
     )
