@@ -57,7 +57,7 @@ class Chains:
         loop: The coordinator's loop.
         scheduler: Where the tokens go.
         functions: Where functions go that a core process has found.
-        living: The process of each core that has one.
+        living: The process on each seat.
         admission: Counts what is pending.
         kill: Ends a token.
 
@@ -130,7 +130,7 @@ class Chains:
         # Should its core die before it has begun, it is sent to the next process as it is here.
         request = encode((record.number, CHAINED, record.value))
         token = self._made(incarnation, record, request, link.seed)
-        self._scheduler.joined(token, link.lead, incarnation.core, monotonic_ns())
+        self._scheduler.joined(token, link.lead, incarnation.seat, monotonic_ns())
 
     def _made(
         self, incarnation: Incarnation, record: Outcome, request: bytes, seed: str | None
@@ -208,27 +208,31 @@ class Chains:
             if token.stage.ended:
                 del self.claims[number]
                 self._asked.pop(number, None)
-            elif self._scheduler.claimed(token, claimant.core, now):
+            elif self._scheduler.claimed(token, claimant.seat, now):
                 record = token.record
                 assert isinstance(record, bytes), f"{token!r} came up as a record"
                 claimant.send([number], [record])
-            elif token.stage is TokenState.ADMITTED and token.core != claimant.core:
-                holder = self._living.get(token.core or 0)
-                if holder is not None and holder.waits():
+            elif token.stage is TokenState.ADMITTED:
+                holder = self._holder(token)
+                if holder is not None and holder is not claimant and holder.waits():
                     self._ask(token, holder)
         if len(self._living) > 1:
-            for core, incarnation in self._living.items():
+            for seat, incarnation in self._living.items():
                 if incarnation.waits():
-                    self._scheduler.waits(core)
+                    self._scheduler.waits(seat)
 
     def recall_overdue(self) -> None:
         """Call back tokens that are claimed, and have long lain in another core."""
         due = monotonic_ns() - RECALL_NS
         for token, claimant in self.claims.values():
             if token.stage is TokenState.ADMITTED and token.admitted < due:
-                holder = self._living.get(token.core or 0)
+                holder = self._holder(token)
                 if holder is not None and holder is not claimant:
                     self._ask(token, holder)
+
+    def _holder(self, token: InnerToken) -> Incarnation | None:
+        """The process that was sent a token."""
+        return self._living.get(self._scheduler.shifts.seat_of(token))
 
     def _ask(self, token: InnerToken, holder: Incarnation) -> None:
         """Have a core give back what it has not begun: once for each time that it got the token."""

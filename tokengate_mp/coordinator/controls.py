@@ -26,9 +26,10 @@ class Controls:
 
         Returns:
             `cores`: for each, core 1 first, `core`, `pid`, `cpu`, `alive`, `queued`, `executing`,
-            `completed`, `restarts`. `tokens`: how many are in each state. `operations`: for each
-            operation_type its `weight`, `counts`, `durations` (`p50`, `p95`, `max`; ns) and
-            whether it is `paused`. `admission`: whether all of it is `paused`. `conductor` and
+            `completed`, `restarts` (after a process had ended by itself) and `recycled` (times that
+            one was replaced while it was well). `tokens`: how many are in each state. `operations`:
+            for each operation_type its `weight`, `counts`, `durations` (`p50`, `p95`, `max`; ns)
+            and whether it is `paused`. `admission`: whether all of it is `paused`. `conductor` and
             `sticky`: live counts.
 
         Raises:

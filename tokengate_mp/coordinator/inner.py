@@ -33,9 +33,11 @@ class Keeper(Protocol):
 
     Attributes:
         core: Its core.
+        shared: Whether another process of its core is at work beside it.
     """
 
     core: int
+    shared: bool
 
     def answer(self, number: int, outcome: bytes) -> None:
         """Send the outcome of a token."""
@@ -79,7 +81,7 @@ class InnerToken(Token[Any]):
             return
         self.answer = answer
         for keeper in self.keepers:
-            if keeper.core != but:
+            if keeper.core != but or keeper.shared:
                 self.tell(keeper)
         if self.shown:
             self._resolve()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
 from typing import Any
 
-from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.snapshot import Snapshot
 from tokengate_mp.settings import CoordinatorSettings
@@ -14,8 +14,7 @@ from tokengate_mp.settings import CoordinatorSettings
 def stats(
     snapshot: Snapshot,
     created: int,
-    living: Mapping[int, Incarnation],
-    restarts: Mapping[int, int],
+    supervisor: Supervisor,
     settings: CoordinatorSettings,
 ) -> dict[str, Any]:
     """What the coordinator knows, as plain data.
@@ -23,15 +22,17 @@ def stats(
     Args:
         snapshot: The scheduler's counts.
         created: Calls that the scheduler has not been told of yet.
-        living: The process of each core that has one.
-        restarts: How many processes each core has had beyond its first.
+        supervisor: Which processes there are, and have been.
         settings: The coordinator's settings.
     """
     cores: list[dict[str, Any]] = []
     executing = 0
+    began: defaultdict[int, list[int]] = defaultdict(list)
+    for process in supervisor.living.values():
+        began[process.core] += process.running()
     for view in snapshot.cores:
-        incarnation = living.get(view.core)
-        running = view.held.intersection(incarnation.running()) if incarnation else ()
+        incarnation = supervisor.living.get(view.core)
+        running = view.held.intersection(began.get(view.core, ()))
         executing += len(view.unended.intersection(running))
         cores.append(
             {
@@ -39,10 +40,11 @@ def stats(
                 "pid": incarnation.launched.process.pid if incarnation else None,
                 "cpu": settings.cpus[view.core - 1],
                 "alive": incarnation is not None and view.ready,
-                "queued": len(view.held) - len(running) if incarnation else 0,
+                "queued": len(view.held) - len(running) if view.core in began else 0,
                 "executing": len(running),
                 "completed": view.answered,
-                "restarts": restarts[view.core],
+                "restarts": supervisor.restarts[view.core],
+                "recycled": supervisor.recycled[view.core],
             }
         )
     return {

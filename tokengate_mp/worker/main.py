@@ -34,7 +34,10 @@ from tokengate_mp.worker.pinning import pin, yield_to_the_parent
 from tokengate_mp.worker.scout import Scout
 
 STOP: Final = b"s"
-"""Control message: end."""
+"""Control message: end, whatever is running."""
+
+LEAVE: Final = b"l"
+"""Control message: end; nothing is running, though a thread may not have said so yet."""
 
 RECALL: Final = b"r"
 """Control message: give back what has not been begun."""
@@ -175,6 +178,8 @@ def _control(control: int, crew: NestingCrew, scout: Scout, scout_bell: Doorbell
             elif message == END:
                 (number,) = NUMBER.unpack(_read(control, NUMBER.size))
                 crew.end(number)
+            elif message == LEAVE:
+                crew.stop()
             elif message == STOP:
                 crew.stop()
                 if crew.running():
