@@ -85,7 +85,8 @@ class OperationsCoordinator(Controls):
             within a loop it raises `AdmissionRejected`, as no call can wait there (`await ready()`
             before it does). "reject": it raises that everywhere.
         initializer: Called in each core process before its first token, in those that replace
-            others too. Should it raise, tokens raise `InitializerFailed`.
+            others too. What it leaves for them belongs in a module: functions of a script travel
+            with globals of their own. Should it raise, tokens raise `InitializerFailed`.
         initargs: Its arguments.
         max_tokens_per_core: A core process that has run so many tokens is *recycled*: a fresh one
             is started, gets ready beside it, and takes over; then the old one finishes what it is
