@@ -1,6 +1,6 @@
 """The scheduler: facts in, orders out.
 
-It decides which waiting token goes to which core, and when; it performs nothing. One thread at a
+It decides which waiting token goes to which core, and when, and performs nothing. One thread at a
 time may call it. Time comes in as an argument, in ns of any one monotonic clock.
 
     facts                                           orders that follow
@@ -24,8 +24,8 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     stranded(gone)                                  end these tickets as failed
     (time passes)                                   overdue(now): take back what these cores hold
 
-Where tokens wait is the gate's affair, where they are held the ledger's, and the router moves them
-from the one to the other. Here is what each fact means to all three.
+Where tokens wait is the gate's affair, where they are held the ledger's; the router moves them from
+the one to the other. In facts, a process that was relieved is a core of its own (see `shifts`).
 """
 
 from __future__ import annotations
@@ -148,11 +148,10 @@ class Scheduler(Accounts):
     def joined(self, ticket: Ticket, lead: int, core: int, now: int) -> None:
         """A token was made in the chain of this lead, and is on the chain's core already."""
         self._ledger.submitted += 1
-        book = self._ledger[core]
-        self._conductor.join(ticket.number, lead, book.core)
+        self._conductor.join(ticket.number, lead, self._ledger[core].core)
         if _leads(ticket):
             self._conductor.open(ticket.number)
-        self._router.place(ticket, book, now)
+        self._router.place(ticket, self._ledger[core], now)
         if self._timed:
             self._time([ticket])
 
