@@ -88,9 +88,9 @@ class OperationsCoordinator(Controls):
             others too. What it leaves for them belongs in a module: functions of a script travel
             with globals of their own. Should it raise, tokens raise `InitializerFailed`.
         initargs: Its arguments.
-        max_tokens_per_core: A core process that has run so many tokens is *recycled*: a fresh one
-            is started, gets ready beside it, and takes over; then the old one finishes what it is
-            running, and ends. What it runs until then is beyond this number. None for never.
+        max_tokens_per_core: A core process that has run so many tokens (a batch of `map` is one) is
+            *recycled*: a fresh one is started, gets ready beside it, and takes over; the old one
+            finishes what it runs, and ends. What it runs until then is more. None for never.
         max_rss: From this resident set on, in bytes, a core process is recycled too, once it has
             run a token. It is looked at about once a second, so a process may exceed it for a
             while. None for any.

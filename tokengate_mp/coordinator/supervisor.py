@@ -225,6 +225,7 @@ class Supervisor:
             retry.cancel()
         successor = self.successors.pop(core, None)
         if successor is not None:
+            self.reasons.pop(core, None)  # it is not given up after all
             self.restarts[core] += 1
             self._seat(successor)
         elif pause is None:
