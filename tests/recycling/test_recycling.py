@@ -358,22 +358,21 @@ def test_a_process_that_cannot_be_replaced_goes_on(no_more_processes):
     asyncio.run(main())
 
 
-def test_the_process_dies_while_its_successor_starts(gate):
-    """The successor takes its place: one process was lost, and one started."""
+def test_the_process_dies_while_its_successor_starts():
+    """The successor takes its place: one process was lost, and no further one is started."""
 
     async def main():
         async with OperationsCoordinator(
             cores=1, threads_per_core=1, max_tokens_per_core=1
         ) as coordinator:
             await worn.whereabouts()
-            long = worn.whereabouts("long", gate.address)
             starting = coordinator._corridor._supervisor.successors
             while not starting:  # noqa: ASYNC110 - it is told to nobody
                 await asyncio.sleep(0)
             (successor,) = starting.values()
             os.kill(coordinator.get_stats()["cores"][0]["pid"], signal.SIGKILL)
-            with pytest.raises(WorkerLost):
-                await long
+            while not coordinator.get_stats()["cores"][0]["restarts"]:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
             assert await worn.whereabouts() == successor.launched.process.pid
             (core,) = coordinator.get_stats()["cores"]
             assert core["restarts"] == 1
