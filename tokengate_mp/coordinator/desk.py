@@ -213,6 +213,7 @@ class ControlDesk:
                 f"{token.operation_type!r} ({token.token_id}) had not ended {self._grace:g} s "
                 "after it was interrupted"
             )
+            incarnation.fruitful = True  # it is not at fault
             self._supervisor.condemn(incarnation)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:

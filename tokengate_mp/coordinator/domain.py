@@ -50,7 +50,8 @@ class Incarnation:
         seat: Under which the scheduler accounts for it (see `scheduling.shifts`); 0 as long as it
             has not taken over.
         shared: Whether another process of its core is at work beside it.
-        fruitful: Whether it had answered for a token before it ended.
+        fruitful: Whether it had answered for a token before it ended, or was ended for the sake of
+            one that would not end: no sign of a fault.
     """
 
     def __init__(self, core: int, launched: Launched) -> None:

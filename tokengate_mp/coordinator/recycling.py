@@ -98,7 +98,7 @@ class Recycling:
         """A process has ended, and all outcomes that it left are settled; its tokens are not."""
         self._heavy.discard(incarnation)
         if incarnation.seat == incarnation.core:
-            incarnation.fruitful = self._shifts.answered(incarnation.core) > 0
+            incarnation.fruitful |= self._shifts.answered(incarnation.core) > 0
 
     def look(self) -> None:
         """Go on with what is under way, and begin what is due."""

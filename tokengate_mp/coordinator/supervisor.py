@@ -195,7 +195,7 @@ class Supervisor:
             self._succeed_later(core, in_vain=incarnation.ready)
         elif incarnation.seat == core:
             self._failures[core] = failures
-            vain = incarnation.ready and not (incarnation.fruitful or incarnation.condemned)
+            vain = incarnation.ready and not incarnation.fruitful
             self._replace(core, self._pause_after(core, in_vain=vain))
 
     def _pause_after(self, core: int, *, in_vain: bool) -> float | None:
