@@ -28,6 +28,14 @@ MAX_RING_BYTES: Final = 1 << 30
 """Ring positions are counted modulo 2**32: a ring must be well below half of that."""
 
 
+LEAST_RSS: Final = 1 << 24
+"""A fresh interpreter with this package takes more than that, bytes: less is no limit in bytes."""
+
+RESTART_LIMIT: Final = 10
+RESTART_PERIOD: Final = 10.0
+"""How many processes of a core may end in vain within so many seconds, before it is given up."""
+
+
 class CoordinatorSettings(msgspec.Struct, frozen=True):
     """How one coordinator is set up.
 
@@ -42,6 +50,11 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         max_pending_bytes: How many bytes of large arguments may be pending.
         on_full: What becomes of a call beyond that.
         output: Where what functions print goes.
+        max_tokens_per_core: After how many tokens a core process is recycled; None for never.
+        exact: Whether it may be sent no more than that; else it goes on until it is relieved.
+        max_rss: From what resident set on, in bytes, a core process is recycled; None for any.
+        restart_limit: How many processes of a core may end in vain within a period.
+        restart_period: That period, seconds.
         initializer: Descriptor of what each core process runs first (see `worker.initializer`);
             None for nothing.
     """
@@ -56,6 +69,11 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     max_pending_bytes: int
     on_full: OnFull
     output: Output = "forward"
+    max_tokens_per_core: int | None = None
+    exact: bool = False
+    max_rss: int | None = None
+    restart_limit: int = RESTART_LIMIT
+    restart_period: float = RESTART_PERIOD
     initializer: int | None = None
 
 
@@ -72,6 +90,11 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
     max_pending_bytes: int = MAX_RING_BYTES,
     on_full: str = "wait",
     output: str = "forward",
+    max_tokens_per_core: int | None = None,
+    exact: bool = False,
+    max_rss: int | None = None,
+    restart_limit: int = RESTART_LIMIT,
+    restart_period: float = RESTART_PERIOD,
 ) -> CoordinatorSettings:
     """The settings of one coordinator, every value checked against this machine.
 
@@ -87,6 +110,11 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         max_pending_bytes: As for `OperationsCoordinator`.
         on_full: As for `OperationsCoordinator`.
         output: As for `OperationsCoordinator`.
+        max_tokens_per_core: As for `OperationsCoordinator`.
+        exact: Whether no process may be sent more than that.
+        max_rss: As for `OperationsCoordinator`.
+        restart_limit: As for `OperationsCoordinator`.
+        restart_period: As for `OperationsCoordinator`.
 
     Raises:
         TypeError: A value has the wrong type.
@@ -107,7 +135,22 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         max_pending_bytes=whole("max_pending_bytes", max_pending_bytes, 1, 1 << 62),
         on_full=one_of("on_full", on_full, ON_FULL),
         output=one_of("output", output, OUTPUTS),
+        max_tokens_per_core=_or_none("max_tokens_per_core", max_tokens_per_core, 1),
+        exact=exact,
+        max_rss=_or_none("max_rss", max_rss, LEAST_RSS),
+        restart_limit=whole("restart_limit", restart_limit, 0, 1_000_000),
+        restart_period=_above_zero("restart_period", restart_period),
     )
+
+
+def _or_none(option: str, value: int | None, low: int) -> int | None:
+    return None if value is None else whole(option, value, low, 1 << 62)
+
+
+def _above_zero(option: str, value: float) -> float:
+    if not seconds(option, value):
+        raise ValueError(f"{option} must be above 0")
+    return float(value)
 
 
 def _cpus(cores: int | Iterable[int] | None, usable: tuple[int, ...]) -> tuple[int, ...]:

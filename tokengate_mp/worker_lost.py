@@ -46,7 +46,7 @@ class WorkerLost(TokenGateError, BrokenProcessPool):
 
 
 class InitializerFailed(CoreStartError, BrokenProcessPool):
-    """The initializer raised in every core process, so that no token can be run.
+    """The initializer raised in every core process that may run the token.
 
     What it raised is the `__cause__`.
     """

@@ -62,7 +62,7 @@ class Chains:
         loop: The coordinator's loop.
         scheduler: Where the tokens go.
         functions: Where functions go that a core process has found.
-        living: The process of each core that has one.
+        living: The process on each seat.
         admission: Counts what is pending.
         kill: Ends a token.
         doorkeeper: Ends calls of operations that take none.
@@ -172,7 +172,7 @@ class Chains:
         if request:
             request = encode((record.number, CHAINED, encode((lead, seed, request))))
         token = self._made(incarnation, record, request, seed)
-        self._scheduler.joined(token, lead, incarnation.core, monotonic_ns())
+        self._scheduler.joined(token, lead, incarnation.seat, monotonic_ns())
         if begun:
             incarnation.begun.add(record.number)
 
@@ -258,27 +258,27 @@ class Chains:
         waiting = as_set(core for core, each in self._living.items() if each.waits())
         stalled = self._waits.stalled
         for number, (token, claimant) in list(self.claims.items()):
-            if self._scheduler.claimed(token, claimant.core, waiting, now, stalled):
+            if self._scheduler.claimed(token, claimant.seat, waiting, now, stalled):
                 claimant.send([number], [self._drafts.record(token)])
             elif token.needs and self._hinted.get(number) is not claimant:
                 self._hinted[number] = claimant
                 lacking = [n for n in token.needs if not n.stage.ended]
                 claimant.hint(number, [(n.number, n.operation_type) for n in lacking])
-            elif token.stage is TokenState.ADMITTED and token.core != claimant.core:
-                holder = self._living.get(token.core or 0)
-                if holder is not None and holder.waits():
+            elif token.stage is TokenState.ADMITTED:
+                holder = self._holder(token)
+                if holder is not None and holder is not claimant and holder.waits():
                     self._ask(token, holder)
         if len(self._living) > 1:
-            for core, incarnation in self._living.items():
+            for seat, incarnation in self._living.items():
                 if incarnation.waits():
-                    self._scheduler.waits(core)
+                    self._scheduler.waits(seat)
 
     def recall_overdue(self) -> None:
         """Call back tokens that are claimed, and have long lain in another core."""
         due = monotonic_ns() - RECALL_NS
         for token, claimant in self.claims.values():
             if token.stage is TokenState.ADMITTED and token.admitted < due:
-                holder = self._living.get(token.core or 0)
+                holder = self._holder(token)
                 if holder is not None and holder is not claimant:
                     self._ask(token, holder)
 
@@ -287,6 +287,10 @@ class Chains:
         self._asked.pop(number, None)
         self._hinted.pop(number, None)
         self._waits.ended(number)
+
+    def _holder(self, token: InnerToken) -> Incarnation | None:
+        """The process that was sent a token."""
+        return self._living.get(self._scheduler.shifts.seat_of(token))
 
     def _ask(self, token: Token[Any], holder: Incarnation) -> None:
         """Have a core give back what it has not begun: once for each time that it got the token."""

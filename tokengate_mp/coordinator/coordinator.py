@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
+import msgspec
 from psutil import virtual_memory
 
 from tokengate_mp import worker
@@ -26,14 +27,22 @@ from tokengate_mp.bulk.token_map import TokenMap
 from tokengate_mp.coordinator.controls import Controls
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.host import Host
+from tokengate_mp.coordinator.initializer_file import InitializerFile
 from tokengate_mp.coordinator.topology import usable_cpus
 from tokengate_mp.ctrl_c import HeldBack
 from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
 from tokengate_mp.options import token_options
-from tokengate_mp.settings import MAX_PENDING, CoordinatorSettings, coordinator_settings
+from tokengate_mp.settings import (
+    MAX_PENDING,
+    RESTART_LIMIT,
+    RESTART_PERIOD,
+    CoordinatorSettings,
+    coordinator_settings,
+)
 from tokengate_mp.token import Token
 from tokengate_mp.token_function import TokenFunction
+from tokengate_mp.worker.initializer import pack
 from tokengate_mp.worker.invoke import apply
 
 P = ParamSpec("P")
@@ -79,10 +88,27 @@ class OperationsCoordinator(Controls):
         output: Where what functions print goes. "forward": to the `sys.stdout` and `sys.stderr` of
             this process, in whole lines; "inherit": straight to where the output of this process
             goes, past whatever has taken their place here.
+        initializer: Called in each core process before its first token, in those that replace
+            others too. What it leaves for them belongs in a module: functions of a script travel
+            with globals of their own. Should it raise, tokens raise `InitializerFailed`.
+        initargs: Its arguments.
+        max_tokens_per_core: A core process that has run so many tokens (a batch of `map` is one) is
+            *recycled*: a fresh one is started, gets ready beside it, and takes over; the old one
+            finishes what it runs, and ends. What it runs until then is more. None for never.
+        max_rss: From this resident set on, in bytes, a core process is recycled too, once it has
+            run a token. It is looked at about once a second, so a process may exceed it for a
+            while. None for any.
+        restart_limit: When more than so many processes of a core have ended within
+            `restart_period`, none of which had completed a token, the core is given up; tokens that
+            may run on no other core raise `CoreStartError`. A process that is ended because a token
+            in it does not heed being killed, or that is recycled, does not count.
+        restart_period: Seconds.
 
     Raises:
-        TypeError: An argument has the wrong type.
+        TypeError: An argument has the wrong type; or calling `initializer` would only make a
+            coroutine or a generator.
         ValueError: An argument is out of range, or names a CPU that may not be used.
+        PayloadError: The initializer or its arguments cannot be sent to a core process.
     """
 
     def __init__(  # noqa: PLR0913 - the public options, each with its default
@@ -98,6 +124,12 @@ class OperationsCoordinator(Controls):
         max_pending_bytes: int | None = None,
         on_full: str = "wait",
         output: str = "forward",
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        max_tokens_per_core: int | None = None,
+        max_rss: int | None = None,
+        restart_limit: int = RESTART_LIMIT,
+        restart_period: float = RESTART_PERIOD,
     ) -> None:
         self.settings: CoordinatorSettings = coordinator_settings(
             cores,
@@ -113,7 +145,16 @@ class OperationsCoordinator(Controls):
             ),
             on_full=on_full,
             output=output,
+            max_tokens_per_core=max_tokens_per_core,
+            max_rss=max_rss,
+            restart_limit=restart_limit,
+            restart_period=restart_period,
         )
+        self._initializer = b""
+        if initializer is not None:
+            refuse_unsuitable(initializer)
+            self._initializer = pack(initializer, tuple(initargs))
+        self._initializer_file: InitializerFile | None = None
         self._stopped = threading.Event()
         self._stopper = 0
         self._host: Host | None = None
@@ -165,11 +206,14 @@ class OperationsCoordinator(Controls):
             _running = self
             self._host = host = Host.find()
         # The lock is not held while one thread waits for another.
-        corridor = Corridor(self.settings, host)
+        self._initializer_file = file = InitializerFile(self._initializer)
+        settings = msgspec.structs.replace(self.settings, initializer=file.fd)
+        corridor = Corridor(settings, host)
         try:
             host.call(corridor.open)
         except BaseException:
             self._host = _running = None
+            file.close()
             host.close()
             raise
         self._corridor = corridor
@@ -196,6 +240,8 @@ class OperationsCoordinator(Controls):
             try:
                 host.call(lambda: corridor.close(_stopped))
             finally:
+                if self._initializer_file is not None:
+                    self._initializer_file.close()
                 host.close()
                 self._stopped.set()
         elif host.is_here:
@@ -210,6 +256,8 @@ class OperationsCoordinator(Controls):
     def _abandon(self) -> None:
         """In a fork of this process: the core processes and the tokens are the parent's."""
         corridor, self._corridor, self._host = self._corridor, None, None
+        if self._initializer_file is not None:
+            self._initializer_file.close()
         if corridor is not None:
             corridor.abandon()
 

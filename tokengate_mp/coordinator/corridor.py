@@ -24,18 +24,14 @@ from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
+from tokengate_mp.coordinator.recycling import Recycling
 from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.coordinator.stats import stats
+from tokengate_mp.coordinator.stranding import why_stranded
 from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.coordinator.topology import current_cpu
 from tokengate_mp.coordinator.voices import Voices
-from tokengate_mp.errors import (
-    CoordinatorNotRunning,
-    CoreStartError,
-    TokenGateError,
-    WireError,
-    summary,
-)
+from tokengate_mp.errors import CoordinatorNotRunning, TokenGateError, WireError
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.ticket import Ticket
@@ -43,11 +39,10 @@ from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.token import ForwardingToken, Token, open_desk
 from tokengate_mp.token_function import current_intake, open_intake
-from tokengate_mp.wire.delivery import raised
 from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.worker.child import open_finder
 from tokengate_mp.worker.crew import COALESCE_NS
-from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
+from tokengate_mp.worker_lost import WorkerLost
 
 TURN_NS: Final = 4_000_000
 """How long a turn may go on taking up outcomes, ns."""
@@ -95,6 +90,9 @@ class Corridor:
             host.loop, self._scheduler, self._drafts, self, self.admission, self.doorkeeper
         )
         self._living = self._supervisor.living
+        self._recycling = Recycling(
+            settings, host.loop, self._scheduler, self._supervisor, self.request_turn
+        )
         self._chains = Chains(
             host.loop,
             self._scheduler,
@@ -139,7 +137,7 @@ class Corridor:
         self._ended = self._intake.closed = True
         if self._public:
             open_intake(None)
-        for alarm in (self._recall, self._glance, self._patience, self._tick):
+        for alarm in (self._recall, self._glance, self._patience, self._tick, self._recycling):
             alarm.cancel()
         self.take_in()
         self.desk.close(error)
@@ -213,6 +211,8 @@ class Corridor:
         if self._ended:
             return
         try:
+            if self._recycling.active:
+                self._recycling.look()
             self._send()
             if self._look_before_sleep():
                 self.request_turn()
@@ -233,7 +233,7 @@ class Corridor:
             return
         try:
             deadline = monotonic_ns() + TURN_NS
-            for incarnation in self._living.values():
+            for incarnation in self._supervisor.processes():
                 self._look_at(incarnation, deadline)
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
@@ -248,10 +248,10 @@ class Corridor:
         """
         deadline = monotonic_ns() + TURN_NS
         talking = False
-        for core, incarnation in self._living.items():
+        for seat, incarnation in self._living.items():
             if incarnation.arm():
                 continue
-            if incarnation.will_ring(len(self._scheduler.held(core))):
+            if incarnation.will_ring(len(self._scheduler.held(seat))):
                 # It was about to when it was not asked to, and its next pause may be the end of a
                 # long token.
                 self._glance.set()
@@ -271,7 +271,8 @@ class Corridor:
     def _take_up(self, incarnation: Incarnation, deadline: int | None) -> None:
         if not incarnation.ready and incarnation.is_ready():
             incarnation.ready = True
-            self._scheduler.core_ready(incarnation.core)
+            if incarnation.seat:
+                self.took_over(incarnation)
         try:
             incarnation.collect()
             if self._ended:
@@ -296,7 +297,7 @@ class Corridor:
         if incarnation.congested:
             incarnation.flush()
         if incarnation.is_hungry():
-            self._scheduler.hungry(incarnation.core)
+            self._scheduler.hungry(incarnation.seat)
 
     def _send(self) -> None:
         """Take in calls and send what is ordered."""
@@ -327,7 +328,7 @@ class Corridor:
         functions = self._intake.functions
         if functions.news:
             for index, definition in functions.read_news():
-                for incarnation in self._living.values():
+                for incarnation in self._supervisor.processes():
                     if definition is None:
                         incarnation.forget(index)
                     else:
@@ -400,14 +401,16 @@ class Corridor:
             self._look_at(incarnation, None)
             if incarnation.ready:
                 pid = incarnation.launched.process.pid
-                held = self._scheduler.held(incarnation.core)
+                held = self._scheduler.held(incarnation.seat)
                 errors = {
                     number: WorkerLost(pid, exitcode, _doing(held[number]), incarnation.condemned)
                     for number in incarnation.running()
                     if number in held
                 }
-                now = monotonic_ns()
-                lost = self._scheduler.core_lost(incarnation.core, errors, now)
+                self._recycling.ended(incarnation)
+                lost = self._scheduler.core_lost(incarnation.seat, errors, monotonic_ns())
+                if incarnation.seat != incarnation.core:
+                    self._scheduler.shifts.left(incarnation.seat)
                 for token in tokens_of(lost):
                     self.desk.deliver_error(token, errors[token.number])
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
@@ -416,29 +419,25 @@ class Corridor:
             self._chains.gone(incarnation)
             self.request_turn()
 
+    def took_over(self, incarnation: Incarnation) -> None:
+        """A core has another process: if it is up, the core can be sent tokens."""
+        if incarnation.ready:
+            self._recycling.begin(incarnation)
+            self._scheduler.core_ready(incarnation.core)
+
+    def irreplaceable(self) -> None:
+        """A core's process cannot be replaced."""
+        self.request_turn()
+
     def given_up(self, core: int) -> None:
-        """A core cannot be started."""
+        """A core gets no more processes."""
         self._without |= 1 << core
         self.request_turn()
 
     def _end_stranded(self) -> None:
+        supervisor = self._supervisor
         for token in tokens_of(self._scheduler.stranded(self._without)):
-            self.desk.deliver_error(token, self._why_stranded())
-
-    def _why_stranded(self) -> CoreStartError:
-        refusal = self._supervisor.refusal
-        if not refusal:
-            return CoreStartError(
-                "no core process can be started for this token: each ended before it was "
-                "ready. What they wrote to stderr says why; `python -m tokengate_mp doctor` "
-                "tries it too."
-            )
-        cause = raised(refusal)
-        error = InitializerFailed(
-            f"the initializer raised {summary(cause)}, so no core process can run this token"
-        )
-        error.__cause__ = cause
-        return error
+            self.desk.deliver_error(token, why_stranded(supervisor.refusal, supervisor.reasons))
 
     # ---- joining and looking
 
@@ -468,8 +467,7 @@ class Corridor:
         return stats(
             self._scheduler.snapshot(monotonic_ns()),
             self._intake.created(),
-            self._living,
-            self._supervisor.restarts,
+            self._supervisor,
             self._settings,
             dropped=self._voices.dropped(),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from time import monotonic_ns
 
 from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.coordinator.launch import Launched
@@ -28,7 +29,7 @@ from tokengate_mp.wire.records import (
     encode,
     split,
 )
-from tokengate_mp.worker.main import END, NUMBER, RECALL, STOP
+from tokengate_mp.worker.main import END, LEAVE, NUMBER, RECALL, STOP
 
 
 class Incarnation:
@@ -48,6 +49,12 @@ class Incarnation:
         carried: The tokens that outcomes still to come will refer to, by the outcome's token.
         gone: Whether the process has ended.
         condemned: Why it was ended, if the coordinator did that.
+        made: When it was started, monotonic ns.
+        seat: Under which the scheduler accounts for it (see `scheduling.shifts`); 0 as long as it
+            has not taken over.
+        shared: Whether another process of its core is at work beside it.
+        fruitful: Whether it had answered for a token before it ended, or was ended for the sake of
+            one that would not end: no sign of a fault.
     """
 
     def __init__(self, core: int, launched: Launched, listener: Listener) -> None:
@@ -64,6 +71,10 @@ class Incarnation:
         self.carried: dict[int, list[InnerToken]] = {}
         self.gone = False
         self.condemned = ""
+        self.made = monotonic_ns()
+        self.seat = 0
+        self.shared = False
+        self.fruitful = False
         self._called = 0
         self._spoken = 0
         mailbox = launched.mailbox
@@ -215,6 +226,10 @@ class Incarnation:
             return self.launched.control.recv(1 << 20)
         except OSError:
             return b""
+
+    def tell_to_leave(self) -> None:
+        """Tell it to end as an interpreter does; no token is running."""
+        self._control(LEAVE)
 
     def tell_to_stop(self) -> None:
         """Tell it to end."""

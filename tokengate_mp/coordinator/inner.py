@@ -34,9 +34,11 @@ class Keeper(Protocol):
 
     Attributes:
         core: Its core.
+        shared: Whether another process of its core is at work beside it.
     """
 
     core: int
+    shared: bool
 
     def answer(self, number: int, outcome: bytes) -> None:
         """Send the outcome of a token."""
@@ -85,7 +87,7 @@ class InnerToken(Token[Any]):
         for keeper in self.keepers:
             # What was run there may have been run before anybody there had found it: the record
             # that says the one may be read here together with that which says the other.
-            if self.wanted or keeper.core != but:
+            if self.wanted or keeper.core != but or keeper.shared:
                 self.tell(keeper)
         if self.shown:
             self._resolve()

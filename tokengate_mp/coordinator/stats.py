@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.breaker import BreakerView
 from tokengate_mp.scheduling.snapshot import Snapshot
 from tokengate_mp.settings import CoordinatorSettings
 
 
-def stats(  # noqa: PLR0913 - each of them is somebody else's
+def stats(
     snapshot: Snapshot,
     created: int,
-    living: Mapping[int, Incarnation],
-    restarts: Mapping[int, int],
+    supervisor: Supervisor,
     settings: CoordinatorSettings,
     *,
     dropped: Mapping[int, int],
@@ -26,16 +26,18 @@ def stats(  # noqa: PLR0913 - each of them is somebody else's
     Args:
         snapshot: The scheduler's counts.
         created: Calls that the scheduler has not been told of yet.
-        living: The process of each core that has one.
-        restarts: How many processes each core has had beyond its first.
+        supervisor: Which processes there are, and have been.
         settings: The coordinator's settings.
         dropped: How much of what each core printed and logged was dropped.
     """
     cores: list[dict[str, Any]] = []
     executing = 0
+    began: defaultdict[int, list[int]] = defaultdict(list)
+    for process in supervisor.living.values():
+        began[process.core] += process.running()
     for view in snapshot.cores:
-        incarnation = living.get(view.core)
-        running = view.held.intersection(incarnation.running()) if incarnation else ()
+        incarnation = supervisor.living.get(view.core)
+        running = view.held.intersection(began.get(view.core, ()))
         # A token that was ended while it runs is counted as what it ended as.
         executing += sum(number not in view.ended for number in running)
         cores.append(
@@ -44,10 +46,11 @@ def stats(  # noqa: PLR0913 - each of them is somebody else's
                 "pid": incarnation.launched.process.pid if incarnation else None,
                 "cpu": settings.cpus[view.core - 1],
                 "alive": incarnation is not None and view.ready,
-                "queued": len(view.held) - len(running) if incarnation else 0,
+                "queued": len(view.held) - len(running) if view.core in began else 0,
                 "executing": len(running),
                 "completed": view.answered,
-                "restarts": restarts[view.core],
+                "restarts": supervisor.restarts[view.core],
+                "recycled": supervisor.recycled[view.core],
                 "dropped": dropped[view.core],
             }
         )

@@ -34,7 +34,7 @@ class Waits:
 
     Args:
         scheduler: Who holds what.
-        living: The process of each core that has one.
+        living: The process on each seat.
         call_back: Has a process give back a token that it has not begun.
     """
 
@@ -100,7 +100,7 @@ class Waits:
         limit = ticket.operation.limit
         if ticket.stage is TokenState.WAITING and limit is not None and limit.free <= 0:
             return _Node(every=False, needs=self._scheduler.counted(limit))
-        incarnation = self._living.get(ticket.core or 0)
+        incarnation = self._living.get(self._scheduler.shifts.seat_of(ticket))
         if ticket.stage is not TokenState.ADMITTED or incarnation is None:
             return _FREE
         return self._held(ticket, incarnation)
@@ -117,7 +117,7 @@ class Waits:
         token = cast("Token[Any]", ticket)
         if isinstance(token, InnerToken) and token.chain is not None:
             # It can be run there alone, by a thread that has done with what it runs.
-            held = self._scheduler.held(core)
+            held = self._scheduler.held(incarnation.seat)
             return _Node(every=False, needs=[held[n] for n in running if n in held])
         self._call_back(token, incarnation)
         return _FREE

@@ -19,6 +19,7 @@ from tokengate_mp import worker
 from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.token_map import batched, checked, synchronously
+from tokengate_mp.checks import whole
 from tokengate_mp.coordinator.topology import usable_cpus
 from tokengate_mp.ctrl_c import HeldBack
 from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
@@ -60,7 +61,11 @@ class TokenGateExecutor(Executor):
         initializer: Called in each core process before its first call. Should it raise, every call
             raises `InitializerFailed`, which is a `BrokenProcessPool` too.
         initargs: Its arguments.
-        max_tasks_per_child: Not supported; None.
+        max_tasks_per_child: After so many calls a core process is replaced by a fresh one, and it
+            is never given more; None for never. A batch of `map` counts as one call, and calls that
+            a call makes by decorated functions are not held back. The next process is
+            started ahead, and calls wait only if it is late, which short calls and a small number
+            make it.
         threads_per_core: Threads in each core process, for calls that wait for something; those
             that compute run one at a time.
         ring_bytes: As for `OperationsCoordinator`.
@@ -87,10 +92,7 @@ class TokenGateExecutor(Executor):
         output: str = "forward",
     ) -> None:
         if max_tasks_per_child is not None:
-            raise ValueError(
-                "max_tasks_per_child is not supported: core processes are not replaced while they "
-                "are well. Leave it out."
-            )
+            whole("max_tasks_per_child", max_tasks_per_child, 1, 1 << 62)
         if mp_context is not None and mp_context.get_start_method() == "fork":
             raise ValueError(
                 "mp_context asks for forked workers, which begin with a copy of this process; core "
@@ -108,6 +110,8 @@ class TokenGateExecutor(Executor):
             ring_bytes=ring_bytes,
             grace=grace,
             output=output,
+            max_tokens_per_core=max_tasks_per_child,
+            exact=True,
         )
         # Under the name that the standard executors have it by: Dask asks them.
         self._max_workers = len(self._settings.cpus)

@@ -25,6 +25,7 @@ from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.recall import Recall
 from tokengate_mp.scheduling.retry import Retries
 from tokengate_mp.scheduling.routing import Router
+from tokengate_mp.scheduling.shifts import Shifts
 from tokengate_mp.scheduling.snapshot import Snapshot, TicketStory, snapshot, story
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.turnstile import Turnstile
@@ -48,6 +49,7 @@ class Accounts:
     Attributes:
         paused: While it is set, no token is assigned.
         breakers: Which operations take no calls.
+        shifts: Which process of a core is sent its tokens.
     """
 
     def __init__(self, cores: int, threads: int, routing: Routing, poison_limit: int = 2) -> None:
@@ -61,6 +63,7 @@ class Accounts:
         self._gate = Gate()
         self._graph = Graph()
         self._ledger = Ledger(cores, threads)
+        self.shifts = Shifts(self._ledger, cores)
         self._router = Router(self._gate, self._ledger, routing)
         self._turnstile = Turnstile(self._gate, self._ledger, self._router)
         self._evicted: Cores = 0

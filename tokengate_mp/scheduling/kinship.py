@@ -83,7 +83,7 @@ class Kinship(Accounts):
     def joined(self, ticket: Ticket, lead: int, core: int, now: int) -> None:
         """A token was made in the chain of this lead, and is on the chain's core already."""
         self._ledger.submitted += 1
-        self._conductor.join(ticket.number, lead, core)
+        self._conductor.join(ticket.number, lead, self._ledger[core].core)
         if leads(ticket):
             self._conductor.open(ticket.number)
         self._router.place(ticket, self._ledger[core], now)

@@ -182,7 +182,10 @@ class Router:
         book.held[ticket.number] = ticket
         if operation.limit is not None:
             operation.limit.held += 1
+        book.quota -= 1
         self._ledger.loaded(book, ticket.cost, self.reach[operation.weight], now)
+        if book.quota <= 0:
+            self._ledger.close(book)
 
     def starving(self) -> Cores:
         """Cores that hold nothing, and for which nothing waits."""
@@ -251,7 +254,7 @@ class Router:
                 share.served(weight)
         return given
 
-    def _fill(
+    def _fill(  # noqa: C901 - one loop for all tokens, so without calls
         self, book: Book, lane: Lane, helping: int, orders: dict[int, list[Ticket]], now: int
     ) -> int:
         """Give a core a helping from one lane; what it was charged for it, ns.
@@ -265,7 +268,10 @@ class Router:
         spent = 0
         full = False
         batch: list[Ticket] = []
-        for _ in range(MAX_HELD - len(held)):
+        places = MAX_HELD - len(held)
+        if book.quota < places:  # noqa: PLR1730 - a call, on the way of every token
+            places = book.quota
+        for _ in range(places):
             if not queue:
                 break
             ticket = queue.popleft()
@@ -292,6 +298,7 @@ class Router:
             batch.append(ticket)
             spent += cost
         if batch:
+            book.quota -= len(batch)
             self._ledger.loaded(book, spent, lane.reach, now)
             if self._gate.sticky.unplaced:
                 self._gate.placed(batch, core)
@@ -299,6 +306,8 @@ class Router:
                 orders[core] += batch
             else:
                 orders[core] = batch
-        if full or len(held) >= MAX_HELD:
+        if book.quota <= 0:
+            self._ledger.close(book)
+        elif full or len(held) >= MAX_HELD:
             self._ledger.open &= ~(1 << core)
         return spent

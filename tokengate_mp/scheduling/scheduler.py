@@ -1,6 +1,6 @@
 """The scheduler: facts in, orders out.
 
-It decides which waiting token goes to which core, and when; it performs nothing. One thread at a
+It decides which waiting token goes to which core, and when, and performs nothing. One thread at a
 time may call it. Time comes in as an argument, in ns of any one monotonic clock.
 
     facts                                           orders that follow
@@ -25,8 +25,8 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     stranded(gone)                                  end these tickets as failed
     (time passes)                                   overdue(now): take back what these cores hold
 
-Where tokens wait is the gate's affair, where they are held the ledger's, and the router moves them
-from the one to the other. Here is what each fact means to all three.
+Where tokens wait is the gate's affair, where they are held the ledger's; the router moves them from
+the one to the other. In facts, a process that was relieved is a core of its own (see `shifts`).
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Scheduler(Kinship):
         if book.ready:
             book.floor = self.threads
             book.stuck = False
-            self._ledger.open |= 1 << core
+            self._ledger.open |= 0 if book.closed else book.bit
 
     def claimed(
         self,
@@ -208,10 +208,10 @@ class Scheduler(Kinship):
             return False
         if ticket.number in self._conductor.held:
             return False  # it is on its way to its chain's core
-        if not self._gate.take(ticket, core, waiting):
+        if not self._gate.take(ticket, book.core, waiting):
             return False  # its operation is paused, or it is not yet to run (again)
         self._router.place(ticket, book, now)
-        self._conductor.landed(ticket.number, core)
+        self._conductor.landed(ticket.number, book.core)
         return True
 
     def waits(self, core: int) -> None:

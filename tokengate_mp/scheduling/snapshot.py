@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.conductor import Conductor
 from tokengate_mp.scheduling.gate import Gate
-from tokengate_mp.scheduling.ledger import Book, Ledger
+from tokengate_mp.scheduling.ledger import Ledger
 from tokengate_mp.scheduling.operation import Operation, OperationView, views
 from tokengate_mp.scheduling.ticket import Ticket
 
@@ -87,10 +87,6 @@ class TicketStory:
     ahead: int | None
 
 
-def _ended(book: Book) -> frozenset[int]:
-    return frozenset(number for number, ticket in book.held.items() if ticket.stage.ended)
-
-
 def snapshot(  # noqa: PLR0913 - everything that is counted
     gate: Gate,
     ledger: Ledger,
@@ -111,13 +107,26 @@ def snapshot(  # noqa: PLR0913 - everything that is counted
         timeout=ended[TokenState.TIMEOUT],
         paused=paused,
         domains=len(conductor.domains),
-        cores=tuple(
-            CoreView(book.core, book.ready, frozenset(book.held), _ended(book), book.answered)
-            for book in ledger.books
-        ),
+        cores=tuple(_core_views(ledger)),
         operations=views(operations, gate.paused, now),
         pins=len(gate.sticky),
     )
+
+
+def _core_views(ledger: Ledger) -> Iterator[CoreView]:
+    """Every core, with what those of its processes hold that were relieved."""
+    relieved = [ledger[seat] for seat in ledger.relieved]
+    for book in ledger.books:
+        if book.bit:
+            others = [book, *(other for other in relieved if other.core == book.core)]
+            tickets = [ticket for other in others for ticket in other.held.values()]
+            yield CoreView(
+                book.core,
+                book.ready,
+                frozenset(ticket.number for ticket in tickets),
+                frozenset(ticket.number for ticket in tickets if ticket.stage.ended),
+                sum(other.answered for other in others),
+            )
 
 
 def story(ticket: Ticket, gate: Gate, ledger: Ledger) -> TicketStory:
@@ -129,6 +138,6 @@ def story(ticket: Ticket, gate: Gate, ledger: Ledger) -> TicketStory:
         stage=ticket.stage,
         core=ticket.core,
         admitted=ticket.admitted if sent else None,
-        held=ticket.core is not None and ticket.number in ledger[ticket.core].held,
+        held=any(ticket.number in book.held for book in ledger.books if book.core == ticket.core),
         ahead=gate.ahead(ticket),
     )

@@ -35,7 +35,10 @@ from tokengate_mp.worker.scout import Scout
 from tokengate_mp.worker.voice import Voice, VoiceBrief, open_voice
 
 STOP: Final = b"s"
-"""Control message: end."""
+"""Control message: end, whatever is running."""
+
+LEAVE: Final = b"l"
+"""Control message: end; nothing is running, though a thread may not have said so yet."""
 
 RECALL: Final = b"r"
 """Control message: give back what has not been begun."""
@@ -180,6 +183,8 @@ def _control(
             elif message == END:
                 (number,) = NUMBER.unpack(_read(control, NUMBER.size))
                 crew.end(number)
+            elif message == LEAVE:
+                crew.stop()
             elif message == STOP:
                 crew.stop()
                 voice.end()
