@@ -69,6 +69,7 @@ def stats(
         "operations": {
             name: {
                 "weight": view.weight,
+                "tags": dict(view.tags),
                 "counts": {
                     "completed": view.completed,
                     "failed": view.failed,
