@@ -103,6 +103,7 @@ class Corridor:
             self.doorkeeper,
             self._drafts,
         )
+        self.desk.forsaken = self._chains.forsake
         self._in_burst = False
         self._looking = False
         self.turn_due = False
@@ -307,7 +308,7 @@ class Corridor:
         drafts = self._drafts
         if drafts.unfinished:
             drafts.walk()
-        if self._chains.claims:
+        if self._chains.claims or self._chains.granted:
             self._chains.grant()
         for core, tickets in self._scheduler.assign(monotonic_ns()).items():
             records: list[bytes]

@@ -96,11 +96,14 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
     if incarnation.begun:
         incarnation.begun.difference_update([outcome.number for outcome in outcomes])
         incarnation.begun.difference_update(portion.dropped if portion else ())
+    if portion and (portion.given_back or portion.dropped):
+        chains.restless = True
     tokens = cast("list[Token[Any]]", tickets)
     history.completed(tokens, outcomes)
     for token, outcome in zip(tokens, outcomes, strict=True):
         stage = token.stage
         if stage is _WAITING:
+            chains.restless = True
             continue  # it is run again
         token.started = outcome.started
         token.finished = outcome.finished
