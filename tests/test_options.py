@@ -102,7 +102,11 @@ def test_bad_options(name, given, error, message):
         ({"timeout": "1"}, TypeError, "timeout must be a number of seconds, not str"),
         ({"retries": -1}, ValueError, "retries must be from 0"),
         ({"retries": 1.0}, TypeError, "retries must be an int, not float"),
-        ({"retry_on": "OSError"}, TypeError, "retry_on must be exception types, not 'OSError'"),
+        (
+            {"retry_on": "OSError"},
+            TypeError,
+            "retry_on must be an exception type or a tuple of them, not 'OSError'",
+        ),
         ({"retry_on": (OSError, int)}, TypeError, "not <class 'int'>"),
         ({"backoff": -0.5}, ValueError, "backoff must be"),
         ({"backoff": True}, TypeError, "not bool"),

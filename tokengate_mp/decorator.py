@@ -142,7 +142,9 @@ def refuse_unsuitable(function: Any) -> None:
     if isinstance(function, TokenFunction):
         raise TypeError(f"{function.operation_type!r} is decorated already; use its .options(…)")
     if not callable(function):
-        raise TypeError(f"a {type(function).__name__} is not callable, so it cannot be a token")
+        raise TypeError(
+            f"what is of type {type(function).__name__} is not callable, so it cannot be a token"
+        )
     body = inspect.unwrap(function) if inspect.isroutine(function) else function
     call = body if inspect.isroutine(body) or inspect.isclass(body) else type(body).__call__
     for kind, test in _UNSUITABLE.items():

@@ -276,7 +276,7 @@ def _error_types(option: str, value: Any) -> tuple[type[BaseException], ...]:
     kinds = value if isinstance(value, tuple) else (value,)
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise TypeError(f"{option} must be exception types, not {kind!r}")
+            raise TypeError(f"{option} must be an exception type or a tuple of them, not {kind!r}")
     return kinds
 
 

@@ -179,7 +179,7 @@ def test_the_history_tells_what_became_of_tokens(tmp_path, gate):
                 "error": None,
             }
             assert c.get_recent_executions(1) == [latest]
-            with pytest.raises(ValueError, match="from 0 up"):
+            with pytest.raises(ValueError, match="from 0 to"):
                 c.get_recent_executions(-1)
             await asyncio.gather(*map(work.echo, range(3000)))
             assert c.dump_execution_history(tmp_path / "history.jsonl") == 1024

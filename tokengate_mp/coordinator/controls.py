@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tokengate_mp.checks import whole
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.desk import ControlDesk
 from tokengate_mp.coordinator.host import Host
@@ -51,8 +52,11 @@ class Controls:
             False if no token has this id, or it has ended already.
 
         Raises:
+            TypeError: It is no str.
             CoordinatorNotRunning: This coordinator is not running.
         """
+        if not isinstance(token_id, str):
+            raise TypeError(f"token_id must be a str, not {type(token_id).__name__}")
         return self._control(lambda desk: desk.kill_by_id(token_id, reason))
 
     def kill_all_by_operation(
@@ -141,11 +145,11 @@ class Controls:
             `Token.timing` and, if it did not complete, its `error` in a line.
 
         Raises:
+            TypeError: `n` is no int.
             ValueError: `n` is negative.
             CoordinatorNotRunning: It was never started.
         """
-        if n < 0:
-            raise ValueError(f"n must be from 0 up, not {n}")
+        whole("n", n, 0, 1 << 62)
         return self._look(lambda desk: desk.history.recent(n))
 
     def dump_execution_history(self, path: str | os.PathLike[str]) -> int:
