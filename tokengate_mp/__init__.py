@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tokengate_mp.bulk.completed import as_completed
     from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator
+    from tokengate_mp.coordinator.shared import Shared
     from tokengate_mp.decorator import task_token_guard
     from tokengate_mp.errors import (
         AdmissionRejected,
@@ -53,6 +54,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "OperationsCoordinator": "tokengate_mp.coordinator.coordinator",
+    "Shared": "tokengate_mp.coordinator.shared",
     "Timing": "tokengate_mp.token",
     "Token": "tokengate_mp.token",
     "TokenFunction": "tokengate_mp.token_function",
@@ -90,6 +92,7 @@ __all__ = [
     "PayloadError",
     "RemoteError",
     "RemoteTraceback",
+    "Shared",
     "Timing",
     "Token",
     "TokenFunction",

@@ -33,6 +33,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
     sticky_anchor: str | None = None,
     external_calls: Sequence[Any] | None = None,
     sticky_for: float = 0.0,
+    writable: bool = False,
 ) -> _Guard:
     """Decorate a synchronous function, so that its calls are tokens.
 
@@ -61,6 +62,8 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
             "minimal".)
         sticky_for: Seconds for which that core stays theirs after the last of them has ended, so
             that what it has in its cache is found again.
+        writable: Whether the function gets large arguments as copies that it may change. Without,
+            an array of 64 KiB or more is a read-only view of shared memory.
 
     Raises:
         TypeError: What is decorated is no plain synchronous function, or an option has the wrong
@@ -82,6 +85,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         "sticky_anchor": sticky_anchor,
         "sticky_for": sticky_for,
         "external_calls": external_calls,
+        "writable": writable,
     }
     # Before there is a function: the mistake is in this line, not in the one below.
     token_options(operation_type or "operation", tags, **given)

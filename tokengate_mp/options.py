@@ -63,6 +63,7 @@ class TokenOptions(msgspec.Struct, frozen=True):
         sticky_anchor: Tokens with this anchor and equal arguments run on one core; None: wherever
             there is room.
         sticky_for: Seconds for which they keep it after the last of them has ended.
+        writable: Whether large arguments are copied for the function, which may then change them.
     """
 
     operation_type: str
@@ -71,10 +72,11 @@ class TokenOptions(msgspec.Struct, frozen=True):
     policy: Policy = _NO_POLICY
     sticky_anchor: str | None = None
     sticky_for: float = 0.0
+    writable: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.operation_type, self.weight, dict(self.tags), self.policy)
-        return TokenOptions, (*fields, self.sticky_anchor, self.sticky_for)
+        return TokenOptions, (*fields, self.sticky_anchor, self.sticky_for, self.writable)
 
     def changed(self, overrides: Mapping[str, Any]) -> TokenOptions:
         """A copy with the given decorator options in place of these.
@@ -90,6 +92,7 @@ class TokenOptions(msgspec.Struct, frozen=True):
             given["sticky_anchor"] = self.sticky_anchor
         if given.get("sticky_anchor") or "sticky_anchor" in (tags or ()):
             given.setdefault("sticky_for", self.sticky_for)
+        given.setdefault("writable", self.writable)
         fresh = token_options(
             self.operation_type if operation_type is None else operation_type, tags, **given
         )
@@ -137,6 +140,11 @@ def token_options(
     chosen = options.pop("weight")
     anchor = options.pop("sticky_anchor", None)
     keep = options.pop("sticky_for", 0.0)
+    writable = options.pop("writable", False)
+    if not isinstance(writable, bool):
+        raise TypeError(
+            f"{operation_type!r}: writable must be a bool, not {type(writable).__name__}"
+        )
     _check_anchor(operation_type, anchor, keep, options.get("external_calls"))
     policy = _policy(operation_type, options, _NO_POLICY)
     for name in options:
@@ -149,6 +157,7 @@ def token_options(
         policy,
         anchor,
         float(keep),
+        writable,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
@@ -39,6 +40,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         max_pending: How many tokens may be pending.
         max_pending_bytes: How many bytes of large arguments may be pending.
         on_full: What becomes of a call beyond that.
+        max_shared_bytes: How many bytes of large arguments and results may be in shared memory.
         initializer: Descriptor of what each core process runs first (see `worker.initializer`);
             None for nothing.
     """
@@ -52,6 +54,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     max_pending: int
     max_pending_bytes: int
     on_full: OnFull
+    max_shared_bytes: int
     initializer: int | None = None
 
 
@@ -67,6 +70,7 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
     max_pending: int = MAX_PENDING,
     max_pending_bytes: int = MAX_RING_BYTES,
     on_full: str = "wait",
+    max_shared_bytes: int | None = None,
 ) -> CoordinatorSettings:
     """The settings of one coordinator, every value checked against this machine.
 
@@ -81,6 +85,7 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         max_pending: As for `OperationsCoordinator`.
         max_pending_bytes: As for `OperationsCoordinator`.
         on_full: As for `OperationsCoordinator`.
+        max_shared_bytes: As for `OperationsCoordinator`.
 
     Raises:
         TypeError: A value has the wrong type.
@@ -100,7 +105,17 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         max_pending=whole("max_pending", max_pending, 1, 1 << 62),
         max_pending_bytes=whole("max_pending_bytes", max_pending_bytes, 1, 1 << 62),
         on_full=one_of("on_full", on_full, ON_FULL),
+        max_shared_bytes=(
+            memory() // 4
+            if max_shared_bytes is None
+            else whole("max_shared_bytes", max_shared_bytes, 0, 1 << 46)
+        ),
     )
+
+
+def memory() -> int:
+    """How many bytes of memory this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _cpus(cores: int | Iterable[int] | None, usable: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from itertools import count
 from threading import Lock
 from types import MethodType
@@ -17,6 +17,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
+    Final,
     Generic,
     ParamSpec,
     Protocol,
@@ -30,6 +31,7 @@ from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
 from tokengate_mp.options import TokenOptions
 from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import FILLABLE, NOT_YET, Blanks, Encoded
+from tokengate_mp.wire.buffers import LARGE, Laden, laden, pack_call, packing
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
 from tokengate_mp.wire.definition import identify, name_of, named
 from tokengate_mp.wire.draft import Draft
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.scheduling.operation import Operation
     from tokengate_mp.token import Token
+    from tokengate_mp.wire.arena import Arena
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -48,8 +51,16 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
+_SHORT: Final = SCALARS - {bytes}
+"""Types of arguments that go as msgpack without a look at how long they are."""
+
+
 class Intake(Protocol):
     """The coordinator, as calls see it."""
+
+    @property
+    def arena(self) -> Arena | None:
+        """Where large arguments go; None: with all others."""
 
     def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
         """Make a function known; the index it travels by, and the operation it counts as."""
@@ -58,7 +69,7 @@ class Intake(Protocol):
         self,
         number: int,
         operation: Operation,
-        record: bytes | Draft,
+        record: bytes | Laden | Draft,
         function: Callable[..., R],
     ) -> Token[R]:
         """Take in an encoded call."""
@@ -116,6 +127,7 @@ class TokenFunction(Generic[P, R]):
         self.token_options = options
         self._anchor = options.sticky_anchor
         self._keep = int(options.sticky_for * 1e9)
+        self._writable = options.writable
 
     @property
     def operation_type(self) -> str:
@@ -136,10 +148,10 @@ class TokenFunction(Generic[P, R]):
             self._index, self._operation = intake.enrol(self.__wrapped__, self.token_options)
             self._enrolled_with = intake
         number = next(_numbers)
-        record: bytes | Draft
+        record: bytes | Laden | Draft
         if not kwargs:
             for argument in args:
-                if type(argument) not in SCALARS:
+                if type(argument) not in _SHORT:
                     record = self._pickled(number, args, kwargs)
                     break
             else:
@@ -210,18 +222,31 @@ class TokenFunction(Generic[P, R]):
 
     def _pickled(
         self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> bytes | Draft:
+    ) -> bytes | Laden | Draft:
         """A call as an encoded request, where msgpack would not keep its arguments exactly.
 
         With tokens among them it is only a draft of one.
         """
+        if (
+            not kwargs
+            and SCALARS.issuperset(map(type, args))
+            and not any(type(argument) is bytes and len(argument) >= LARGE for argument in args)
+        ):
+            try:
+                return encode((number, self._index, args))
+            except NOT_MSGPACK:
+                pass
         if not kwargs and not FILLABLE.isdisjoint(map(type, args)):
             listed = self._listed(number, args)
             if listed is not None:
                 return listed
         with Blanks(self._vouch) as blanks:
             pickled = arguments_to_pickle(
-                self.operation_type, args, kwargs, lambda: _parameters(self.__wrapped__)
+                self.operation_type,
+                args,
+                kwargs,
+                lambda: _parameters(self.__wrapped__),
+                partial(pack_call, arena=self._arena(), writable=self._writable),
             )
         if len(pickled) > MAX_PAYLOAD:
             raise PayloadError(
@@ -229,8 +254,13 @@ class TokenFunction(Generic[P, R]):
                 f"carries {MAX_PAYLOAD} at most; pass a file name instead, or split the work"
             )
         if blanks.tokens:
-            return Draft.with_blanks(number, self._index, pickled, list(enumerate(blanks.tokens)))
-        return encode((number, self._index, pickled))
+            draft = Draft.with_blanks(number, self._index, pickled, list(enumerate(blanks.tokens)))
+            draft.writable = self._writable
+            return draft
+        return laden(encode((number, self._index, bytes(pickled))), pickled)
+
+    def _arena(self) -> Arena | None:
+        return None if self._enrolled_with is None else self._enrolled_with.arena
 
     def _vouch(self, token: Any) -> None:
         if self._enrolled_with is not None:
@@ -261,13 +291,15 @@ class TokenFunction(Generic[P, R]):
         try:
             if needs:
                 encode(filled)  # what msgpack refuses is better refused now
-                return Draft.with_blanks(number, self._index, filled, needs)
+                draft = Draft.with_blanks(number, self._index, filled, needs)
+                draft.writable = self._writable
+                return draft
             return encode((number, self._index, filled))
         except NOT_MSGPACK:
             return None
 
     def _anchored(
-        self, record: bytes | Draft, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, record: bytes | Laden | Draft, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Draft:
         """An encoded call with its content key."""
         keep = self._keep
@@ -277,7 +309,7 @@ class TokenFunction(Generic[P, R]):
         anchor = self._anchor or ""
         if not kwargs and SCALARS.issuperset(map(type, args)):
             return Draft(record, fingerprint.key(anchor, args, kwargs), keep)
-        with Blanks(self._vouch):
+        with Blanks(self._vouch), packing(self._arena()):
             if not FILLABLE.isdisjoint(map(type, (*args, *kwargs.values()))):
                 args = tuple(map(_itself, args))
                 kwargs = {name: _itself(value) for name, value in kwargs.items()}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Final
 
-from tokengate_mp.bench import fresh
+from tokengate_mp.bench import fresh, large
 from tokengate_mp.bench.competitors import COMPETITORS, OURS
 from tokengate_mp.bench.sampling import Job, Sample, run_alone, timed_checked, timed_trips
 from tokengate_mp.bench.schedule import longest_first
@@ -261,6 +261,46 @@ ROWS: Final = {
             (64,),
             Unit("B", ",.3f", partial(_scaled, 1)),
             _growth,
+            (OURS,),
+        ),
+        Row(
+            "there",
+            "array there",
+            "a call with an array of so many MiB as its argument, which it adds up",
+            (64,),
+            (1,),
+            _MILLISECONDS,
+            large.there,
+            (OURS, "PPE"),
+        ),
+        Row(
+            "back",
+            "array back",
+            "a call whose result is an array of so many MiB",
+            (64,),
+            (1,),
+            _MILLISECONDS,
+            large.back,
+            (OURS, "PPE"),
+        ),
+        Row(
+            "shared",
+            "shared array",
+            "so many calls with the same array of 64 MiB: shared, or passed each time",
+            (100,),
+            (2,),
+            _MILLISECONDS,
+            large.shared,
+            (OURS, "PPE"),
+        ),
+        Row(
+            "stall",
+            "loop stall",
+            "how late the loop is while so many MiB are submitted, beyond copying an eighth",
+            (200,),
+            (8,),
+            _MILLISECONDS,
+            large.stall,
             (OURS,),
         ),
     )

@@ -52,6 +52,10 @@ TARGETS: Final = (
     Target("start", 1, 5, at_least=False),
     Target("first", 1, 150, at_least=False),
     Target("memory", 1_048_576, 1_000, at_least=False),
+    Target("there", 64, 12, "PPE", note="1/12 of its time"),
+    Target("back", 64, 8, "PPE", note="1/8 of its time"),
+    Target("shared", 100, 50, "PPE", note="1/50 of its time"),
+    Target("stall", 200, 25, at_least=False),
     Target("growth", 16_384, 4, at_least=False, note="nothing grows"),
 )
 """Every target of the benchmark.

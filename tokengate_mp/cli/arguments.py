@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 WAVES = 15
 """Waves of the demo when nothing else is asked for: 4 to 65,536 tokens."""
 
-ROWS = ("noop", "trip", "mix", "1ms", "10ms", "uneven", "start", "first", "memory", "growth")
+ROWS = (
+    *("noop", "trip", "mix", "1ms", "10ms", "uneven", "start", "first", "memory", "growth"),
+    *("there", "back", "shared", "stall"),
+)
 """The benchmark's rows. Written out, so that parsing loads no benchmark; a test compares."""
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from tokengate_mp.errors import AdmissionRejected
 from tokengate_mp.settings import OnFull
 from tokengate_mp.token import Token
+from tokengate_mp.wire.buffers import Laden
 from tokengate_mp.wire.draft import Draft
 
 LARGE: Final = 4096
@@ -61,7 +62,7 @@ class Admission:
         """Whether a limit is reached."""
         return self.vacancies() <= 0
 
-    def enter(self, record: bytes | Draft) -> None:
+    def enter(self, record: bytes | Laden | Draft) -> None:
         """A call was taken in."""
         if len(record) > LARGE:
             with self._counting:
@@ -74,7 +75,7 @@ class Admission:
             with self._counting:
                 self.large -= len(record)
 
-    def exchange(self, token: Token[Any], record: bytes) -> None:
+    def exchange(self, token: Token[Any], record: bytes | Laden) -> None:
         """The values of the tokens that a call needs are among its arguments now."""
         before, token.record = token.record, record
         if len(record) > LARGE:

@@ -23,6 +23,7 @@ from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.coordinator.inner import InnerToken
+from tokengate_mp.coordinator.lent import kept, let_go
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Weight
@@ -38,7 +39,9 @@ from tokengate_mp.wire.records import (
     CLAIM,
     DROP,
     ENROL,
+    KEEP,
     KILL,
+    LET_GO,
     LINK,
     RAISED,
     WANT,
@@ -93,6 +96,8 @@ class Chains:
             WANT: self._wanted,
             KILL: self._killed,
             LINK: self._linked,
+            KEEP: kept,
+            LET_GO: let_go,
         }
 
     # ---- what a core process says
@@ -108,7 +113,7 @@ class Chains:
             raise WireError(f"there is no outcome of kind {record.kind}")
         try:
             tell(incarnation, record)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, PayloadError) as error:
             raise WireError(
                 f"core {incarnation.core} speaks of something unknown: {error!r} in {record!r}"
             ) from error

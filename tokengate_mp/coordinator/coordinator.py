@@ -25,6 +25,7 @@ from tokengate_mp.bulk.token_map import TokenMap
 from tokengate_mp.coordinator.controls import Controls
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.host import Host
+from tokengate_mp.coordinator.shared import Shared
 from tokengate_mp.coordinator.topology import usable_cpus
 from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
@@ -36,6 +37,7 @@ from tokengate_mp.worker.invoke import apply
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 _claiming = threading.RLock()
 _running: OperationsCoordinator | None = None
@@ -74,6 +76,10 @@ class OperationsCoordinator(Controls):
         on_full: What a call does beyond that. "wait": it waits, in a thread without an event loop;
             within a loop it raises `AdmissionRejected`, as no call can wait there (`await ready()`
             before it does). "reject": it raises that everywhere.
+        max_shared_bytes: How many bytes of shared memory may be taken by arguments and results of
+            64 KiB and more: half of it by arguments and what is shared, the other half by results,
+            an equal part for each core. What finds no room goes the slower way, in pieces through
+            the rings. Default: a quarter of the machine's memory. 0: everything goes that way.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -92,6 +98,7 @@ class OperationsCoordinator(Controls):
         max_pending: int = MAX_PENDING,
         max_pending_bytes: int | None = None,
         on_full: str = "wait",
+        max_shared_bytes: int | None = None,
     ) -> None:
         self.settings: CoordinatorSettings = coordinator_settings(
             cores,
@@ -106,6 +113,7 @@ class OperationsCoordinator(Controls):
                 virtual_memory().total // 2 if max_pending_bytes is None else max_pending_bytes
             ),
             on_full=on_full,
+            max_shared_bytes=max_shared_bytes,
         )
         self._stopped = threading.Event()
         self._stopper = 0
@@ -252,6 +260,24 @@ class OperationsCoordinator(Controls):
             cast("Callable[..., R]", apply), token_options(operation_name(function))
         )
         return by_argument(function, *args, **kwargs)
+
+    def share(self, value: T) -> Shared[T]:
+        """Store a value in shared memory, once for all calls that it is passed to.
+
+        Returns:
+            A handle. Calls take it in place of the value, and their functions get the value; an
+            array is a read-only view. It can be closed, and be used in a `with` statement.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+            PayloadError: There is no room for it.
+            Exception: Whatever pickling it raises.
+        """
+        if self._corridor is None or not self._corridor.takes_calls():
+            raise CoordinatorNotRunning(
+                "share() was called on a coordinator that is not running; start it first"
+            )
+        return Shared(value, self._corridor.arena)
 
     async def ready(self) -> None:
         """Wait until there is room for a call within `max_pending` and `max_pending_bytes`.

@@ -23,6 +23,7 @@ from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
+from tokengate_mp.coordinator.lent import give_back
 from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.coordinator.stats import stats
 from tokengate_mp.coordinator.supervisor import Supervisor
@@ -41,6 +42,7 @@ from tokengate_mp.token import ForwardingToken, Token, open_desk
 from tokengate_mp.token_function import current_intake, open_intake
 from tokengate_mp.wire.delivery import raised
 from tokengate_mp.wire.doorbell import PATIENCE
+from tokengate_mp.wire.regions import ParentArena
 from tokengate_mp.worker.chain import open_finder
 from tokengate_mp.worker.crew import COALESCE_NS
 from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
@@ -66,6 +68,7 @@ class Corridor:
     Attributes:
         desk: Where tokens are ended and paused.
         admission: How much may be pending.
+        arena: Where what is large goes; None: with all else.
     """
 
     def __init__(self, settings: CoordinatorSettings, host: Host, *, public: bool = True) -> None:
@@ -94,6 +97,7 @@ class Corridor:
             self.admission,
             self.desk.kill,
         )
+        self.arena: ParentArena | None = None
         self._in_burst = False
         self._looking = False
         self.turn_due = False
@@ -116,6 +120,7 @@ class Corridor:
             CoreStartError: They cannot be started.
         """
         self._supervisor.start_all()
+        self.arena = self._intake.arena = self._supervisor.arena
         if self._public:
             open_intake(self._intake)
             open_desk(self.desk)
@@ -292,13 +297,19 @@ class Corridor:
             drafts.walk()
         if self._chains.claims:
             self._chains.grant()
+        arena = self.arena
+        if arena is not None and arena.returned:
+            give_back(arena, self._living)
         for core, tickets in self._scheduler.assign(monotonic_ns()).items():
-            records: list[bytes]
+            records: list[Any]
             if drafts.unfinished:
                 records = list(map(drafts.record, tickets))
             else:
                 records = [ticket.record for ticket in tickets]  # type: ignore[attr-defined]  # tokens
-            self._living[core].send([ticket.number for ticket in tickets], records)
+            numbers = [ticket.number for ticket in tickets]
+            if arena is not None and arena.blocks:
+                records = self._living[core].lent.unload(numbers, records)
+            self._living[core].send(numbers, records)
         if (tick := self._scheduler.next_tick()) is not None:
             self._tick.set(tick)
         if self._without:
@@ -452,4 +463,5 @@ class Corridor:
             self._living,
             self._supervisor.restarts,
             self._settings,
+            self.arena,
         )

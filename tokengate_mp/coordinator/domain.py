@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.coordinator.launch import Launched
+from tokengate_mp.coordinator.lent import Lent
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire.mailbox import Arming, Ringing
@@ -18,6 +19,7 @@ from tokengate_mp.wire.records import (
     ANSWER,
     DEFINE,
     FORGET,
+    FREE,
     JOIN,
     PART,
     Outcome,
@@ -44,9 +46,10 @@ class Incarnation:
         enrolled: What calls of its enrolments count as.
         carried: The tokens that outcomes still to come will refer to, by the outcome's token.
         gone: Whether the process has ended.
+        lent: What it may look at in the arena.
     """
 
-    def __init__(self, core: int, launched: Launched) -> None:
+    def __init__(self, core: int, launched: Launched, lent: Lent | None = None) -> None:
         self.core = core
         self.launched = launched
         self.arrived: list[Outcome] = []
@@ -58,6 +61,7 @@ class Incarnation:
         self.enrolled: dict[int, Operation] = {}
         self.carried: dict[int, list[InnerToken]] = {}
         self.gone = False
+        self.lent = Lent(None, None) if lent is None else lent
         self._called = 0
         mailbox = launched.mailbox
         self._mailbox = mailbox
@@ -80,6 +84,10 @@ class Incarnation:
     def forget(self, index: int) -> None:
         """Let the process drop a function."""
         self._send_one(index, encode((index, FORGET, b"")))
+
+    def free(self, offsets: list[int]) -> None:
+        """Results of the process, in its region, are needed no more."""
+        self._send_one(0, encode((0, FREE, encode(offsets))))
 
     def answer(self, number: int, outcome: bytes) -> None:
         """Send the outcome of a token that was made in this process, or is referred to there."""
@@ -214,6 +222,7 @@ class Incarnation:
     def close(self) -> None:
         """Give up everything shared with the process; it must have ended."""
         self.launched.close()
+        self.lent.close()
 
 
 def _frames(

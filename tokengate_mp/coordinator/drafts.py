@@ -21,7 +21,8 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.token import Token
 from tokengate_mp.wire.blanks import NOT_YET, Encoded
-from tokengate_mp.wire.codec import SCALARS, to_pickle
+from tokengate_mp.wire.buffers import Laden, pack
+from tokengate_mp.wire.codec import SCALARS
 from tokengate_mp.wire.draft import Draft
 
 NAMED: Final = 16
@@ -151,7 +152,7 @@ class Drafts:
 
     # ---- out
 
-    def record(self, ticket: Ticket) -> bytes:
+    def record(self, ticket: Ticket) -> bytes | Laden:
         """The record of a token that is about to be sent."""
         token = cast("Token[Any]", ticket)
         record = token.record
@@ -169,7 +170,7 @@ def _carried(need: Token[Any]) -> object:
             return value
         if value is not NOT_YET:
             try:  # it was not known to be needed when it arrived
-                return Encoded(to_pickle(value))
+                return Encoded(pack(value, None))
             except Exception as error:  # noqa: BLE001 - pickling runs user code
                 return error
     ending = need.ending()

@@ -21,6 +21,7 @@ import msgspec
 
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.token import id_prefix
+from tokengate_mp.wire.arena import ArenaAddress
 from tokengate_mp.wire.mailbox import Mailbox
 from tokengate_mp.worker.main import CoreBrief
 
@@ -65,8 +66,13 @@ class Launched:
         self.mailbox.close()
 
 
-def launch(
-    core: int, cpu: int | None, threads: int, ring_bytes: int, initializer: int | None = None
+def launch(  # noqa: PLR0913, PLR0917 - what a process needs
+    core: int,
+    cpu: int | None,
+    threads: int,
+    ring_bytes: int,
+    initializer: int | None = None,
+    arena: ArenaAddress | None = None,
 ) -> Launched:
     """Start a process for a core.
 
@@ -76,6 +82,7 @@ def launch(
         threads: Crew threads.
         ring_bytes: Size of each of its rings.
         initializer: Descriptor of what it runs first; None for nothing.
+        arena: Where what is large goes; None: with all else.
 
     Raises:
         CoreStartError: There is no memory for its mailbox, or no process can be started.
@@ -100,6 +107,7 @@ def launch(
                 control=far.fileno(),
                 lifeline=lifeline_end,
                 initializer=initializer,
+                arena=arena,
             )
             process = _start(brief)
         except (OSError, ValueError) as error:

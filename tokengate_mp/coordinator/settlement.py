@@ -24,6 +24,7 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import Token, watches
 from tokengate_mp.wire import delivery
+from tokengate_mp.wire.buffers import taken_up
 from tokengate_mp.wire.records import (
     BLOCKED,
     CALL,
@@ -95,6 +96,10 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
     if incarnation.begun:
         incarnation.begun.difference_update([outcome.number for outcome in outcomes])
         incarnation.begun.difference_update(portion.dropped if portion else ())
+    if incarnation.lent.requests:
+        incarnation.lent.answered([outcome.number for outcome in outcomes])
+        if portion:
+            incarnation.lent.answered([*portion.dropped, *portion.given_back])
     tokens = cast("list[Token[Any]]", tickets)
     history.completed(tokens, outcomes)
     for token, outcome in zip(tokens, outcomes, strict=True):
@@ -172,14 +177,22 @@ def _read(outcome: Outcome, portion: _Portion, needed: Collection[int]) -> Outco
     if kind == RAISED:
         error = portion.failed[number] = delivery.raised(value)
         value = Answer(kind, value) if number >= FIRST_INNER else error
-    elif kind == PICKLED and number >= FIRST_INNER:
-        # Made inside a token, and perhaps never looked at here: it stays as it travels.
-        value = Answer(kind, value)
-    elif kind == PICKLED and number in needed:
-        portion.encoded.add(number)
     elif kind == PICKLED:
-        try:
-            value = delivery.result(value)
-        except PayloadError as refused:
-            value = portion.failed[number] = refused
+        value = _taken_up(number, value, portion, needed)
     return Outcome(number, kind, outcome.started, outcome.finished, value)
+
+
+def _taken_up(number: int, pickled: bytes, portion: _Portion, needed: Collection[int]) -> Any:
+    """What is passed on of a pickled result."""
+    value = taken_up(pickled)
+    if number >= FIRST_INNER:
+        # Made inside a token, and perhaps never looked at here: it stays as it travels.
+        return Answer(PICKLED, value)
+    if number in needed:
+        portion.encoded.add(number)
+        return value
+    try:
+        return delivery.result(value)
+    except PayloadError as refused:
+        portion.failed[number] = refused
+        return refused

@@ -9,14 +9,16 @@ from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.snapshot import Snapshot
 from tokengate_mp.settings import CoordinatorSettings
+from tokengate_mp.wire.regions import ParentArena
 
 
-def stats(
+def stats(  # noqa: PLR0913, PLR0917 - all that is shown
     snapshot: Snapshot,
     created: int,
     living: Mapping[int, Incarnation],
     restarts: Mapping[int, int],
     settings: CoordinatorSettings,
+    arena: ParentArena | None,
 ) -> dict[str, Any]:
     """What the coordinator knows, as plain data.
 
@@ -26,6 +28,7 @@ def stats(
         living: The process of each core that has one.
         restarts: How many processes each core has had beyond its first.
         settings: The coordinator's settings.
+        arena: Where what is large goes, if there is such a place.
     """
     cores: list[dict[str, Any]] = []
     executing = 0
@@ -75,4 +78,11 @@ def stats(
         "admission": {"paused": snapshot.paused},
         "conductor": {"domains": snapshot.domains},
         "sticky": {"pins": snapshot.pins},
+        "shared_memory": {"limit": settings.max_shared_bytes, **_in_use(arena)},
     }
+
+
+def _in_use(arena: ParentArena | None) -> dict[str, int]:
+    """How many bytes of shared memory arguments and results take."""
+    arguments, results = (0, 0) if arena is None else arena.held()
+    return {"arguments": arguments, "results": results}

@@ -16,8 +16,10 @@ from typing import Final, Protocol
 
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.launch import launch
+from tokengate_mp.coordinator.lent import Lent
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.settings import CoordinatorSettings
+from tokengate_mp.wire.regions import ParentArena
 from tokengate_mp.wire.segment import portable
 from tokengate_mp.worker.initializer import UNINITIALIZED
 
@@ -61,6 +63,7 @@ class Supervisor:
         living: The process of each core that has one.
         restarts: How many processes each core has had beyond its first.
         refusal: What the initializer raised, as an encoded failure; empty if it has not.
+        arena: Where what is large goes; None: with all else.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Supervisor:
         self._retries: dict[int, asyncio.TimerHandle] = {}
         self.living: dict[int, Incarnation] = {}
         self.refusal = b""
+        self.arena: ParentArena | None = None
         self.restarts = dict.fromkeys(range(1, len(settings.cpus) + 1), 0)
 
     def start_all(self) -> None:
@@ -82,6 +86,8 @@ class Supervisor:
         Raises:
             CoreStartError: One cannot be started; those that were have been ended again.
         """
+        settings = self._settings
+        self.arena = ParentArena.create(settings.max_shared_bytes, len(settings.cpus))
         try:
             for core in self.restarts:
                 self._start(core)
@@ -91,14 +97,16 @@ class Supervisor:
 
     def _start(self, core: int) -> None:
         settings = self._settings
+        berth = None if self.arena is None else self.arena.berth()
         launched = launch(
             core,
             settings.cpus[core - 1],
             settings.threads_per_core,
             settings.ring_bytes,
             settings.initializer,
+            berth,
         )
-        incarnation = Incarnation(core, launched)
+        incarnation = Incarnation(core, launched, Lent(self.arena, berth))
         incarnation.arm()
         self.living[core] = incarnation
         self._watch(incarnation)
@@ -197,9 +205,13 @@ class Supervisor:
             for incarnation in leaving:
                 incarnation.launched.process.wait()
                 incarnation.close()
+            if self.arena is not None:
+                self.arena.close()
 
     def abandon(self) -> None:
         """In a fork of this process: let go of the children, which are the parent's."""
         for incarnation in self.living.values():
             os.close(incarnation.launched.lifeline)
             incarnation.launched.control.close()
+        if self.arena is not None:
+            self.arena.abandon()

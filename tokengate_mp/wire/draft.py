@@ -13,6 +13,7 @@ from typing import Any, Final
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import Encoded, Filled, Needed
+from tokengate_mp.wire.buffers import Laden, content, laden, writable
 from tokengate_mp.wire.codec import NOT_MSGPACK, PROTOCOL, SCALARS, dumps, to_pickle
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 
@@ -24,12 +25,13 @@ class Draft:
     """A call, what it needs, and where it wants to go.
 
     Args:
-        record: The encoded request, if it is complete.
+        record: The request, if it is complete.
         key: The content key that it shares a core with (see `fingerprint`); None: with nobody.
         keep: How long its key stays pinned after its last token, ns.
 
     Attributes:
         needs: The tokens whose values are to be filled in.
+        writable: Whether the function is to get what is large as copies that it can change.
         anchor: What its key is to be made with, once they are.
     """
 
@@ -45,6 +47,7 @@ class Draft:
         "keep",
         "key",
         "needs",
+        "writable",
     )
 
     _number: int
@@ -54,12 +57,15 @@ class Draft:
     _values: list[Any]
     _size: int
 
-    def __init__(self, record: bytes = b"", key: bytes | None = None, keep: int = 0) -> None:
+    def __init__(
+        self, record: bytes | Laden = b"", key: bytes | None = None, keep: int = 0
+    ) -> None:
         self._record = record
         self.key = key
         self.keep = keep
         self.anchor: str | None = None
         self.needs: list[Needed] = []
+        self.writable = False
 
     def __len__(self) -> int:
         """How many bytes its arguments take, without the values that they lack."""
@@ -116,7 +122,7 @@ class Draft:
             )
         self._values[at] = value
 
-    def complete(self) -> bytes:
+    def complete(self) -> bytes | Laden:
         """The request, now that all values are there.
 
         Raises:
@@ -125,6 +131,7 @@ class Draft:
         if self._record:
             return self._record
         arguments = self._arguments
+        payloads = [each.pickled for each in self._values if isinstance(each, Encoded)]
         if isinstance(arguments, list):
             filled = self._listed(arguments)
             if SCALARS.issuperset(map(type, filled)):
@@ -135,7 +142,10 @@ class Draft:
             pickled = dumps((tuple(filled), {}), PROTOCOL)
         else:
             pickled = dumps(Filled(arguments, self._values), PROTOCOL)
-        return encode((self._number, self._function, pickled))
+            payloads.append(arguments)
+        if self.writable:
+            pickled = writable(pickled)
+        return laden(encode((self._number, self._function, pickled)), *payloads)
 
     def make_key(self) -> None:
         """Make the content key, now that all values are there."""
@@ -148,11 +158,12 @@ class Draft:
                 self.key = fingerprint.key(self.anchor, tuple(filled), {})
                 return
             arguments = b""
-        parts = [self.anchor.encode("utf-8", "surrogatepass")]
+        parts: list[bytes | memoryview] = [self.anchor.encode("utf-8", "surrogatepass")]
         for value in (arguments, *self._values):
-            part = value.pickled if isinstance(value, Encoded) else to_pickle(value)
-            # Its length first: where one ends and the next begins is content too.
-            parts += [len(part).to_bytes(8, "big"), part]
+            part = value.pickled if isinstance(value, Encoded) else value
+            for piece in content(part if isinstance(part, bytes) else to_pickle(part)):
+                # Its length first: where one ends and the next begins is content too.
+                parts += [len(piece).to_bytes(8, "big"), piece]
         self.key = b"=" + fingerprint.digest(*parts)
 
     def _listed(self, arguments: list[Any]) -> list[Any]:

@@ -26,6 +26,7 @@ DEFINE: Final = -3
 FORGET: Final = -4
 ANSWER: Final = -5
 CHAINED: Final = -6
+FREE: Final = -7
 
 # What `Outcome.kind` says. VALUE is 0: a batch of nothing but plain values is told by one any().
 VALUE: Final = 0
@@ -48,7 +49,10 @@ WANT: Final = 13
 KILL: Final = 14
 LINK: Final = 15
 
-BLOCKED: Final = 16
+KEEP: Final = 16
+LET_GO: Final = 17
+
+BLOCKED: Final = 64
 """Flag beside VALUE, PICKLED or RAISED: the token spent most of its time off the CPU."""
 
 INNER_BITS: Final = 40
@@ -72,7 +76,8 @@ class Request(msgspec.Struct, array_like=True, gc=False, frozen=True):
         function: The function's index; below 0 see PART, JOIN, DEFINE and the others.
         arguments: A list of positional arguments that msgpack keeps exactly; or bytes: a pickle
             of `(args, kwargs)`, the piece of a part, a function's definition; for an ANSWER the
-            outcome of a token that was made in this process; for CHAINED a `Link`.
+            outcome of a token that was made in this process; for CHAINED a `Link`; for FREE a list
+            of offsets, encoded.
     """
 
     number: int
@@ -96,6 +101,9 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
         KILL    the token is to be ended, for the reason in `value`
         LINK    like CALL, but the token is in a chain, and will be run here: `value` is a `Link`,
                 encoded
+        KEEP    these blocks of the arena are looked at on after their tokens: a list in `value`,
+                each as region and offset
+        LET_GO  these are looked at no more, each as often as it stands there; likewise
 
     Attributes:
         number: The token's number.

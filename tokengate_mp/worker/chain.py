@@ -20,6 +20,7 @@ from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, TokenKilled
 from tokengate_mp.options import TokenOptions
 from tokengate_mp.seeds import Lead
 from tokengate_mp.wire import delivery
+from tokengate_mp.wire.arena import CoreArena
 from tokengate_mp.wire.codec import to_pickle
 from tokengate_mp.wire.definition import define, key_of
 from tokengate_mp.wire.records import (
@@ -239,6 +240,7 @@ class Calls:
         prefix: What the ids of tokens begin with.
 
     Attributes:
+        arena: Where large arguments go: nowhere but by the ring.
         prefix: The same.
         waiting: Waits for tokens.
     """
@@ -246,6 +248,7 @@ class Calls:
     def __init__(self, crew: NestingCrew, process: int, prefix: str) -> None:
         self.prefix = crew.prefix = prefix
         self.waiting = Waiting(crew)
+        self.arena: CoreArena | None = None
         self._crew = crew
         self._indices = count(process << INNER_BITS)
         self._enrolments: dict[tuple[int, str, str, bytes], int] = {}

@@ -41,6 +41,7 @@ from tokengate_mp.wire.mailbox import Arming, Mailbox, Ringing
 from tokengate_mp.worker.context import CHAIN, Chain
 from tokengate_mp.worker.interrupts import Interrupts
 from tokengate_mp.worker.invoke import LONG_NS, Function, run
+from tokengate_mp.worker.kept import Kept
 
 if TYPE_CHECKING:
     from tokengate_mp.worker.chain import ChildToken
@@ -75,6 +76,7 @@ class Crew:
             what makes its tokens leads.
         chained: The chain of each token that waits here and is in one that it does not lead.
         prefix: What the ids of tokens begin with.
+        kept: What is looked at in the arena.
     """
 
     def __init__(self, mailbox: Mailbox, threads: int, scout: Doorbell) -> None:
@@ -93,6 +95,7 @@ class Crew:
         self.indices: dict[tuple[str, Lead | None], int] = {}
         self.chained: dict[int, Chain] = {}
         self.prefix = ""
+        self.kept = Kept(self._publish)
         self._awaited: dict[int, ChildToken] = {}
         self._sorting = threading.Condition(threading.Lock())
         self._mail_wanted: set[int] = set()
@@ -144,10 +147,11 @@ class Crew:
         self._place.release()
         return True
 
-    def _hold(self, slot: int) -> None:  # noqa: C901 - in one piece, for every call counts here
+    def _hold(self, slot: int) -> None:  # noqa: C901, PLR0912 - in one piece, for every call counts here
         """Take and run tokens for as long as `slot` has the place."""
         queue, functions, words = self.queue, self._functions, self._words
         interrupts, made, chained = self.interrupts, self.made, self.chained
+        untold = self.kept.untold
         word = page.RUNNING + slot
         while True:
             if not queue:
@@ -171,6 +175,8 @@ class Crew:
                 CHAIN.set(None)
             else:
                 record, finished = run(function, request, interrupts, slot)
+            if untold:
+                self.kept.tell()
             self._publish(request.number, record)
             if made and request.number in made:
                 self._answered(request.number, record)
@@ -212,7 +218,7 @@ class Crew:
 
     def ring(self, now: int) -> None:
         """Wake the parent, if it sleeps."""
-        if self.dropped:
+        if self.dropped or self.kept.returned:
             self.tell_dropped()
         self.unrung = False
         self._last_ring = now
@@ -251,7 +257,7 @@ class Crew:
 
     def _sleep_over_mail(self, seconds: float) -> None:
         """Sleep until there is mail. The mail lock is held."""
-        if self.unrung or self.dropped:
+        if self.unrung or self.dropped or self.kept.returned:
             self.ring(monotonic_ns())
         self._for_requests.arm()
         if not self._requests.pending() and not self.stopping:
@@ -273,7 +279,7 @@ class Crew:
                 for request in requests:
                     self._receive(request)
 
-    def _receive(self, request: records.Request) -> None:  # noqa: C901 - one branch for each kind
+    def _receive(self, request: records.Request) -> None:  # noqa: C901, PLR0912 - one branch for each kind
         number, mark, content = request.number, request.function, request.arguments
         if mark >= 0:
             waiting = self._awaited.get(number)
@@ -302,6 +308,8 @@ class Crew:
                 self._sorting.notify_all()
         elif mark == records.FORGET:
             self._forget(number)
+        elif mark == records.FREE:
+            self.kept.free(content)
         else:
             raise WireError(f"there is no request of kind {mark}")
 
@@ -324,12 +332,12 @@ class Crew:
     # ---- for threads that wait for tokens (see `waiting`)
 
     def tell_dropped(self) -> None:
-        """Tell the parent to which tokens nothing refers any more."""
-        dropped = self.dropped
-        while dropped:
+        """Tell the parent to which tokens and blocks nothing refers any more."""
+        self.kept.tell()  # first: what came with a token may outlive it
+        while self.dropped:
             numbers: list[int] = []
             try:
-                numbers.extend(dropped.popleft() for _ in range(DROPPED_AT_ONCE))
+                numbers.extend(self.dropped.popleft() for _ in range(DROPPED_AT_ONCE))
             except IndexError:  # that was the last one
                 pass
             self._publish(0, records.encode((0, records.DROP, 0, 0, numbers)))

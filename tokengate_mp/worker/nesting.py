@@ -168,6 +168,8 @@ class NestingCrew(Crew):
             here.reach = reach
             if reach is None:
                 interrupts.release(own)
+        if self.kept.untold:
+            self.kept.tell()
         self._publish(request.number, record)
         self._answered(request.number, record, here=1)
 

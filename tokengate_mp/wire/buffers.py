@@ -1,0 +1,368 @@
+"""Large payloads: values whose bytes go by the arena, beside the ring.
+
+A pickle of protocol 5 leaves the buffers of large objects aside (numpy arrays, pandas frames,
+Arrow tables). If all together takes `LARGE` bytes or more, the buffers are put into a block of the
+arena, and so is the pickle if it is large by itself. What travels by the ring is a few bytes: a
+pickle again, of a call that finds the block and loads what is in it. So whoever loads a value need
+not know how it came, and a value that came this way can go on as it is.
+
+What is loaded looks straight at the block, and cannot change it. `bytes` and `bytearray` own their
+memory, so these are copies.
+
+Where there is no arena, or no room in it, all this does not happen: the value is an ordinary pickle
+and goes by the ring.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from tokengate_mp.wire.arena import Arena, Block, Place, arena_of
+from tokengate_mp.wire.codec import MAIN, PROTOCOL, by_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LARGE: Final = 1 << 16
+"""From so many bytes on a value goes by the arena."""
+
+ASIDE: Final = 1 << 14
+"""From so many bytes on a buffer is left aside, to see how many bytes there are in all."""
+
+_PLACE: Final = struct.Struct("<QQQQ")
+
+_MARK: Final = b"\x80\x05C" + bytes([_PLACE.size])
+"""How a pickle begins that is in a block: with its place, as a byte string that is dropped again.
+
+(`pickle.dumps` begins none like this: it puts a frame around all that is longer than four bytes.)
+"""
+
+
+class Freight(bytes):
+    """A pickle, and the blocks that it needs.
+
+    Attributes:
+        cargo: The blocks. They stay for as long as this does.
+    """
+
+    cargo: tuple[Block, ...]
+
+
+class Laden:
+    """A record, and the blocks that it needs.
+
+    Args:
+        record: The record.
+        cargo: The blocks.
+    """
+
+    __slots__ = ("cargo", "record")
+
+    def __init__(self, record: bytes, cargo: tuple[Block, ...]) -> None:
+        self.record = record
+        self.cargo = cargo
+
+    def __len__(self) -> int:
+        """How many bytes it takes, those of its blocks among them."""
+        return len(self.record) + sum([block.place.size for block in self.cargo])
+
+
+def cargo_of(payload: object) -> tuple[Block, ...]:
+    """The blocks that a payload needs."""
+    return payload.cargo if isinstance(payload, Freight) else ()
+
+
+def laden(record: bytes, *payloads: object) -> bytes | Laden:
+    """A record with all the blocks that the payloads in it need, if they need any."""
+    cargo = tuple([block for each in payloads for block in cargo_of(each)])
+    return Laden(record, cargo) if cargo else record
+
+
+class _Here(threading.local):
+    """What goes on in this thread.
+
+    Attributes:
+        packing: What collects the blocks that are referred to by what is pickled.
+        writable: Whether what is loaded is to be copied, so that it can be changed.
+    """
+
+    packing: Packing | None = None
+    writable = False
+
+
+_here = _Here()
+
+
+class Packing:
+    """The blocks that a pickle refers to which is being made.
+
+    Args:
+        arena: Where they have to be.
+    """
+
+    def __init__(self, arena: Arena | None) -> None:
+        self.arena = arena
+        self.cargo: dict[int, Block] = {}
+
+    def add(self, block: Block) -> None:
+        """The pickle refers to a block."""
+        self.cargo[id(block)] = block
+
+
+@contextmanager
+def packing(arena: Arena | None) -> Iterator[Packing]:
+    """Collect the blocks that are referred to by what is pickled here meanwhile."""
+    before, _here.packing = _here.packing, Packing(arena)
+    try:
+        yield _here.packing
+    finally:
+        _here.packing = before
+
+
+def current_packing() -> Packing | None:
+    """Who collects blocks in this thread."""
+    return _here.packing
+
+
+# ---- out
+
+
+def pack(
+    value: object, arena: Arena | None, *, writable: bool = False, least: int = LARGE
+) -> bytes:
+    """`value` as a pickle that both processes can load; a `Freight` if it needs blocks.
+
+    Args:
+        value: The value.
+        arena: Where large buffers go; None if there is no such place.
+        writable: Whether what is loaded has to be changeable.
+        least: From how many bytes on it goes there.
+
+    Raises:
+        Exception: Whatever pickling raises; user code takes part in it.
+    """
+    with packing(arena) as collected:
+        pickled, buffers = _dumped(value, ASIDE if arena is not None else None)
+        if arena is not None:
+            total = len(pickled) + sum([buffer.nbytes for buffer in buffers])
+            stowed = _stowed(arena, pickled, buffers) if total >= least else None
+            if stowed is not None:
+                pickled, place = stowed
+                block = arena.claim(place)
+                if block is not None:
+                    collected.add(block)
+            elif buffers:  # too few bytes, or too many
+                pickled, _none = _dumped(value, None)
+    cargo = tuple(collected.cargo.values())
+    if not cargo:
+        return pickled
+    if writable:
+        pickled = pickle.dumps(_Writable(bytes(pickled)), PROTOCOL)
+    freight = Freight(pickled)
+    freight.cargo = cargo
+    return freight
+
+
+def pack_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any], arena: Arena | None, *, writable: bool = False
+) -> bytes:
+    """The arguments of a call, likewise."""
+    if not _FLAT.isdisjoint(map(type, args)):
+        args = tuple(map(flat, args))
+    if kwargs and not _FLAT.isdisjoint(map(type, kwargs.values())):
+        kwargs = {name: flat(value) for name, value in kwargs.items()}
+    return pack((args, kwargs), arena, writable=writable)
+
+
+def _dumped(value: object, aside: int | None) -> tuple[bytes, list[memoryview]]:
+    """A pickle, and the buffers of `aside` bytes and more that are not in it."""
+    try:
+        pickled, buffers = _dumped_by(pickle.dumps, value, aside)
+    except Exception:  # noqa: BLE001 - by value it may work; if not, that raises
+        return _dumped_by(by_value, value, aside)
+    return _dumped_by(by_value, value, aside) if MAIN in pickled else (pickled, buffers)
+
+
+def _dumped_by(
+    dumps: Callable[..., bytes], value: object, aside: int | None
+) -> tuple[bytes, list[memoryview]]:
+    if aside is None:
+        return dumps(value, PROTOCOL), []
+    buffers: list[memoryview] = []
+
+    def put_aside(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < aside:
+            return True  # into the pickle with it
+        buffers.append(raw)
+        return False
+
+    return dumps(value, PROTOCOL, buffer_callback=put_aside), buffers
+
+
+def _stowed(arena: Arena, pickled: bytes, buffers: list[memoryview]) -> tuple[bytes, Place] | None:
+    """A pickle and its buffers in a block: the pickle that finds them; None if there is no room."""
+    parts, inner = list(buffers), pickled
+    if len(pickled) >= ASIDE:
+        parts, inner = [memoryview(pickled), *buffers], b""
+    put = arena.put(parts)
+    if put is None:
+        return None
+    place, starts = put
+    spans = [(start, start + len(part)) for start, part in zip(starts, parts, strict=True)]
+    # The call that loads it: its own pickle, without the two bytes that all of them begin with.
+    call = pickle.dumps(_Stowed(place, spans, inner), PROTOCOL)[2:]
+    return _MARK + _PLACE.pack(*place) + pickle.POP + call, place
+
+
+class _Stowed:
+    """What loads as the value in a block."""
+
+    def __init__(self, place: Place, spans: list[tuple[int, int]], inner: bytes) -> None:
+        self._contents = tuple(place), spans, inner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load, self._contents
+
+
+class _Writable:
+    """What loads as a value does, with copies of all that is in blocks."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self._pickled = pickled
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_writable, (self._pickled,)
+
+
+# ---- in
+
+
+def _load(place: tuple[int, int, int, int], spans: list[tuple[int, int]], inner: bytes) -> Any:
+    at = Place(*place)
+    view = arena_of(at.arena).block(at).view()
+    buffers: Iterable[Any] = [view[start:end] for start, end in spans]
+    pickled: Any = inner
+    if not inner:
+        pickled, *buffers = buffers
+    if not _here.writable:
+        return pickle.loads(pickled, buffers=buffers)
+    buffers = map(bytearray, buffers)
+    if _READ_ONLY in bytes(pickled):
+        return _Changeable(io.BytesIO(pickled), buffers=buffers).load()
+    return pickle.loads(pickled, buffers=buffers)
+
+
+_READ_ONLY: Final = pickle.NEXT_BUFFER + pickle.READONLY_BUFFER
+
+
+class _Changeable(pickle._Unpickler):  # noqa: SLF001 - see below
+    """Loads what was read-only where it was pickled so that it can be changed.
+
+    (An array that came as a view is that. Only the unpickler in Python can be told: the one in C
+    has its instructions built in.)
+    """
+
+    dispatch = {  # noqa: RUF012 - as in its base
+        **pickle._Unpickler.dispatch,  # noqa: SLF001 - likewise
+        pickle.READONLY_BUFFER[0]: lambda _self: None,
+    }
+
+
+def _load_writable(pickled: bytes) -> Any:
+    before, _here.writable = _here.writable, True
+    try:
+        return pickle.loads(pickled)
+    finally:
+        _here.writable = before
+
+
+def writable(pickled: bytes) -> bytes:
+    """A pickle that loads as this one does, with copies of all that is in blocks."""
+    return pickle.dumps(_Writable(bytes(pickled)), PROTOCOL)
+
+
+def taken_up(pickled: bytes) -> bytes:
+    """A pickle that came from a core process; as `Freight`, if it is in a block.
+
+    From here on this process sees to it that the block stays.
+    """
+    place = place_of(pickled)
+    if place is None:
+        return pickled
+    freight = Freight(pickled)
+    try:
+        block = arena_of(place.arena).claim(place)
+    except (OSError, ValueError):  # it cannot be mapped; whoever loads it is told so
+        freight.cargo = ()
+    else:
+        freight.cargo = () if block is None else (block,)
+    return freight
+
+
+def content(pickled: bytes) -> Iterable[bytes | memoryview]:
+    """What a pickle consists of, wherever it is: equal for equal values, as far as pickles are."""
+    place = place_of(pickled)
+    if place is None:
+        return (pickled,)
+    # The spans and the pickle that belongs to them, as they are loaded: nothing of the value is.
+    _load, (_place, spans, inner) = _Apart(io.BytesIO(pickled)).load()
+    view = arena_of(place.arena).block(place).view()
+    return inner, *[view[start:end] for start, end in spans]
+
+
+class _Apart(pickle.Unpickler):
+    """Loads what is to be called and with what, in place of calling it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        return lambda *arguments: (found, arguments)
+
+
+def place_of(pickled: bytes) -> Place | None:
+    """Where the value is that a pickle is of; None if it is in the pickle itself."""
+    if pickled[: len(_MARK)] != _MARK:
+        return None
+    return Place(*_PLACE.unpack_from(pickled, len(_MARK)))
+
+
+# ---- what is one piece of memory
+
+
+class _Flat:
+    """Loads as a `bytes`, `bytearray` or `memoryview`, of which pickle would make copies."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        value = self._value
+        buffer = pickle.PickleBuffer(value)
+        if type(value) is memoryview:
+            return _memory, (buffer, value.format, value.shape)
+        return type(value), (buffer,)
+
+
+_FLAT: Final = frozenset({bytes, bytearray, memoryview})
+
+
+def flat(value: Any) -> Any:
+    """`value`, or what stands for it if it is one large piece of memory."""
+    kind = type(value)
+    if kind not in _FLAT:
+        return value
+    if kind is memoryview:
+        return _Flat(value) if value.nbytes >= LARGE and value.c_contiguous else value
+    return _Flat(value) if len(value) >= LARGE else value
+
+
+def _memory(data: Any, kind: str, shape: tuple[int, ...]) -> memoryview:
+    whole: Any = memoryview(data)
+    view: memoryview = whole.cast(kind, shape)
+    return view
