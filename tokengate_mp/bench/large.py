@@ -61,7 +61,7 @@ def shared(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str
         if await competitor.run([call] * size) != [2.0] * size:
             raise WrongResultError(f"{competitor.name} returned wrong results")
 
-    return run_alone(partial(_timed, cores, all_of_them, 1, warm_up=1), name), {"MiB": SHARED}
+    return run_alone(partial(_timed, cores, all_of_them, 1), name), {"MiB": SHARED}
 
 
 async def _timed(
@@ -69,13 +69,11 @@ async def _timed(
     take: Callable[[Competitor], Awaitable[None]],
     times: int,
     competitor: Competitor,
-    *,
-    warm_up: int = _WARM_UP,
 ) -> float:
     await competitor.open(cores)
     try:
         await competitor.run([(competitor.callable_for(noop), ())] * 64)
-        for _ in range(warm_up * cores if times > 1 else 1):
+        for _ in range(_WARM_UP * cores if times > 1 else 0):
             await take(competitor)
         gc.collect()
         begin = time.perf_counter()
