@@ -296,7 +296,7 @@ ROWS: Final = {
         Row(
             "stall",
             "loop stall",
-            "how late the loop is while so many MiB are submitted, beyond copying an eighth",
+            "how late the loop is while so many MiB are submitted, beyond copying them",
             (200,),
             (8,),
             _MILLISECONDS,
