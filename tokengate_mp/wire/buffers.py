@@ -21,13 +21,10 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tokengate_mp.wire.arena import Arena, Block, Place, arena_of
-from tokengate_mp.wire.codec import MAIN, PROTOCOL, by_value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tokengate_mp.wire.codec import MAIN, PROTOCOL, by_value, dumps, to_pickle
 
 LARGE: Final = 1 << 16
 """From so many bytes on a value goes by the arena."""
@@ -99,26 +96,35 @@ class _Here(threading.local):
 _here = _Here()
 
 
-class Packing:
-    """The blocks that a pickle refers to which is being made.
+class Packing(list[Any]):
+    """The blocks that a pickle refers to which is being made; before them the arena they are in.
 
-    Args:
-        arena: Where they have to be.
+    (A list, since making one costs each call least.)
     """
 
-    def __init__(self, arena: Arena | None) -> None:
-        self.arena = arena
-        self.cargo: dict[int, Block] = {}
+    __slots__ = ()
+
+    @property
+    def arena(self) -> Arena | None:
+        """Where the blocks have to be."""
+        arena: Arena | None = self[0]
+        return arena
+
+    @property
+    def cargo(self) -> tuple[Block, ...]:
+        """The blocks."""
+        return tuple(self[1:])
 
     def add(self, block: Block) -> None:
         """The pickle refers to a block."""
-        self.cargo[id(block)] = block
+        if block not in self:
+            self.append(block)
 
 
 @contextmanager
 def packing(arena: Arena | None) -> Iterator[Packing]:
     """Collect the blocks that are referred to by what is pickled here meanwhile."""
-    before, _here.packing = _here.packing, Packing(arena)
+    before, _here.packing = _here.packing, Packing((arena,))
     try:
         yield _here.packing
     finally:
@@ -147,25 +153,24 @@ def pack(
     Raises:
         Exception: Whatever pickling raises; user code takes part in it.
     """
-    with packing(arena) as collected:
-        pickled, buffers = _dumped(value, ASIDE if arena is not None else None)
-        if arena is not None:
-            total = len(pickled) + sum([buffer.nbytes for buffer in buffers])
-            stowed = _stowed(arena, pickled, buffers) if total >= least else None
-            if stowed is not None:
-                pickled, place = stowed
-                block = arena.claim(place)
-                if block is not None:
-                    collected.add(block)
-            elif buffers:  # too few bytes, or too many
-                pickled, _none = _dumped(value, None)
-    cargo = tuple(collected.cargo.values())
-    if not cargo:
+    # Written out, and without a context manager: every call that is no msgpack comes by here.
+    before = _here.packing
+    _here.packing = collected = Packing((arena,))
+    try:
+        if arena is None:
+            pickled = to_pickle(value)
+        else:
+            pickled, buffers = _dumped(value)
+            if buffers or len(pickled) >= least:
+                pickled = _sent_aside(value, pickled, buffers, collected, least)
+    finally:
+        _here.packing = before
+    if len(collected) == 1:
         return pickled
     if writable:
         pickled = pickle.dumps(_Writable(bytes(pickled)), PROTOCOL)
     freight = Freight(pickled)
-    freight.cargo = cargo
+    freight.cargo = collected.cargo
     return freight
 
 
@@ -180,30 +185,42 @@ def pack_call(
     return pack((args, kwargs), arena, writable=writable)
 
 
-def _dumped(value: object, aside: int | None) -> tuple[bytes, list[memoryview]]:
-    """A pickle, and the buffers of `aside` bytes and more that are not in it."""
-    try:
-        pickled, buffers = _dumped_by(pickle.dumps, value, aside)
-    except Exception:  # noqa: BLE001 - by value it may work; if not, that raises
-        return _dumped_by(by_value, value, aside)
-    return _dumped_by(by_value, value, aside) if MAIN in pickled else (pickled, buffers)
-
-
-def _dumped_by(
-    dumps: Callable[..., bytes], value: object, aside: int | None
-) -> tuple[bytes, list[memoryview]]:
-    if aside is None:
-        return dumps(value, PROTOCOL), []
+def _dumped(value: object) -> tuple[bytes, list[memoryview]]:
+    """A pickle, and the buffers of `ASIDE` bytes and more that are not in it."""
     buffers: list[memoryview] = []
 
     def put_aside(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
-        if raw.nbytes < aside:
+        if raw.nbytes < ASIDE:
             return True  # into the pickle with it
         buffers.append(raw)
         return False
 
-    return dumps(value, PROTOCOL, buffer_callback=put_aside), buffers
+    try:
+        pickled = dumps(value, PROTOCOL, buffer_callback=put_aside)
+        if MAIN not in pickled:
+            return pickled, buffers
+    except Exception:  # noqa: BLE001, S110 - by value it may work; if not, that raises
+        pass
+    buffers.clear()
+    return by_value(value, buffer_callback=put_aside), buffers
+
+
+def _sent_aside(
+    value: object, pickled: bytes, buffers: list[memoryview], collected: Packing, least: int
+) -> bytes:
+    """What is to travel of a value, with what is large of it in a block if it is large in all."""
+    arena = collected.arena
+    if arena is not None and len(pickled) + sum([raw.nbytes for raw in buffers]) >= least:
+        stowed = _stowed(arena, pickled, buffers)
+        if stowed is not None:
+            pickled, place = stowed
+            block = arena.claim(place)
+            if block is not None:
+                collected.add(block)
+            return pickled
+    # Too few bytes, or too many.
+    return to_pickle(value) if buffers else pickled
 
 
 def _stowed(arena: Arena, pickled: bytes, buffers: list[memoryview]) -> tuple[bytes, Place] | None:

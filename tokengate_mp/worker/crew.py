@@ -151,8 +151,7 @@ class Crew:
         """Take and run tokens for as long as `slot` has the place."""
         queue, functions, words = self.queue, self._functions, self._words
         interrupts, made, chained = self.interrupts, self.made, self.chained
-        untold = self.kept.untold
-        word = page.RUNNING + slot
+        word, untold = page.RUNNING + slot, self.kept.untold
         while True:
             if not queue:
                 words[word] = 0
