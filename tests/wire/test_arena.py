@@ -259,3 +259,23 @@ def test_no_ordinary_pickle_looks_like_one_in_a_block():
     """Whatever is pickled: its first bytes are others."""
     for value in (b"", b"x" * 32, bytes(64), "C", None, 32, [b"x" * 32], bytearray(32)):
         assert place_of(pickle.dumps(value, 5)) is None
+
+
+def test_frames_go_aside(arena):
+    """A pandas frame is loaded onto the block, where pandas is installed."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": np.arange(50_000), "b": np.arange(50_000) / 2})
+    packed = pack(frame, arena)
+    assert cargo_of(packed)
+    assert len(packed) < 3000
+    assert loads(packed).equals(frame)
+
+
+def test_tables_go_aside(arena):
+    """So is an Arrow table, where Arrow is installed."""
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({"a": list(range(50_000)), "b": ["x" * (n % 7) for n in range(50_000)]})
+    packed = pack(table, arena)
+    assert cargo_of(packed)
+    assert len(packed) < 3000
+    assert loads(packed).equals(table)
