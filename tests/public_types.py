@@ -13,11 +13,13 @@ from typing import assert_type
 
 from tokengate_mp import (
     OperationsCoordinator,
+    Progress,
     Token,
     TokenGateExecutor,
     TokenMap,
     TokenState,
     as_completed,
+    gather,
     task_token_guard,
 )
 
@@ -92,6 +94,30 @@ async def maps() -> None:
             assert_type(length, int)
         async for token in as_completed([hash_chain("a")]):
             assert_type(token, Token[str])
+
+
+class Silent:
+    """A progress of the user's own."""
+
+    def start(self, total: int | None) -> None:
+        """Begin."""
+
+    def advance(self, count: int, failed: int) -> None:
+        """Go on."""
+
+    def finish(self) -> None:
+        """End."""
+
+
+async def progress() -> None:
+    """Whoever gathers or maps may be shown how far it has got."""
+    progress: Progress = Silent()
+    assert_type(await gather(hash_chain("a"), progress=progress), list[str])
+    assert_type(
+        await gather(hash_chain("a"), progress=True, return_exceptions=True),
+        list[str | BaseException],
+    )
+    assert_type(hash_chain.map(["a"], progress="tqdm"), TokenMap[str])
 
 
 def executors() -> None:

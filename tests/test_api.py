@@ -26,6 +26,7 @@ SPECIFIED = {
     "CoordinatorNotRunning",
     "PayloadError",
     "AdmissionRejected",
+    "CircuitBreaker",
     "OperationBlocked",
     "TokenKilled",
     "TokenTimeout",

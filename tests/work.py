@@ -168,3 +168,15 @@ def hold_the_gil(address: gates.Address) -> int:
     """Report to a gate, and then stay in C code that never lets another thread run."""
     gates.report_to(address)
     return sum(range(10**15))
+
+
+@task_token_guard(operation_type="filled")
+def filled(size: int) -> list[bytes]:
+    """Give so many bytes."""
+    return [bytes(size)]
+
+
+@task_token_guard(operation_type="sizes")
+def sizes(*values: list[bytes]) -> tuple[int, ...]:
+    """Give how many bytes each has."""
+    return tuple(len(value[0]) for value in values)

@@ -25,7 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokengate_mp.bulk.completed import as_completed
+    from tokengate_mp.bulk.gathering import gather
+    from tokengate_mp.bulk.progress import Progress
     from tokengate_mp.bulk.token_map import TokenMap
+    from tokengate_mp.circuit_breaker import CircuitBreaker
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator
     from tokengate_mp.coordinator.shared import Shared
     from tokengate_mp.decorator import task_token_guard
@@ -45,6 +48,10 @@ if TYPE_CHECKING:
         WireError,
     )
     from tokengate_mp.executor.executor import TokenGateExecutor
+    from tokengate_mp.integrations.registration import (
+        register_joblib_backend,
+        shutdown_joblib_backend,
+    )
     from tokengate_mp.lifecycle import TokenState
     from tokengate_mp.token import Timing, Token
     from tokengate_mp.token_function import TokenFunction
@@ -54,15 +61,20 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "OperationsCoordinator": "tokengate_mp.coordinator.coordinator",
+    "CircuitBreaker": "tokengate_mp.circuit_breaker",
     "Shared": "tokengate_mp.coordinator.shared",
     "Timing": "tokengate_mp.token",
     "Token": "tokengate_mp.token",
     "TokenFunction": "tokengate_mp.token_function",
     "task_token_guard": "tokengate_mp.decorator",
     "as_completed": "tokengate_mp.bulk.completed",
+    "gather": "tokengate_mp.bulk.gathering",
+    "Progress": "tokengate_mp.bulk.progress",
     "TokenMap": "tokengate_mp.bulk.token_map",
     "TokenGateExecutor": "tokengate_mp.executor.executor",
     "TokenState": "tokengate_mp.lifecycle",
+    "register_joblib_backend": "tokengate_mp.integrations.registration",
+    "shutdown_joblib_backend": "tokengate_mp.integrations.registration",
     "AdmissionRejected": "tokengate_mp.errors",
     "CoordinatorNotRunning": "tokengate_mp.errors",
     "CoordinatorRunning": "tokengate_mp.errors",
@@ -82,6 +94,7 @@ _HOMES = {
 
 __all__ = [
     "AdmissionRejected",
+    "CircuitBreaker",
     "CoordinatorNotRunning",
     "CoordinatorRunning",
     "CoreStartError",
@@ -90,6 +103,7 @@ __all__ = [
     "OperationBlocked",
     "OperationsCoordinator",
     "PayloadError",
+    "Progress",
     "RemoteError",
     "RemoteTraceback",
     "Shared",
@@ -105,6 +119,9 @@ __all__ = [
     "WireError",
     "WorkerLost",
     "as_completed",
+    "gather",
+    "register_joblib_backend",
+    "shutdown_joblib_backend",
     "task_token_guard",
 ]
 

@@ -59,6 +59,20 @@ def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
     return done.result()
 
 
+async def heard(news: asyncio.Event, seconds: float) -> bool:
+    """Wait for `news`, so many seconds at most; whether there is some.
+
+    (`asyncio.wait_for` would forget a cancellation that comes together with the news, until
+    Python 3.12: the caller could not be cancelled while news keeps coming.)
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await news.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 def wait(future: asyncio.Future[Any], timeout: float | None) -> None:
     """Block this thread until `future`, of another thread's loop, is done.
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from tokengate_mp.circuit_breaker import CircuitBreaker
 from tokengate_mp.options import Weight, token_options
-from tokengate_mp.token_function import TokenFunction
+from tokengate_mp.token_function import TokenFunction, token_function
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +34,9 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
     sticky_anchor: str | None = None,
     external_calls: Sequence[Any] | None = None,
     sticky_for: float = 0.0,
+    max_running: int | None = None,
+    breaker: CircuitBreaker | None = None,
+    context: bool = False,
     writable: bool = False,
 ) -> _Guard:
     """Decorate a synchronous function, so that its calls are tokens.
@@ -62,6 +66,21 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
             "minimal".)
         sticky_for: Seconds for which that core stays theirs after the last of them has ended, so
             that what it has in its cache is found again.
+        max_running: How many tokens of the operation core processes are sent at once, and so run at
+            once; None for any number. The others wait, and hold up no other operation. A batch of
+            `map` counts as one of them. All functions of one `operation_type` must say the same.
+            (Where tokens wait for tokens it may be exceeded: those of a chain that was begun are
+            counted and never held back; and so is one for which all that are counted wait.)
+        breaker: When the operation fails so often that it takes no calls for a while: they raise
+            `OperationBlocked` (a call made inside a token: its `get()` does), and tokens that wait
+            then end in it too. What cores have begun goes on. The same for all functions of one
+            `operation_type`; not for `map`. See `CircuitBreaker`.
+        context: Whether the function runs with the context variables (`contextvars`) that are set
+            where it is called, as they are then: those that stand in a module, or that a function
+            which travels by value refers to, and the context of `decimal`. Others of the standard
+            library, and those that stand in no module, are left out; a value that cannot be sent
+            is a `PayloadError` that names its variable. (They count among the arguments where
+            `sticky_anchor` asks whether these are equal.)
         writable: Whether the function gets large arguments as copies that it may change. Without,
             an array of 64 KiB or more is a read-only view of shared memory.
 
@@ -85,6 +104,9 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         "sticky_anchor": sticky_anchor,
         "sticky_for": sticky_for,
         "external_calls": external_calls,
+        "max_running": max_running,
+        "breaker": breaker,
+        "context": context,
         "writable": writable,
     }
     # Before there is a function: the mistake is in this line, not in the one below.
@@ -93,7 +115,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
     def decorate(function: Callable[P, R], /) -> TokenFunction[P, R]:
         refuse_unsuitable(function)
         name = operation_type if operation_type is not None else operation_name(function)
-        return TokenFunction(function, token_options(name, tags, **given))
+        return token_function(function, token_options(name, tags, **given))
 
     return decorate
 

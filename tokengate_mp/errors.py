@@ -154,6 +154,22 @@ class RemoteError(TokenGateError):
         return f"{self.type_name}: {self.message}" if self.message else self.type_name
 
 
+def link(error: BaseException, name: str, other: BaseException) -> None:
+    """Make `other` the `__cause__` or `__context__` of a user's exception, as `name` says.
+
+    Its class may forbid assignments, as a frozen dataclass does; these are not its to forbid.
+    """
+    BaseException.__setattr__(error, name, other)
+
+
+def note(error: BaseException, text: str) -> None:
+    """Add a note to a user's exception, if its class allows that."""
+    try:
+        error.add_note(text)
+    except Exception:  # noqa: BLE001, S110 - its __setattr__ may raise anything
+        pass
+
+
 def describe(error: BaseException) -> tuple[str, str]:
     """The qualified type name and the text of `error`, even where its `__str__` fails."""
     kind: type[Any] = type(error)

@@ -66,7 +66,7 @@ EXPLANATIONS: Final = MappingProxyType(
         (
             _S.WAITING,
             _S.FAILED,
-        ): "no core process can be started, or a token it needs failed",
+        ): "no core process can be started, a token it needs failed, or its breaker opened",
         (_S.ADMITTED, _S.EXECUTING): "a crew thread begins it",
         (_S.ADMITTED, _S.WAITING): "taken back unbegun, since its core died or another one is idle",
         (_S.EXECUTING, _S.COMPLETED): "the function returned",

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from tokengate_mp.checks import one_of, seconds, whole
+from tokengate_mp.circuit_breaker import CircuitBreaker
 from tokengate_mp.seeds import Lead, lead
 
 Weight = Literal["light", "medium", "heavy"]
@@ -33,6 +34,9 @@ class Policy(msgspec.Struct, frozen=True):
         backoff_ns: Pause before the first further run, ns; it doubles with each.
         idempotent: Whether a token may be run again when its core process died under it.
         lead: What makes it the lead of a chain; None if it is none.
+        max_running: How many tokens of the operation cores may hold at once; None for any number.
+        breaker: When the operation takes no calls for a while; None: it always takes them.
+        of: The operation that it is limited with, if not its own; None for its own.
     """
 
     timeout_ns: int | None = None
@@ -41,11 +45,15 @@ class Policy(msgspec.Struct, frozen=True):
     backoff_ns: int = 0
     idempotent: bool = False
     lead: Lead | None = None
+    max_running: int | None = None
+    breaker: CircuitBreaker | None = None
+    of: str | None = None
 
     @property
     def acts(self) -> bool:
         """Whether it has anything to do."""
-        limited = self.timeout_ns is not None
+        limited = self.timeout_ns is not None or self.max_running is not None
+        limited |= self.breaker is not None
         return limited or self.retries > 0 or self.idempotent or self.lead is not None
 
 
@@ -63,6 +71,7 @@ class TokenOptions(msgspec.Struct, frozen=True):
         sticky_anchor: Tokens with this anchor and equal arguments run on one core; None: wherever
             there is room.
         sticky_for: Seconds for which they keep it after the last of them has ended.
+        context: Whether they run with the context variables of whoever made them.
         writable: Whether large arguments are copied for the function, which may then change them.
     """
 
@@ -72,11 +81,13 @@ class TokenOptions(msgspec.Struct, frozen=True):
     policy: Policy = _NO_POLICY
     sticky_anchor: str | None = None
     sticky_for: float = 0.0
+    context: bool = False
     writable: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.operation_type, self.weight, dict(self.tags), self.policy)
-        return TokenOptions, (*fields, self.sticky_anchor, self.sticky_for, self.writable)
+        further = (self.sticky_anchor, self.sticky_for, self.context, self.writable)
+        return TokenOptions, (*fields, *further)
 
     def changed(self, overrides: Mapping[str, Any]) -> TokenOptions:
         """A copy with the given decorator options in place of these.
@@ -93,6 +104,7 @@ class TokenOptions(msgspec.Struct, frozen=True):
         if given.get("sticky_anchor") or "sticky_anchor" in (tags or ()):
             given.setdefault("sticky_for", self.sticky_for)
         given.setdefault("writable", self.writable)
+        given.setdefault("context", self.context)
         fresh = token_options(
             self.operation_type if operation_type is None else operation_type, tags, **given
         )
@@ -146,6 +158,9 @@ def token_options(
             f"{operation_type!r}: writable must be a bool, not {type(writable).__name__}"
         )
     _check_anchor(operation_type, anchor, keep, options.get("external_calls"))
+    context = options.pop("context", False)
+    if not isinstance(context, bool):
+        raise TypeError(f"{operation_type!r}: context must be a bool, not {type(context).__name__}")
     policy = _policy(operation_type, options, _NO_POLICY)
     for name in options:
         if name not in _POLICY_OPTIONS:
@@ -157,6 +172,7 @@ def token_options(
         policy,
         anchor,
         float(keep),
+        context,
         writable,
     )
 
@@ -212,6 +228,8 @@ _POLICY_OPTIONS: Final = (
     "idempotent",
     "external_calls",
     "digest_policy",
+    "max_running",
+    "breaker",
 )
 _NS: Final = 1_000_000_000
 
@@ -241,7 +259,23 @@ def _policy(operation_type: str, given: Mapping[str, Any], before: Policy) -> Po
             )
     if "external_calls" in given or given.get("digest_policy") is not None:
         changes["lead"] = _lead(who, given)
-    return msgspec.structs.replace(before, **changes)
+    return msgspec.structs.replace(before, **changes, **_protection(who, given))
+
+
+def _protection(who: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is to be protected from too many calls."""
+    changes: dict[str, Any] = {}
+    if "max_running" in given:
+        most = changes["max_running"] = given["max_running"]
+        if most is not None:
+            whole(f"{who}: max_running", most, 1, 1 << 62)
+    if "breaker" in given:
+        breaker = changes["breaker"] = given["breaker"]
+        if breaker is not None and not isinstance(breaker, CircuitBreaker):
+            raise TypeError(
+                f"{who}: breaker must be a CircuitBreaker or None, not {type(breaker).__name__}"
+            )
+    return changes
 
 
 def _lead(who: str, given: Mapping[str, Any]) -> Lead | None:

@@ -12,9 +12,11 @@ from tokengate_mp.checks import one_of, seconds, whole
 
 Routing = Literal["strict", "work_conserving"]
 OnFull = Literal["wait", "reject"]
+Output = Literal["forward", "inherit"]
 
 ROUTINGS: Final[tuple[Routing, ...]] = get_args(Routing)
 ON_FULL: Final[tuple[OnFull, ...]] = get_args(OnFull)
+OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
 
 MAX_THREADS_PER_CORE: Final = 256
 """Each crew thread has a word of its own on the status page of its core's mailbox."""
@@ -25,6 +27,14 @@ MAX_PENDING: Final = 1 << 24
 MIN_RING_BYTES: Final = 1 << 12
 MAX_RING_BYTES: Final = 1 << 30
 """Ring positions are counted modulo 2**32: a ring must be well below half of that."""
+
+
+LEAST_RSS: Final = 1 << 24
+"""A fresh interpreter with this package takes more than that, bytes: less is no limit in bytes."""
+
+RESTART_LIMIT: Final = 10
+RESTART_PERIOD: Final = 10.0
+"""How many processes of a core may end in vain within so many seconds, before it is given up."""
 
 
 class CoordinatorSettings(msgspec.Struct, frozen=True):
@@ -41,6 +51,12 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         max_pending_bytes: How many bytes of large arguments may be pending.
         on_full: What becomes of a call beyond that.
         max_shared_bytes: How many bytes of large arguments and results may be in shared memory.
+        output: Where what functions print goes.
+        max_tokens_per_core: After how many tokens a core process is recycled; None for never.
+        exact: Whether it may be sent no more than that; else it goes on until it is relieved.
+        max_rss: From what resident set on, in bytes, a core process is recycled; None for any.
+        restart_limit: How many processes of a core may end in vain within a period.
+        restart_period: That period, seconds.
         initializer: Descriptor of what each core process runs first (see `worker.initializer`);
             None for nothing.
     """
@@ -55,6 +71,12 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     max_pending_bytes: int
     on_full: OnFull
     max_shared_bytes: int
+    output: Output = "forward"
+    max_tokens_per_core: int | None = None
+    exact: bool = False
+    max_rss: int | None = None
+    restart_limit: int = RESTART_LIMIT
+    restart_period: float = RESTART_PERIOD
     initializer: int | None = None
 
 
@@ -71,6 +93,12 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
     max_pending_bytes: int = MAX_RING_BYTES,
     on_full: str = "wait",
     max_shared_bytes: int | None = None,
+    output: str = "forward",
+    max_tokens_per_core: int | None = None,
+    exact: bool = False,
+    max_rss: int | None = None,
+    restart_limit: int = RESTART_LIMIT,
+    restart_period: float = RESTART_PERIOD,
 ) -> CoordinatorSettings:
     """The settings of one coordinator, every value checked against this machine.
 
@@ -86,6 +114,12 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         max_pending_bytes: As for `OperationsCoordinator`.
         on_full: As for `OperationsCoordinator`.
         max_shared_bytes: As for `OperationsCoordinator`.
+        output: As for `OperationsCoordinator`.
+        max_tokens_per_core: As for `OperationsCoordinator`.
+        exact: Whether no process may be sent more than that.
+        max_rss: As for `OperationsCoordinator`.
+        restart_limit: As for `OperationsCoordinator`.
+        restart_period: As for `OperationsCoordinator`.
 
     Raises:
         TypeError: A value has the wrong type.
@@ -110,12 +144,28 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
             if max_shared_bytes is None
             else whole("max_shared_bytes", max_shared_bytes, 0, 1 << 46)
         ),
+        output=one_of("output", output, OUTPUTS),
+        max_tokens_per_core=_or_none("max_tokens_per_core", max_tokens_per_core, 1),
+        exact=exact,
+        max_rss=_or_none("max_rss", max_rss, LEAST_RSS),
+        restart_limit=whole("restart_limit", restart_limit, 0, 1_000_000),
+        restart_period=_above_zero("restart_period", restart_period),
     )
 
 
 def memory() -> int:
     """How many bytes of memory this machine has."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _or_none(option: str, value: int | None, low: int) -> int | None:
+    return None if value is None else whole(option, value, low, 1 << 62)
+
+
+def _above_zero(option: str, value: float) -> float:
+    if not seconds(option, value):
+        raise ValueError(f"{option} must be above 0")
+    return float(value)
 
 
 def _cpus(cores: int | Iterable[int] | None, usable: tuple[int, ...]) -> tuple[int, ...]:

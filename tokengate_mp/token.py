@@ -229,7 +229,11 @@ class Token(asyncio.Future[R]):
 
         Returns:
             False if it had ended already.
+
+        Raises:
+            CoordinatorNotRunning: This is a fork of the process that made it.
         """
+        self._refuse_orphan()
         return in_loop(self.get_loop(), lambda: self._cancel(msg))
 
     def _cancel(self, msg: Any | None) -> bool:

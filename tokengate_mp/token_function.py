@@ -11,7 +11,6 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, update_wrapper
 from itertools import count
-from threading import Lock
 from types import MethodType
 from typing import (
     TYPE_CHECKING,
@@ -19,6 +18,7 @@ from typing import (
     Concatenate,
     Final,
     Generic,
+    NoReturn,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -33,13 +33,16 @@ from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import FILLABLE, NOT_YET, Blanks, Encoded
 from tokengate_mp.wire.buffers import LARGE, Laden, laden, pack_call, packing
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
+from tokengate_mp.wire.context_vars import snapshot
 from tokengate_mp.wire.definition import identify, name_of, named
-from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.draft import Blanked, Draft
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
+from tokengate_mp.worker.carried import InContext, InOneContext
 
 if TYPE_CHECKING:
     # For the types alone: a core process imports this module and must not load asyncio.
     from tokengate_mp.bulk.feed import Sender
+    from tokengate_mp.bulk.progress import Wanted
     from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.scheduling.operation import Operation
     from tokengate_mp.token import Token
@@ -74,6 +77,15 @@ class Intake(Protocol):
     ) -> Token[R]:
         """Take in an encoded call."""
 
+    def issue_guarded(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | Laden | Draft,
+        function: Callable[..., R],
+    ) -> Token[R]:
+        """The same for a call that may be refused, as its operation takes none at the moment."""
+
     def vouch(self, token: Any) -> None:
         """Let a token be an argument; raises if its value can never be here."""
 
@@ -82,7 +94,6 @@ _intake: Intake | None = None
 _numbers = count(1)
 next_number = _numbers.__next__
 """The number of the next token of this process, whoever makes it."""
-_opening = Lock()
 
 
 def open_intake(intake: Intake | None) -> None:
@@ -112,7 +123,10 @@ class TokenFunction(Generic[P, R]):
     Attributes:
         __wrapped__: The plain function.
         token_options: How its tokens are treated.
+        inside: What calls made inside tokens know of it, in a core process.
     """
+
+    inside: Any = None
 
     # The coordinator that the function is enrolled with, and what enrolling gave.
     _enrolled_with: Intake | None = None
@@ -125,9 +139,13 @@ class TokenFunction(Generic[P, R]):
         self.__wrapped__ = function
         self.__tokengate_plain__ = function
         self.token_options = options
+        # What cores call: the function itself, if nothing is to be done around it.
+        self.called: Callable[..., R] = function
         self._anchor = options.sticky_anchor
         self._keep = int(options.sticky_for * 1e9)
         self._writable = options.writable
+        self._guarded = options.policy.breaker is not None
+        self._apart = self._guarded or self._anchor is not None
 
     @property
     def operation_type(self) -> str:
@@ -140,12 +158,14 @@ class TokenFunction(Generic[P, R]):
         Raises:
             CoordinatorNotRunning: No coordinator is running in this process.
             PayloadError: The function or an argument cannot be encoded.
+            OperationBlocked: The operation has a breaker, which is open.
         """
         intake = _intake
         if intake is None:
-            intake = _inside(self.operation_type)
+            calls = worker.calls or _outside(self.operation_type)
+            return calls.call(self, args, kwargs)  # type: ignore[no-any-return]  # typed as one
         if intake is not self._enrolled_with:
-            self._index, self._operation = intake.enrol(self.__wrapped__, self.token_options)
+            self._index, self._operation = intake.enrol(self.called, self.token_options)
             self._enrolled_with = intake
         number = next(_numbers)
         record: bytes | Laden | Draft
@@ -161,9 +181,12 @@ class TokenFunction(Generic[P, R]):
                     record = self._pickled(number, args, kwargs)
         else:
             record = self._pickled(number, args, kwargs)
-        if self._anchor is not None:
-            record = self._anchored(record, args, kwargs)
-        return intake.issue(number, self._operation, record, self.__wrapped__)
+        if self._apart:
+            if self._anchor is not None:
+                record = self._anchored(record, args, kwargs)
+            if self._guarded:
+                return intake.issue_guarded(number, self._operation, record, self.called)
+        return intake.issue(number, self._operation, record, self.called)
 
     def map(
         self,
@@ -173,11 +196,13 @@ class TokenFunction(Generic[P, R]):
         ordered: bool = True,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: Wanted = None,
     ) -> TokenMap[R]:
         """Call the function for each item, in batches.
 
         An item of the map is no token of its own: many travel in one token, as many as take a few
-        milliseconds. Such a token counts as the operation `operation_type + ".map"`.
+        milliseconds. Such a token counts as the operation `operation_type + ".map"`. (Inside a
+        token each item is one, and the map is gone through with `for`.)
 
         Args:
             iterable: The first arguments of the calls. It is read as results are asked for, and
@@ -187,6 +212,9 @@ class TokenFunction(Generic[P, R]):
             buffersize: The most items that are read and not given back as results; default: as
                 many as keep the cores busy.
             return_exceptions: Whether errors are given in place of results, instead of raised.
+            progress: Who is told how far it has got, about ten times a second: True for a bar
+                (by rich if it is installed, else tqdm), "rich", "tqdm", or a `Progress`. What that
+                raises is raised to whoever takes results.
 
         Returns:
             The results: `for`, `async for`, or `await` for a list. An error has the place of its
@@ -195,30 +223,76 @@ class TokenFunction(Generic[P, R]):
         Raises:
             CoordinatorNotRunning: No coordinator is running in this process.
             PayloadError: The function cannot be encoded.
-            TypeError: `buffersize` is no int.
-            ValueError: `buffersize` is below 1; or the function has a timeout or retries, which
-                an item among others cannot have.
+            ImportError: What the progress is drawn with is not installed.
+            TypeError: `buffersize` is no int, or `progress` is none.
+            ValueError: `buffersize` is below 1; there is no bar of that name; or the function has
+                a timeout or retries, which an item among others cannot have.
         """
-        # Not above: a core process imports this module, and never maps.
+        if worker.calls is not None:
+            child_map: TokenMap[R] = worker.calls.map(
+                self,
+                zip(iterable, *iterables, strict=False),
+                ordered=ordered,
+                buffersize=buffersize,
+                return_exceptions=return_exceptions,
+            )
+            return child_map
+        # Not above: a core process imports this module, and maps in a way of its own.
         from tokengate_mp.bulk.token_map import token_map  # noqa: PLC0415
 
-        if worker.core is not None:
-            raise CoordinatorNotRunning(
-                f"{self.operation_type!r}.map() was called inside a token, where it is not "
-                "available; call the function for each item there, and get() the tokens"
-            )
         intake = _intake
         if intake is None:
             raise CoordinatorNotRunning.for_call(self.operation_type)
         return token_map(
             cast("Sender", intake),  # a coordinator is both
-            self.__wrapped__,
+            self._mapped(),
             self.token_options,
             (iterable, *iterables),
             ordered=ordered,
             buffersize=buffersize,
             return_exceptions=return_exceptions,
+            progress=progress,
         )
+
+    def _mapped(self) -> Callable[..., R]:
+        """What is called for each item of a map."""
+        return self.__wrapped__
+
+    def encoded(
+        self,
+        number: int,
+        index: int,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        anchored: bool,
+    ) -> bytes | Draft:
+        """A call made inside a token as a request, or a draft of one.
+
+        Args:
+            number: Its token's number.
+            index: The function's index.
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            anchored: Whether it goes where others of its key are, if the function has an anchor.
+
+        Raises:
+            PayloadError: An argument cannot be encoded.
+        """
+        self._index = index
+        record: bytes | Draft = b""
+        if not kwargs and SCALARS.issuperset(map(type, args)):
+            try:
+                record = encode((number, index, args))
+            except NOT_MSGPACK:
+                pass
+        if not record:
+            there = self._pickled(number, args, kwargs)
+            assert not isinstance(there, Laden), "a core process has nowhere to put arguments"
+            record = there
+        if anchored and self._anchor is not None:
+            return self._anchored(record, args, kwargs)
+        return record
 
     def _pickled(
         self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -254,9 +328,8 @@ class TokenFunction(Generic[P, R]):
                 f"carries {MAX_PAYLOAD} at most; pass a file name instead, or split the work"
             )
         if blanks.tokens:
-            draft = Draft.with_blanks(number, self._index, pickled, list(enumerate(blanks.tokens)))
-            draft.writable = self._writable
-            return draft
+            needs = list(enumerate(blanks.tokens))
+            return Blanked(number, self._index, pickled, needs, writable=self._writable)
         return laden(encode((number, self._index, bytes(pickled))), pickled)
 
     def _arena(self) -> Arena | None:
@@ -291,9 +364,7 @@ class TokenFunction(Generic[P, R]):
         try:
             if needs:
                 encode(filled)  # what msgpack refuses is better refused now
-                draft = Draft.with_blanks(number, self._index, filled, needs)
-                draft.writable = self._writable
-                return draft
+                return Blanked(number, self._index, filled, needs, writable=self._writable)
             return encode((number, self._index, filled))
         except NOT_MSGPACK:
             return None
@@ -303,9 +374,10 @@ class TokenFunction(Generic[P, R]):
     ) -> Draft:
         """An encoded call with its content key."""
         keep = self._keep
-        if isinstance(record, Draft):  # the values are content too, and not here yet
+        if isinstance(record, Blanked):  # the values are content too, and not here yet
             record.anchor, record.keep = self._anchor, keep
             return record
+        assert isinstance(record, (bytes, Laden)), "there is no other draft of a call without a key"
         anchor = self._anchor or ""
         if not kwargs and SCALARS.issuperset(map(type, args)):
             return Draft(record, fingerprint.key(anchor, args, kwargs), keep)
@@ -323,7 +395,7 @@ class TokenFunction(Generic[P, R]):
             TypeError: There is no such option, or it has the wrong type.
             ValueError: A value is not allowed.
         """
-        return TokenFunction(self.__wrapped__, self.token_options.changed(overrides))
+        return token_function(self.__wrapped__, self.token_options.changed(overrides))
 
     @overload
     def __get__(self, instance: None, owner: type[Any] | None = None) -> TokenFunction[P, R]: ...
@@ -344,10 +416,39 @@ class TokenFunction(Generic[P, R]):
         name = name_of(self.__wrapped__)
         if name is not None:
             return _from_name, (name, self.token_options)
-        return TokenFunction, (self.__wrapped__, self.token_options)
+        return token_function, (self.__wrapped__, self.token_options)
 
     def __repr__(self) -> str:
         return f"<TokenFunction {self.operation_type} {self.token_options.weight}>"
+
+
+class CarryingFunction(TokenFunction[P, R]):
+    """A decorated function that runs with the context variables of whoever calls it."""
+
+    def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
+        super().__init__(function, options)
+        self.called = InContext(function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
+        """Make a token of this call; the context goes as one more argument, the last.
+
+        Raises:
+            CoordinatorNotRunning: No coordinator is running in this process.
+            PayloadError: The function, an argument or a context variable cannot be encoded.
+            OperationBlocked: The operation has a breaker, which is open.
+        """
+        call: Callable[..., Token[R]] = super().__call__
+        return call(*args, snapshot(self.operation_type), **kwargs)
+
+    def _mapped(self) -> Callable[..., R]:
+        """What is called for each item of a map: with the context of the call of `map`."""
+        return InOneContext(self.__wrapped__, snapshot(self.operation_type))
+
+
+def token_function(function: Callable[P, R], options: TokenOptions) -> TokenFunction[P, R]:
+    """A function with the options of its tokens."""
+    kind = CarryingFunction if options.context else TokenFunction
+    return kind(function, options)
 
 
 def _itself(argument: Any) -> Any:
@@ -357,22 +458,10 @@ def _itself(argument: Any) -> Any:
     return argument if value is NOT_YET or isinstance(value, Encoded) else value
 
 
-def _inside(operation_type: str) -> Intake:
-    """Where calls go in a core process, which opens no intake until the first of them.
-
-    Raises:
-        CoordinatorNotRunning: This is no core process.
-    """
-    global _numbers  # noqa: PLW0603 - those of this process, which no other one gives
-    intake: Intake | None = worker.calls
-    if intake is None:
-        raise CoordinatorNotRunning.for_call(operation_type)
-    with _opening:
-        if _intake is None:
-            _numbers = count(worker.first_number)
-            open_intake(intake)
-    return intake
+def _outside(operation_type: str) -> NoReturn:
+    """There is no intake, and this is no core process, whose calls need none."""
+    raise CoordinatorNotRunning.for_call(operation_type)
 
 
 def _from_name(name: str, options: TokenOptions) -> TokenFunction[..., Any]:
-    return TokenFunction(named(name), options)
+    return token_function(named(name), options)

@@ -22,13 +22,15 @@ class WorkerLost(TokenGateError, BrokenProcessPool):
         exitcode: Its exit code, or the negative number of the signal that ended it (as in
             `subprocess.Popen.returncode`); None where it is not known.
         detail: What it was doing.
+        because: Why the coordinator ended it; empty if it did not.
     """
 
-    def __init__(self, pid: int, exitcode: int | None, detail: str = "") -> None:
-        super().__init__(pid, exitcode, detail)
+    def __init__(self, pid: int, exitcode: int | None, detail: str = "", because: str = "") -> None:
+        super().__init__(pid, exitcode, detail, because)
         self.pid = pid
         self.exitcode = exitcode
         self.detail = detail
+        self.because = because
 
     @property
     def signal(self) -> int | None:
@@ -36,12 +38,15 @@ class WorkerLost(TokenGateError, BrokenProcessPool):
         return None if self.exitcode is None or self.exitcode >= 0 else -self.exitcode
 
     def __str__(self) -> str:
-        text = f"core process {self.pid} {_how_it_ended(self.exitcode, self.signal)}"
+        if self.because:
+            text = f"core process {self.pid} was ended, because {self.because}"
+        else:
+            text = f"core process {self.pid} {_how_it_ended(self.exitcode, self.signal)}"
         return f"{text}; {self.detail}" if self.detail else text
 
 
 class InitializerFailed(CoreStartError, BrokenProcessPool):
-    """The initializer raised in every core process, so that no token can be run.
+    """The initializer raised in every core process that may run the token.
 
     What it raised is the `__cause__`.
     """

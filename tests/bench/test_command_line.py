@@ -62,6 +62,14 @@ def test_demo_pi_checks_its_digits():
     assert "4 decimals right as it stands, 35 with Euler's correction" in done.stdout
 
 
+def test_demo_pi_draws_the_bar_that_is_asked_for():
+    """By name, on standard error, so that it is there without a terminal too."""
+    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    done = command("demo", "pi", "--terms", "1000", "--cores", "1", "--progress", "tqdm")
+    assert done.returncode == 0, done.stderr
+    assert "1000/1000" in done.stderr
+
+
 def test_demo_storm_keeps_each_key_on_one_core():
     """28 tokens of four keys; the exit code says that no key was on two cores."""
     done = command("demo", "storm", "--cores", "2")
@@ -141,7 +149,7 @@ def test_doctor_needs_no_rich():
     assert "Nothing is broken." in done.stdout
 
 
-@pytest.mark.parametrize("words", [["demo"], ["demo", "pi"], ["bench", "--quick"], []])
+@pytest.mark.parametrize("words", [["demo"], ["demo", "pi"], ["bench", "--quick"], ["soak"], []])
 def test_what_draws_says_how_to_get_rich(words):
     """Without rich there is one line that says how to install it, and no traceback."""
     done = without_rich(*words)
@@ -200,6 +208,8 @@ def test_a_reader_that_has_seen_enough_is_no_error():
         (["demo", "burst", "--seconds", "-1"], "not a number of seconds above 0"),
         (["demo", "burst", "--seconds", "long"], "'long' is not a number of seconds"),
         (["demo", "--cores", "0"], "0 is not from 1"),
+        (["soak", "--kills-per-second", "-1"], "-1 is not from 0 to 100"),
+        (["soak", "--kills-per-second", "few"], "'few' is not a number"),
         (["fly"], "invalid choice: 'fly'"),
     ],
 )

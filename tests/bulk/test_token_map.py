@@ -21,6 +21,7 @@ from tokengate_mp import (
     PayloadError,
     RemoteError,
     WorkerLost,
+    as_completed,
     task_token_guard,
 )
 
@@ -377,3 +378,36 @@ def test_options_of_a_token_are_not_those_of_an_item(coordinator, options):
         work.square.options(**options).map([1])
     cleared = work.square.options(**options).options(timeout=None, retries=0)
     assert list(cleared.map([2])) == [4]
+
+
+@pytest.mark.parametrize("how", ["for", "await", "as_completed"])
+def test_one_cancellation_is_enough(how):
+    """Results keep coming when the task that takes them is cancelled: it ends all the same."""
+
+    async def take(begun):
+        if how == "await":
+            endless = iter(lambda: begun.set() or 1, None)
+            await work.square.map(endless)
+        elif how == "for":
+            async for _ in work.square.map(itertools.count()):
+                begun.set()
+        else:
+            while True:
+                async for _ in as_completed([work.square(n) for n in range(2000)]):
+                    begun.set()
+
+    async def main():
+        async with OperationsCoordinator(cores=2) as coordinator:
+            for turn in range(12):
+                begun = asyncio.Event()
+                task = asyncio.create_task(take(begun))
+                await begun.wait()
+                for _ in range(turn):  # at one moment or another
+                    await work.square(turn)
+                task.cancel()
+                ended, _ = await asyncio.wait([task], timeout=10)
+                assert ended
+                assert task.cancelled()
+            coordinator.drain_pool()
+
+    asyncio.run(main())

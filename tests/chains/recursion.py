@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 import os
 import threading
 import time
@@ -148,15 +149,92 @@ def in_threads(count: int) -> int:
     return sum(found)
 
 
-@task_token_guard(operation_type="passes_token")
-def passes_token() -> str:
-    """Pass a token on, as an argument."""
-    token = plus_one(1)
+@task_token_guard(operation_type="total")
+def total(numbers: Any, *more: Any, start: Any = 0) -> Any:
+    """Add up whatever tokens were passed."""
+    return sum(numbers) + sum(more) + start
+
+
+@task_token_guard(operation_type="passes_tokens")
+def passes_tokens(n: int) -> list[int]:
+    """Pass tokens on, as arguments: plain, in a structure, by name, ended or not, and of drafts."""
+    ended = plus_one(n)
+    ended.get()
+    again = plus_one(plus_one(plus_one(n)))
+    nested = total([plus_one(n), again], plus_one(again), start=plus_one(ended))
+    both = [plus_one(nested), again]
+    shared = total([again, again], again)
+    return [again.get(), nested.get(), both[0].get(), shared.get(), plus_one(ended).get()]
+
+
+@task_token_guard(operation_type="long_line")
+def long_line(length: int) -> int:
+    """Each needs the one before it."""
+    token: Any = 0
+    for _ in range(length):
+        token = plus_one(token)
+    return token.get()
+
+
+@task_token_guard(operation_type="makes_line")
+def makes_line(length: int) -> Any:
+    """Give the last token of a line, unended, and no other."""
+    token: Any = 0
+    for _ in range(length):
+        token = plus_one(token)
+    return [token]
+
+
+@task_token_guard(operation_type="waits_for_line")
+def waits_for_line(length: int) -> int:
+    """Wait for a token of whose needs nothing is known here."""
+    return makes_line(length).get()[0].get()
+
+
+@task_token_guard(operation_type="passes_failure")
+def passes_failure() -> tuple[str, str]:
+    """Pass on a token that fails."""
     try:
-        plus_one(token)  # type: ignore[arg-type]
-    except TypeError as error:
-        return str(error)
-    return ""
+        plus_one(fails("as said")).get()  # type: ignore[arg-type]
+    except Exception as error:  # noqa: BLE001 - the test looks at it
+        return type(error).__name__, str(error)
+    return "", ""
+
+
+@task_token_guard(operation_type="add_tree")
+def add_tree(low: int, high: int) -> int:
+    """A tree of sums, each with the sums below as arguments; nothing is waited for but the last."""
+    stage: list[Any] = [plus_one(n) for n in range(low, high)]
+    while len(stage) > 1:
+        stage = [total(stage[n : n + 3]) for n in range(0, len(stage), 3)]
+    return stage[0].get()
+
+
+@task_token_guard(operation_type="where", sticky_anchor="here")
+def where(_key: Any, address: gates.Address | None = None) -> int:
+    """Give the process."""
+    if address is not None:
+        gates.wait_at(address)
+    return os.getpid()
+
+
+@task_token_guard(operation_type="calls_anchored")
+def calls_anchored(count: int, key: Any) -> list[int]:
+    """Call a function with an anchor, some of the calls with tokens."""
+    tokens = [where(key) for _ in range(count)] + [where(plus_one(1)) for _ in range(count)]
+    return [token.get() for token in reversed(tokens)]
+
+
+@task_token_guard(operation_type="holds_key")
+def holds_key(address: gates.Address) -> list[Any]:
+    """Have tokens of one key wait at a gate."""
+    return [where("key", address) for _ in range(3)]
+
+
+@task_token_guard(operation_type="maps")
+def maps(count: int, *, ordered: bool) -> list[int]:
+    """Map inside a token."""
+    return list(plus_one.map(range(count), ordered=ordered))
 
 
 @task_token_guard(operation_type="forgets")
@@ -311,3 +389,32 @@ def leads_a_lead() -> tuple[int, int, list[tuple[int, int]]]:
     """Lead a chain with a lead in it: the processes of both, and what its members gave."""
     pid, _, members = lead(3).get()
     return os.getpid(), pid, [token.get() for token in members]
+
+
+@task_token_guard(operation_type="below_three")
+def below_three(n: int) -> int:
+    """Fail from the fourth item on."""
+    if n > 2:
+        raise ValueError(n)
+    return n + 1
+
+
+@task_token_guard(operation_type="maps_endlessly")
+def maps_endlessly() -> tuple[int, list[int]]:
+    """Map over items without an end, until one fails: its index, and what came before it."""
+    found: list[int] = []
+    try:
+        for result in below_three.map(itertools.count(), buffersize=8):
+            found.append(result)  # noqa: PERF402 - what was found before an error is to be seen
+    except ValueError as error:
+        return error.item_index, found  # type: ignore[attr-defined]
+    return -1, found
+
+
+@task_token_guard(operation_type="dies_after", external_calls=["plus_one"])
+def dies_after(count: int) -> None:
+    """Get so many members, make one more, and end the process."""
+    for n in range(count):
+        plus_one(n).get()
+    plus_one(count)
+    os._exit(3)

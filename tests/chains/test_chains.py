@@ -12,7 +12,7 @@ import pytest
 import recursion
 import scripts
 
-from tokengate_mp import OperationsCoordinator, TokenState, WorkerLost
+from tokengate_mp import OperationsCoordinator, TokenKilled, TokenState, WorkerLost
 from tokengate_mp.seeds import freeze
 
 DIGITS = {"full": 64, "short": 16, "fast": 16, "minimal": 8}
@@ -157,3 +157,36 @@ def test_chains_in_a_script(tmp_path):
                 print([child.get(20) for child in token.get(20)])
     """
     assert scripts.output(tmp_path / "chain.py", code) == "[0, 1, 4, 9]\n" * 3
+
+
+def test_what_had_ended_is_not_lost_with_its_core():
+    """Members that a lead has got are counted as completed, whatever becomes of the lead then."""
+    with OperationsCoordinator(cores=2) as coordinator:
+        for _ in range(3):
+            with pytest.raises(WorkerLost):
+                recursion.dies_after(150).get(20)
+        plus_one = coordinator.get_stats()["operations"]["plus_one"]["counts"]
+        assert plus_one["completed"] == 450
+        assert plus_one["failed"] == 0
+    assert coordinator.get_stats()["conductor"]["domains"] == 0
+
+
+def test_a_member_that_its_maker_runs_can_be_seen_and_killed():
+    """The parent knows of it while it runs, and ends it by its operation, but not its maker."""
+    with gates.Gate() as gate, OperationsCoordinator(cores=1, threads_per_core=1) as coordinator:
+        lead = recursion.wait_for_held.options(external_calls=["held"])(gate.address)
+        gate.arrivals()
+        assert coordinator.get_stats()["tokens"]["executing"] == 2
+        coordinator.kill_all_by_operation("held")
+        gate.open()
+        with pytest.raises(TokenKilled):
+            lead.get(20)
+        assert recursion.fib(5).get(20) == 5
+
+
+def test_deep_and_wide_in_one_chain():
+    """Fibonacci 20 and ten thousand members of one token end on one core with one thread."""
+    with OperationsCoordinator(cores=1, threads_per_core=1):
+        assert recursion.leading(20).get(50) == 6765
+        wide = recursion.fan_out.options(external_calls=["plus_one"])
+        assert wide(10_000).get(50) == 10_000 * 10_001 // 2

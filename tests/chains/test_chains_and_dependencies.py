@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from tokengate_mp import OperationsCoordinator, task_token_guard
 
 
@@ -43,18 +41,6 @@ def add_up(*numbers: int) -> int:
 def firsts(found: dict) -> list:
     """Give the first of each pair."""
     return [number for number, _ in found["pairs"]]
-
-
-@task_token_guard(operation_type="anchored", sticky_anchor="here")
-def anchored(number: int) -> int:
-    """Go where others of the same number go."""
-    return number
-
-
-@task_token_guard(operation_type="calls_anchored")
-def calls_anchored(number: int) -> int:
-    """Call it from inside a token."""
-    return anchored(number).get()
 
 
 @task_token_guard(operation_type="nested_sum")
@@ -107,17 +93,5 @@ def test_a_lead_can_wait_for_arguments():
                 assert {token.seed for token in squares} == {each.seed}
             await c.join()
             assert c.get_stats()["conductor"]["domains"] == 0
-
-    asyncio.run(main())
-
-
-def test_an_anchor_inside_a_token_is_refused():
-    """It would have no effect there, and says so; without it the call works."""
-
-    async def main():
-        async with OperationsCoordinator(cores=1):
-            assert await anchored(3) == 3
-            with pytest.raises(ValueError, match="sticky_anchor=None"):
-                await calls_anchored(3)
 
     asyncio.run(main())

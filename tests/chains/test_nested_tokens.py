@@ -166,11 +166,6 @@ def test_killing_the_child():
     assert (name, state) == ("TokenKilled", "killed")
 
 
-def test_a_token_is_no_argument_yet(small):
-    """Passing a token on inside a token is refused, and the message says what to do."""
-    assert "token.get()" in recursion.passes_token().get(20)
-
-
 def test_what_is_larger_than_the_ring():
     """Arguments and results of any size travel, up and down."""
     with OperationsCoordinator(cores=2, ring_bytes=4096):

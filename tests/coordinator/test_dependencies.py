@@ -287,6 +287,20 @@ def test_a_fan_in_of_ten_thousand(run):
     run(main)
 
 
+def test_they_go_where_their_largest_argument_was_made(run):
+    """Of a call with values from several cores the largest one decides, while cores are free."""
+
+    async def main():
+        async with OperationsCoordinator(cores=2):
+            for _ in range(20):
+                large, small = work.filled(200_000), work.filled(5_000)
+                token = work.sizes(small, large)
+                assert await token == (5_000, 200_000)
+                assert token.core == large.core
+
+    run(main)
+
+
 def test_a_chain_of_a_thousand(run, gate):
     """However long a chain is, its end has a value, or the error or kill of its beginning."""
 

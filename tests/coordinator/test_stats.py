@@ -115,6 +115,19 @@ def test_what_runs_is_executing_and_what_it_holds_is_queued():
         gate.close()
 
 
+def test_a_token_is_counted_once_while_its_function_still_runs():
+    """One that was killed and has not stopped yet is killed, and not executing besides."""
+    with Gate() as gate, OperationsCoordinator(cores=1, threads_per_core=2) as coordinator:
+        tokens = [work.gated(gate.address) for _ in range(2)]
+        gate.arrivals(2)
+        assert tokens[0].kill()
+        stats = coordinator.get_stats()
+        assert sum(stats["tokens"].values()) == 2
+        assert (stats["tokens"]["killed"], stats["tokens"]["executing"]) == (1, 1)
+        assert stats["cores"][0]["executing"] == 2
+        gate.close()
+
+
 def test_after_stop_nothing_lives(run):
     """After stop() no core is alive, holds anything or has a pid, and the counts remain."""
 

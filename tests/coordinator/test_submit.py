@@ -116,7 +116,7 @@ def _functions_here() -> int:
     from tokengate_mp.worker.crew import Crew
 
     (crew,) = (thing for thing in gc.get_objects() if isinstance(thing, Crew))
-    return len(crew._functions)
+    return len(crew.functions)
 
 
 def test_many_different_lambdas(coordinator):

@@ -41,6 +41,8 @@ NOT_APPLICABLE = {
     "test_killed_child": "kills one of `_processes`; written anew below, as it does not break here",
     "test_traceback": "wants the class `_RemoteTraceback`; ours is RemoteTraceback",
     "test_saturation": "counts `_processes`",
+    "test_max_tasks_per_child": "counts `_processes`; written anew below",
+    "test_max_tasks_per_child_defaults_to_spawn_context": "wants `_mp_context`; there is none",
     "test_idle_process_reuse_one": "counts `_processes`",
     "test_idle_process_reuse_multiple": "counts `_processes`",
     "test_processes_terminate": "counts `_processes`",
@@ -54,10 +56,6 @@ NOT_APPLICABLE = {
     "test_interpreter_shutdown": "imports the class from concurrent.futures; written anew below",
     "test_submit_after_interpreter_shutdown": "the same",
     "test_hang_gh83386": "the same",
-    # They test what is not supported, and refused.
-    "test_max_tasks_per_child": "max_tasks_per_child is refused",
-    "test_max_tasks_per_child_defaults_to_spawn_context": "max_tasks_per_child is refused",
-    "test_max_tasks_early_shutdown": "max_tasks_per_child is refused",
     # Where we differ on purpose.
     "test_cancel_futures": "before the processes are up nothing was sent, so all are cancelled",
     "test_exit_at_task_unpickle": "an argument that exits fails its call, and not the process",
@@ -190,6 +188,13 @@ def test_killed_child():
         assert isinstance(lost.exception(20), concurrent.futures.process.BrokenProcessPool)
         assert isinstance(lost.exception(), WorkerLost)
         assert executor.submit(pow, 2, 8).result(20) == 256
+
+
+def test_max_tasks_per_child():
+    """A worker is reused until it has run as many calls as it may, and then there is a new one."""
+    with TokenGateExecutor(1, max_tasks_per_child=3) as executor:
+        first, second, third, fourth = [executor.submit(os.getpid).result(20) for _ in range(4)]
+    assert first == second == third != fourth
 
 
 def test_failing_initializer():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tickets import MS, Maker, numbers
+from tickets import MS, Maker, measured, numbers
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
@@ -26,8 +26,8 @@ class GraphMachine(RuleBasedStateMachine):
     def ended(self, number):
         return self.tickets[number].stage.ended
 
-    @rule(data=st.data(), key=st.sampled_from([None, None, b"k"]))
-    def call(self, data, key):
+    @rule(data=st.data(), key=st.sampled_from([None, None, b"k"]), home=st.integers(0, 3))
+    def call(self, data, key, home):
         unended = [n for n in self.tickets if not self.ended(n)]
         chosen = data.draw(st.lists(st.sampled_from(unended), max_size=4)) if unended else []
         (ticket,) = self.maker()
@@ -37,10 +37,22 @@ class GraphMachine(RuleBasedStateMachine):
         self.scheduler.withheld(ticket, [(number, at) for at, number in enumerate(chosen)])
         assert ticket.stage is TokenState.WAITING
         if not chosen:
-            self.scheduler.released(ticket, key, 0, 0)
+            self.release(ticket, key, home)
 
-    @rule()
-    def walk(self):
+    def release(self, ticket, key, home):
+        home = home if home in self.cores else 0
+        ledger = self.scheduler._ledger
+        lanes = self.scheduler._gate.lanes.values()
+        idle, waiting = ledger.idle, any(lane.queue for lane in lanes)
+        self.scheduler.released(ticket, key, 0, 0, home)
+        if ticket.stage is TokenState.ADMITTED:
+            assert ticket.core == home
+            assert key is None
+            assert not waiting
+            assert not idle or idle >> home & 1
+
+    @rule(home=st.integers(0, 3))
+    def walk(self, home=0):
         """What the coordinator does with ends: they are passed on, until nothing is left to do."""
         while ended := self.scheduler.take_ended():
             for need, dependants in ended:
@@ -57,7 +69,7 @@ class GraphMachine(RuleBasedStateMachine):
                         self.scheduler.failed(ticket)
                     elif self.scheduler.supplied(ticket):
                         assert None not in self.filled[ticket.number]
-                        self.scheduler.released(ticket, None, 0, 0)
+                        self.release(ticket, None, home)
         for number, needs in self.needs.items():
             gone = {need for need in needs if self.ended(need)}
             spoilt = any(
@@ -126,6 +138,33 @@ class GraphMachine(RuleBasedStateMachine):
         assert not graph.needed
         assert not graph.ended
         assert not graph.lacking
+
+
+def test_dependants_go_where_their_data_is_warm():
+    """To the core that made what they need, as long as no core is idle for it; else to any."""
+    scheduler = Scheduler(3, 1, "work_conserving")
+    maker = Maker(scheduler)
+    for core in (1, 2, 3):
+        scheduler.core_ready(core)
+    measured(maker, 100_000)
+
+    def release(home):
+        (ticket,) = maker()
+        scheduler.withheld(ticket, [])
+        scheduler.released(ticket, None, 0, 0, home)
+        return ticket
+
+    for home in (3, 1, 2):
+        ticket = release(home)
+        assert scheduler.assign(0) == {home: [ticket]}
+    again = release(3)  # none is idle
+    assert scheduler.assign(0) == {3: [again]}
+    for ticket in scheduler.unended():
+        scheduler.settle(ticket.core, [ticket.number], [100_000], 0)
+    first, second = release(1), release(1)
+    orders = scheduler.assign(0)
+    assert orders.pop(1) == [first]
+    assert list(orders.values()) == [[second]]  # on one that was idle
 
 
 TestGraph = GraphMachine.TestCase

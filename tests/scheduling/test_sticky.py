@@ -16,12 +16,14 @@ from tickets import MS, WEIGHTS, Maker, homes, numbers
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Policy
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.seeds import Lead
 
 KEYS = ["k1", "k2", "k3", "k4"]
 POLICIES = {
     "once": None,
     "again": Policy(retries=2),
     "later": Policy(retries=2, backoff_ns=3 * MS, idempotent=True),
+    "lead": Policy(retries=1, lead=Lead("[]")),
 }
 KEEP = {"k3": 5 * MS, "k4": 50 * MS}
 
@@ -43,6 +45,7 @@ class StickyMachine(RuleBasedStateMachine):
         self.ready = set()
         self.tickets = {}
         self.keys = {}  # of each token: its key, or None
+        self.chains = {}  # of each token of a chain: its lead
         self.held = {core: [] for core in self.cores}
         self.pins = {}  # the core of each key that has one
         self.until = {}  # when each key without tokens goes
@@ -81,7 +84,7 @@ class StickyMachine(RuleBasedStateMachine):
             st.tuples(
                 st.sampled_from(WEIGHTS),
                 st.sampled_from([*KEYS, *KEYS, None]),
-                st.sampled_from(["once", "again", "later"]),
+                st.sampled_from(["once", "again", "later", "lead"]),
             ),
             min_size=1,
             max_size=8,
@@ -94,7 +97,10 @@ class StickyMachine(RuleBasedStateMachine):
             ticket.operation = self.scheduler.operation(name, weight, POLICIES[name])
             self.tickets[ticket.number] = ticket
             self.keys[ticket.number] = key
-            if key is None:
+            if name == "lead":
+                self.keys[ticket.number], self.chains[ticket.number] = None, ticket.number
+                self.scheduler.submitted([ticket])
+            elif key is None:
                 self.scheduler.submitted([ticket])
             else:
                 call = ticket, key.encode(), KEEP.get(key, 0)
@@ -117,7 +123,7 @@ class StickyMachine(RuleBasedStateMachine):
                 new = key is not None and key not in self.pins
                 if key is not None:
                     assert self.pins.setdefault(key, core) == core
-                if self.strict and (key is None or new):
+                if self.strict and (key is None or new) and ticket.number not in self.chains:
                     assert core in self.homes[ticket.operation.weight]
                 self.held[core].append(ticket.number)
         assert self.scheduler.assign(self.now) == {}
@@ -135,6 +141,42 @@ class StickyMachine(RuleBasedStateMachine):
         )
         self.held[core] = [n for n in self.held[core] if n not in chosen]
         self.look()
+
+    def running_chains(self):
+        return [
+            (number, core)
+            for core, held in self.held.items()
+            for number in held
+            if number in self.chains and not self.ended(number)
+        ]
+
+    @precondition(lambda self: self.running_chains())
+    @rule(data=st.data(), weight=st.sampled_from(WEIGHTS), name=st.sampled_from(["once", "again"]))
+    def make_member(self, data, weight, name):
+        """A token of a chain makes another one, on its core."""
+        maker, core = data.draw(st.sampled_from(self.running_chains()))
+        (ticket,) = self.maker(weight)
+        ticket.operation = self.scheduler.operation(name, weight, POLICIES[name])
+        number, lead = ticket.number, self.chains[maker]
+        self.tickets[number], self.keys[number], self.chains[number] = ticket, None, lead
+        self.scheduler.joined(ticket, lead, core, self.now)
+        self.held[core].append(number)
+
+    @precondition(lambda self: self.tickets and self.ready)
+    @rule(data=st.data(), wait=st.booleans())
+    def claim(self, data, wait):
+        """A thread waits for a token, and would run it itself; perhaps all threads do."""
+        ticket = self.tickets[data.draw(st.sampled_from(sorted(self.tickets)))]
+        core = data.draw(st.sampled_from(sorted(self.ready)))
+        self.look()
+        key = self.keys[ticket.number]
+        pinned = self.pins.get(key, core)
+        waiting = 1 << pinned if wait and pinned == core else 0
+        if self.scheduler.claimed(ticket, core, waiting, self.now, lambda _: False):
+            assert key is None or pinned == core
+            self.held[core].append(ticket.number)
+            if key is not None:
+                self.pins[key] = core
 
     @precondition(lambda self: any(self.held.values()))
     @rule(data=st.data())
@@ -205,6 +247,12 @@ class StickyMachine(RuleBasedStateMachine):
                     assert self.pins[self.keys[number]] == core
 
     @invariant()
+    def no_chain_is_on_two_cores(self):
+        cores = {}
+        for number, core in self.running_chains():
+            assert cores.setdefault(self.chains[number], core) == core
+
+    @invariant()
     def every_token_is_somewhere(self):
         unended = [n for n in self.tickets if not self.ended(n)]
         assert numbers(self.scheduler.unended()) == unended
@@ -214,7 +262,8 @@ class StickyMachine(RuleBasedStateMachine):
         postponed = self.scheduler._gate.postponed
         for number in waiting:
             ahead = self.scheduler.story(self.tickets[number]).ahead
-            assert (ahead is None) == (number in postponed)
+            outside = number in postponed or number in self.scheduler._conductor.held
+            assert (ahead is None) == outside
 
     def teardown(self):
         if not hasattr(self, "scheduler"):
@@ -239,12 +288,14 @@ class StickyMachine(RuleBasedStateMachine):
         assert not sticky.unplaced
         assert not sticky.leaving
         assert not sticky._listed
+        assert not self.scheduler._conductor.domains
 
 
 TestSticky = StickyMachine.TestCase
 TestSticky.__doc__ = (
     "Whatever becomes of tokens and cores, in whatever order: no key is on two cores, its first "
-    "token keeps to its range, pins are counted exactly, and none is left when all has ended."
+    "token keeps to its range, pins are counted exactly, and none is left when all has ended. Nor "
+    "is a chain on two cores, or counted when its last token has ended."
 )
 TestSticky.settings = settings(max_examples=60, stateful_step_count=30)
 

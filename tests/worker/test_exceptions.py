@@ -282,3 +282,34 @@ def test_decode_errors_of_the_user_are_the_users():
     """An error that our own wire raises too is the user's own when a function raises it."""
     with pytest.raises(msgspec.ValidationError, match="Expected"):
         work.call_decode().get(20)
+
+
+class Frozen(Exception):
+    """Pickles, and lets nobody set anything, as a frozen dataclass with a __reduce__ does."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TypeError(f"{name} cannot be set")
+
+
+@task_token_guard()
+def raise_frozen(code: int) -> None:
+    """Raise what cannot be added to."""
+    raise Frozen(code)
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_an_exception_that_cannot_be_added_to(retries):
+    """It arrives as itself with its cause, the runs before it as its context, and harms nobody."""
+    with pytest.raises(Frozen) as caught:
+        raise_frozen.options(retries=retries)(7).get()
+    assert caught.value.args == (7,)
+    assert isinstance(caught.value.__cause__, RemoteTraceback)
+    assert isinstance(caught.value.__context__, Frozen) is (retries > 0)
+    assert work.square(3).get() == 9
+
+
+def test_an_exception_that_cannot_be_added_to_in_a_map():
+    """It has the place of its item, and the other items have their results."""
+    first, second = raise_frozen.map([1, 2], return_exceptions=True)
+    assert (first.args, second.args) == ((1,), (2,))
+    assert work.square(3).get() == 9

@@ -18,7 +18,11 @@ from importlib.util import find_spec
 from multiprocessing.pool import Pool
 from typing import Any, ClassVar, Final
 
-from tokengate_mp import OperationsCoordinator
+from tokengate_mp import (
+    OperationsCoordinator,
+    register_joblib_backend,
+    shutdown_joblib_backend,
+)
 from tokengate_mp.bench.tokens import TOKEN_FUNCTIONS
 from tokengate_mp.bench.workloads import Call, Function
 
@@ -341,6 +345,27 @@ class Joblib(Competitor):
             reusable.get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
+class JoblibOnCores(Joblib):
+    """`joblib.Parallel` on its backend "tokengate": this package, for those who use joblib."""
+
+    name = OURS
+
+    def __init__(self) -> None:
+        """Import the library, and register the backend."""
+        super().__init__()
+        register_joblib_backend()
+
+    async def open(self, cores: int) -> None:
+        """Make a Parallel that keeps its core processes between runs."""
+        self._parallel = self._joblib.Parallel(n_jobs=cores, backend="tokengate").__enter__()
+
+    async def close(self) -> None:
+        """End the Parallel, and the core processes that would be kept for the next one."""
+        if self._parallel is not None:
+            self._parallel.__exit__(None, None, None)
+            shutdown_joblib_backend()
+
+
 COMPETITORS: Final[dict[str, Callable[[], Competitor]]] = {
     kind.name: kind
     for kind in (
@@ -356,6 +381,11 @@ COMPETITORS: Final[dict[str, Callable[[], Competitor]]] = {
     )
 }
 """Every competitor by name, ours first."""
+
+UNDER_JOBLIB: Final[dict[str, Callable[[], Competitor]]] = {
+    kind.name: kind for kind in (JoblibOnCores, Joblib)
+}
+"""Who has a part in the rows about joblib, by name, ours first."""
 
 PACKAGES: Final = {kind.name: kind.package for kind in (Loky, Pebble, Joblib)}
 """Those that need a distribution of their own, and which."""

@@ -19,7 +19,8 @@ from typing import Any, Final
 
 import psutil
 
-from tokengate_mp.bench.competitors import COMPETITORS, OURS, TokengateMp
+from tokengate_mp.bench import locality
+from tokengate_mp.bench.competitors import COMPETITORS, OURS, UNDER_JOBLIB, TokengateMp
 from tokengate_mp.bench.workloads import noop
 
 STARTERS: Final = (OURS, "PPE", "Pool", "loky", "pebble", "joblib")
@@ -58,13 +59,13 @@ class ProbeError(Exception):
     """A probe failed in its own interpreter."""
 
 
-def start_up(name: str, cores: int) -> dict[str, float]:
+def start_up(name: str, cores: int, under_joblib: bool = False) -> dict[str, float]:  # noqa: FBT001, FBT002 - it comes as JSON
     """Return the seconds from nothing to `opened` (it takes calls) and to the `first` result.
 
     The modules that its users import by hand are loaded before the clock starts; what it loads by
     itself on starting counts.
     """
-    competitor = COMPETITORS[name]()
+    competitor = (UNDER_JOBLIB if under_joblib else COMPETITORS)[name]()
     call = (competitor.callable_for(noop), ())
 
     async def measure() -> dict[str, float]:
@@ -170,4 +171,12 @@ def growth_figures(held: dict[str, list[int]], tokens: int) -> dict[str, float]:
     }
 
 
-PROBES: Final[tuple[Callable[..., Any], ...]] = (start_up, waiting_memory, growth)
+PROBES: Final[tuple[Callable[..., Any], ...]] = (
+    start_up,
+    waiting_memory,
+    growth,
+    locality.child_cost,
+    locality.chain_share,
+    locality.diamond_share,
+    locality.tagged_share,
+)

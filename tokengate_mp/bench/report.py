@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokengate_mp.bench.competitors import OURS
-from tokengate_mp.bench.rows import Row
+from tokengate_mp.bench.row import Row
 from tokengate_mp.bench.sampling import Sample
 from tokengate_mp.bench.targets import Target, targets_for
 
@@ -60,6 +60,12 @@ class Line:
         """Return how many times as fast as that competitor we are; None if that is not known."""
         ours, theirs = self.raws(OURS), self.raws(name)
         ratios = [theirs[turn] / ours[turn] for turn in ours if turn in theirs and ours[turn]]
+        return statistics.median(ratios) if ratios else None
+
+    def speed_up(self, name: str) -> float | None:
+        """Return how many times as fast as a plain loop a competitor is; None if not known."""
+        loop, raws = self.raws("loop"), self.raws(name)
+        ratios = [loop[turn] / raws[turn] for turn in raws if turn in loop and raws[turn]]
         return statistics.median(ratios) if ratios else None
 
     def figure(self, name: str) -> float | None:

@@ -1,75 +1,22 @@
-"""What is measured: the rows of the benchmark.
-
-A row names its sizes, who takes part and up to which size, how one sample is taken, and how a raw
-sample (seconds or bytes, less is better) reads as a figure.
-"""
+"""What is measured: the rows of the benchmark (see `row`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
 
-from tokengate_mp.bench import fresh, large
-from tokengate_mp.bench.competitors import COMPETITORS, OURS
-from tokengate_mp.bench.sampling import Job, Sample, run_alone, timed_checked, timed_trips
+from tokengate_mp.bench import fresh
+from tokengate_mp.bench.competitors import OURS, UNDER_JOBLIB
+from tokengate_mp.bench.large_rows import LARGE_ROWS
+from tokengate_mp.bench.row import EVERYONE, MILLISECONDS, Row, Unit, scaled
+from tokengate_mp.bench.sampling import Job, run_alone, timed_checked, timed_trips
 from tokengate_mp.bench.schedule import longest_first
 from tokengate_mp.bench.workloads import Call, burn, mix_call, noop, uneven_durations
 
 _MS: Final = 1_000_000
 _LONG_SHARE: Final = 20
 _LONG_FACTOR: Final = 100
-
-EVERYONE: Final = tuple(COMPETITORS)
-COMPUTING: Final = tuple(name for name in EVERYONE if name != "asyncio")
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """How a raw sample is shown.
-
-    `figure` takes (raw, size, cores); `pattern` formats what it gives.
-    """
-
-    name: str
-    pattern: str
-    figure: Callable[[float, int, int], float]
-
-    def text(self, raw: float, size: int, cores: int) -> str:
-        """Return the figure as text, with its unit."""
-        return f"{self.figure(raw, size, cores):{self.pattern}} {self.name}".rstrip()
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the benchmark; at several sizes it fills several lines of the table."""
-
-    key: str
-    title: str
-    """A word or two for the table."""
-    meaning: str
-    """What the figure is, in a sentence."""
-    sizes: tuple[int, ...]
-    quick_sizes: tuple[int, ...]
-    unit: Unit
-    take: Callable[[str, int, int, int], tuple[float, dict[str, Any]]]
-    """Measures (competitor, size, cores, round) and returns the raw sample and its details."""
-    competitors: tuple[str, ...] = COMPUTING
-    caps: Mapping[str, int] = field(default_factory=dict[str, int])
-    """For those that would take minutes: the largest size they are asked to run."""
-
-    def capped(self, name: str, size: int) -> bool:
-        """Return whether `size` is beyond what that competitor is asked to run."""
-        return size > self.caps.get(name, size)
-
-    def sample(self, name: str, size: int, cores: int, turn: int) -> Sample:
-        """Take one sample; whatever a competitor does wrong becomes the sample's error."""
-        try:
-            raw, detail = self.take(name, size, cores, turn)
-        except Exception as error:  # noqa: BLE001 - one broken competitor must not end the run
-            return Sample(name, turn, None, f"{type(error).__name__}: {error}")
-        return Sample(name, turn, raw, detail=detail)
 
 
 def _checked(name: str, cores: int, job: Job, expected: Sequence[object]) -> float:
@@ -103,12 +50,32 @@ def _mixed(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str
 
 
 def _burns(
-    milliseconds: int, name: str, size: int, cores: int, turn: int
+    milliseconds: float, name: str, size: int, cores: int, turn: int
 ) -> tuple[float, dict[str, Any]]:
     del turn
-    call: Call = (burn, (milliseconds * _MS,))
+    duration = round(milliseconds * _MS)
+    call: Call = (burn, (duration,))
     job = Job([call] * size, warm_up=min(size, 8 * cores))
-    return _checked(name, cores, job, [milliseconds * _MS] * size), {}
+    return _checked(name, cores, job, [duration] * size), {}
+
+
+def _burns_under_joblib(
+    name: str, size: int, cores: int, turn: int
+) -> tuple[float, dict[str, Any]]:
+    del turn
+    # It has to find the size of its batches beforehand.
+    job = Job([(burn, (_MS,))] * size, warm_up=min(size, 64 * cores))
+    measure = partial(timed_checked, cores=cores, job=job, expected=[_MS] * size)
+    seconds: float = run_alone(measure, name, UNDER_JOBLIB)
+    return seconds, {}
+
+
+def _start_under_joblib(
+    name: str, size: int, cores: int, turn: int
+) -> tuple[float, dict[str, Any]]:
+    del size, turn
+    seconds = fresh.in_fresh_interpreter("start_up", name, cores, True)
+    return seconds["first"], dict(seconds)
 
 
 def _uneven(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str, Any]]:
@@ -141,12 +108,23 @@ def _growth(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[st
     return held["bytes_per_token"], held
 
 
+def _probe(probe: str, name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str, Any]]:
+    del name, turn
+    of_cores = (cores,) if probe in {"diamond_share", "tagged_share"} else ()
+    return fresh.in_fresh_interpreter(probe, size, *of_cores), {}
+
+
+def _inverse(raw: float, size: int, cores: int) -> float:
+    del size, cores
+    return 1 / raw
+
+
 def _rate(raw: float, size: int, cores: int) -> float:
     del cores
     return size / raw
 
 
-def _efficiency(milliseconds: int, raw: float, size: int, cores: int) -> float:
+def _efficiency(milliseconds: float, raw: float, size: int, cores: int) -> float:
     return milliseconds * size / (raw * 1e3 * cores)
 
 
@@ -154,13 +132,7 @@ def _times_best(raw: float, size: int, cores: int) -> float:
     return raw / _best_uneven(size, cores)
 
 
-def _scaled(factor: float, raw: float, size: int, cores: int) -> float:
-    del size, cores
-    return raw * factor
-
-
-_BYTES: Final = Unit("B", ",.0f", partial(_scaled, 1))
-_MILLISECONDS: Final = Unit("ms", ",.2f", partial(_scaled, 1e3))
+_BYTES: Final = Unit("B", ",.0f", partial(scaled, 1))
 
 ROWS: Final = {
     row.key: row
@@ -182,7 +154,7 @@ ROWS: Final = {
             "from making one no-op to having its result, one after the other",
             (1_000,),
             (20,),
-            Unit("µs", ",.1f", partial(_scaled, 1e6)),
+            Unit("µs", ",.1f", partial(scaled, 1e6)),
             _trips,
             (OURS, "PPE", "Pool", "loky", "pebble"),
         ),
@@ -197,6 +169,26 @@ ROWS: Final = {
             caps={"loky": 16_384, "pebble": 16_384},
         ),
         Row(
+            "10us",
+            "10 µs",
+            "tokens of 10 µs of CPU time: the share of all cores that was work",
+            (10_000,),
+            (64,),
+            Unit("", ".3f", partial(_efficiency, 0.01)),
+            partial(_burns, 0.01),
+            milliseconds=0.01,
+        ),
+        Row(
+            "100us",
+            "100 µs",
+            "tokens of 100 µs of CPU time: the share of all cores that was work",
+            (5_000,),
+            (32,),
+            Unit("", ".3f", partial(_efficiency, 0.1)),
+            partial(_burns, 0.1),
+            milliseconds=0.1,
+        ),
+        Row(
             "1ms",
             "1 ms",
             "tokens of 1 ms of CPU time: the share of all cores that was work",
@@ -204,6 +196,7 @@ ROWS: Final = {
             (16,),
             Unit("", ".3f", partial(_efficiency, 1)),
             partial(_burns, 1),
+            milliseconds=1,
         ),
         Row(
             "10ms",
@@ -213,6 +206,7 @@ ROWS: Final = {
             (4,),
             Unit("", ".3f", partial(_efficiency, 10)),
             partial(_burns, 10),
+            milliseconds=10,
         ),
         Row(
             "uneven",
@@ -229,7 +223,7 @@ ROWS: Final = {
             "until it takes calls, in a fresh interpreter",
             (1,),
             (1,),
-            _MILLISECONDS,
+            MILLISECONDS,
             partial(_start, "opened"),
             fresh.STARTERS,
         ),
@@ -239,9 +233,32 @@ ROWS: Final = {
             "until the first result, in a fresh interpreter",
             (1,),
             (1,),
-            _MILLISECONDS,
+            MILLISECONDS,
             partial(_start, "first"),
             fresh.STARTERS,
+        ),
+        Row(
+            "joblib",
+            "joblib 1 ms",
+            "joblib.Parallel with tokens of 1 ms, on its backend tokengate and on loky: the share "
+            "of all cores that was work",
+            (2_000,),
+            (16,),
+            Unit("", ".3f", partial(_efficiency, 1)),
+            _burns_under_joblib,
+            tuple(UNDER_JOBLIB),
+            package="joblib",
+        ),
+        Row(
+            "joblib-first",
+            "joblib first",
+            "until the first result of joblib.Parallel, in a fresh interpreter",
+            (1,),
+            (1,),
+            MILLISECONDS,
+            _start_under_joblib,
+            tuple(UNDER_JOBLIB),
+            package="joblib",
         ),
         Row(
             "memory",
@@ -259,50 +276,52 @@ ROWS: Final = {
             "growth of parent and cores for each token, over the last 15 of 20 waves",
             (16_384,),
             (64,),
-            Unit("B", ",.3f", partial(_scaled, 1)),
+            Unit("B", ",.3f", partial(scaled, 1)),
             _growth,
             (OURS,),
         ),
         Row(
-            "there",
-            "array there",
-            "a call with an array of so many MiB as its argument, which it adds up",
-            (64,),
-            (1,),
-            _MILLISECONDS,
-            large.there,
-            (OURS, "PPE"),
-        ),
-        Row(
-            "back",
-            "array back",
-            "a call whose result is an array of so many MiB",
-            (64,),
-            (1,),
-            _MILLISECONDS,
-            large.back,
-            (OURS, "PPE"),
-        ),
-        Row(
-            "shared",
-            "shared array",
-            "so many calls with the same array of 64 MiB: shared, or passed each time",
-            (100,),
-            (2,),
-            _MILLISECONDS,
-            large.shared,
-            (OURS, "PPE"),
-        ),
-        Row(
-            "stall",
-            "loop stall",
-            "how late the loop is while so many MiB are submitted, beyond copying them",
-            (200,),
-            (8,),
-            _MILLISECONDS,
-            large.stall,
+            "child",
+            "child",
+            "from the call of a no-op child to its result, inside a lead on one core",
+            (2_000,),
+            (40,),
+            Unit("µs", ",.1f", partial(scaled, 1e6)),
+            partial(_probe, "child_cost"),
             (OURS,),
         ),
+        Row(
+            "chained",
+            "chained",
+            "children of a chain, four at a time: their rate over that of gathers of four",
+            (2_000,),
+            (40,),
+            Unit("x", ".2f", _inverse),
+            partial(_probe, "chain_share"),
+            (OURS,),
+        ),
+        Row(
+            "diamond",
+            "diamond",
+            "four layers, each token of which needs two of the one before: the rate over that of "
+            "as many which need none",
+            (100_000,),
+            (80,),
+            Unit("x", ".3f", _inverse),
+            partial(_probe, "diamond_share"),
+            (OURS,),
+        ),
+        Row(
+            "tagged",
+            "tagged",
+            "no-ops that all have an anchor, or all lead a chain: their rate over that without",
+            (65_536,),
+            (256,),
+            Unit("x", ".3f", _inverse),
+            partial(_probe, "tagged_share"),
+            (OURS,),
+        ),
+        *LARGE_ROWS,
     )
 }
 """Every row by key, in the order of the table."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from tokengate_mp.bench.competitors import COMPETITORS, OURS, installed
 from tokengate_mp.bench.report import Line
-from tokengate_mp.bench.rows import ROWS, Row
+from tokengate_mp.bench.row import Row
+from tokengate_mp.bench.rows import ROWS
 from tokengate_mp.bench.sampling import Sample, rotations
 
 
@@ -33,6 +34,8 @@ class Plan:
         """Yield every line still to be measured, without samples."""
         for key in self.rows:
             row = ROWS[key]
+            if not row.possible:
+                continue
             for size in row.quick_sizes if self.quick else row.sizes:
                 yield Line(row, size, self.cores, ())
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -117,9 +117,13 @@ async def timed_trips(competitor: Competitor, cores: int, trips: int) -> float:
     return elapsed / trips
 
 
-def run_alone(measure: Callable[[Competitor], Any], name: str) -> Any:
+def run_alone(
+    measure: Callable[[Competitor], Any],
+    name: str,
+    among: Mapping[str, Callable[[], Competitor]] = COMPETITORS,
+) -> Any:
     """Run what `measure` makes of a new competitor of that name, in an event loop of its own."""
-    return asyncio.run(measure(COMPETITORS[name]()))
+    return asyncio.run(measure(among[name]()))
 
 
 def _translated(competitor: Competitor, calls: Sequence[Call]) -> list[Call]:

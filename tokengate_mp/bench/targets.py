@@ -51,12 +51,18 @@ TARGETS: Final = (
     Target("uneven", 200, 1.1, at_least=False),
     Target("start", 1, 5, at_least=False),
     Target("first", 1, 150, at_least=False),
+    Target("joblib", 2_000, 1, "joblib", note="on loky: not slower"),
+    Target("joblib-first", 1, 2, "joblib", note="on loky: half of its time"),
     Target("memory", 1_048_576, 1_000, at_least=False),
     Target("there", 64, 12, "PPE", note="1/12 of its time"),
     Target("back", 64, 8, "PPE", note="1/8 of its time"),
     Target("shared", 100, 50, "PPE", note="1/50 of its time"),
     Target("stall", 200, 25, at_least=False),
     Target("growth", 16_384, 4, at_least=False, note="nothing grows"),
+    Target("child", 2_000, 15, at_least=False),
+    Target("chained", 2_000, 3),
+    Target("diamond", 100_000, 0.5),
+    Target("tagged", 65_536, 0.75, note="a quarter at the most"),
 )
 """Every target of the benchmark.
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from tokengate_mp.crossing import STOPPED_SECONDS, is_here
+from tokengate_mp.crossing import STOPPED_SECONDS, heard, is_here
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.token import Token, watches
 
@@ -94,9 +94,7 @@ class Completed(Generic[R]):
                     yield token
                 if not self._waiting:
                     return
-                try:
-                    await asyncio.wait_for(news.wait(), self._patience())
-                except TimeoutError:
+                if not await heard(news, self._patience()):
                     self._look()
         finally:
             self._close()

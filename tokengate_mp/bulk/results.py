@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tokengate_mp.bulk.feed import Batch
-from tokengate_mp.errors import PayloadError
+from tokengate_mp.errors import PayloadError, note
 from tokengate_mp.wire import delivery
 
 
@@ -68,8 +68,8 @@ def opened(batch: Batch, name: str) -> tuple[list[Any], int]:
 def _mark(error: BaseException, index: int, count: int, name: str) -> None:
     """Say in the error which item it belongs to."""
     where = f"item {index}" if count == 1 else f"one of the items {index} to {index + count - 1}"
-    error.add_note(f"This is of {where} that {name!r} was mapped over.")
+    note(error, f"This is of {where} that {name!r} was mapped over.")
     try:
         error.item_index = index  # type: ignore[attr-defined]
-    except AttributeError:
-        pass  # it has slots; the note says it
+    except Exception:  # noqa: BLE001, S110 - it has slots, or a __setattr__ of its own
+        pass

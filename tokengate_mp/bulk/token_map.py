@@ -12,8 +12,9 @@ import msgspec
 
 from tokengate_mp.bulk.feed import Batch, Feed, Sender
 from tokengate_mp.bulk.pace import Pace
+from tokengate_mp.bulk.progress import Meter, Wanted, chosen, total_of
 from tokengate_mp.bulk.results import PLAIN, TROUBLED, Raised, opened
-from tokengate_mp.crossing import STOPPED_SECONDS, is_here
+from tokengate_mp.crossing import STOPPED_SECONDS, heard, is_here
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.options import TokenOptions
 
@@ -35,8 +36,9 @@ class TokenMap(Generic[R]):
     under way; `close()` does too.
     """
 
-    def __init__(self, feed: Feed, *, ordered: bool, return_exceptions: bool) -> None:
+    def __init__(self, feed: Feed, *, ordered: bool, return_exceptions: bool, meter: Meter) -> None:
         self._feed = feed
+        self._meter = meter
         self._ordered = ordered
         self._return_exceptions = return_exceptions
         self._used = False
@@ -46,7 +48,10 @@ class TokenMap(Generic[R]):
     def __iter__(self) -> Iterator[R]:
         self._use()
         return synchronously(
-            self._feed, ordered=self._ordered, return_exceptions=self._return_exceptions
+            self._feed,
+            ordered=self._ordered,
+            return_exceptions=self._return_exceptions,
+            meter=self._meter,
         )
 
     def __aiter__(self) -> AsyncIterator[R]:
@@ -70,10 +75,11 @@ class TokenMap(Generic[R]):
         self._used = True
 
     async def _asynchronously(self) -> AsyncIterator[R]:
-        feed = self._feed
+        feed, meter = self._feed, self._meter
         try:
             async for batch in self._batches(ordered=self._ordered):
                 values, kind = opened(batch, feed.name)
+                meter.add(batch.count, _failed(values, kind))
                 values.reverse()
                 while values:  # and keep none that was given
                     value = values.pop()
@@ -82,18 +88,21 @@ class TokenMap(Generic[R]):
                 feed.give_back(batch.count)
         finally:
             feed.cancel()
+            meter.end()
 
     async def _all(self) -> list[R]:
-        feed, parts = self._feed, {}
+        feed, meter, parts = self._feed, self._meter, {}
         try:
             async for batch in self._batches(ordered=False):
                 values, kind = opened(batch, feed.name)
+                meter.add(batch.count, _failed(values, kind))
                 if kind == TROUBLED:
                     values = [_plain(value, self._return_exceptions) for value in values]
                 parts[batch.first] = values
                 feed.give_back(batch.count)
         finally:
             feed.cancel()
+            meter.end()
         results: list[R] = []
         for first in sorted(parts) if self._ordered else parts:
             results += parts[first]
@@ -109,22 +118,28 @@ class TokenMap(Generic[R]):
                 return
 
         feed.bell = ring
+        meter = self._meter
+        meter.begin()
         while True:
+            meter.check()
             news.clear()
             batch = _next(feed, ordered=ordered)
             if batch is not None:
                 yield batch
             elif feed.ended():
                 return
-            else:
-                try:
-                    await asyncio.wait_for(news.wait(), STOPPED_SECONDS)
-                except TimeoutError:
-                    pass  # to see whether the coordinator's loop is still there
+            # Not for ever: to see whether the coordinator's loop is still there.
+            elif not await heard(news, STOPPED_SECONDS):
+                meter.look()
 
 
 def synchronously(
-    feed: Feed, *, ordered: bool, return_exceptions: bool = False, timeout: float | None = None
+    feed: Feed,
+    *,
+    ordered: bool,
+    return_exceptions: bool = False,
+    timeout: float | None = None,
+    meter: Meter | None = None,
 ) -> Iterator[Any]:
     """The results of a feed, waiting for them in this thread.
 
@@ -133,6 +148,7 @@ def synchronously(
         ordered: Whether they come in the order of the items.
         return_exceptions: Whether errors are given like results.
         timeout: Seconds from now in which all have to be there; None for as long as it takes.
+        meter: Told how far it has got.
 
     Raises:
         TimeoutError: They were not.
@@ -141,11 +157,17 @@ def synchronously(
     """
     # Here, not in the generator, which begins with the first result that is asked for.
     deadline = None if timeout is None else time.monotonic() + timeout
-    return _results(feed, ordered=ordered, return_exceptions=return_exceptions, deadline=deadline)
+    return _results(
+        feed,
+        Meter(None, None) if meter is None else meter,
+        ordered=ordered,
+        return_exceptions=return_exceptions,
+        deadline=deadline,
+    )
 
 
 def _results(
-    feed: Feed, *, ordered: bool, return_exceptions: bool, deadline: float | None
+    feed: Feed, meter: Meter, *, ordered: bool, return_exceptions: bool, deadline: float | None
 ) -> Iterator[Any]:
     if is_here(feed.sender.loop):
         raise RuntimeError(
@@ -155,11 +177,14 @@ def _results(
     news = threading.Event()
     feed.bell = news.set
     try:
+        meter.begin()
         while True:
+            meter.check()
             news.clear()
             batch = _next(feed, ordered=ordered)
             if batch is not None:
                 values, kind = opened(batch, feed.name)
+                meter.add(batch.count, _failed(values, kind))
                 if kind == PLAIN:
                     yield from values
                     feed.give_back(batch.count)
@@ -177,9 +202,11 @@ def _results(
                 left = STOPPED_SECONDS if deadline is None else deadline - time.monotonic()
                 if left <= 0:
                     raise TimeoutError("the results were not all there in the time they had")
-                news.wait(min(left, STOPPED_SECONDS))
+                if not news.wait(min(left, STOPPED_SECONDS)):
+                    meter.look()
     finally:
         feed.cancel()
+        meter.end()
 
 
 def _next(feed: Feed, *, ordered: bool) -> Batch | None:
@@ -190,6 +217,11 @@ def _next(feed: Feed, *, ordered: bool) -> Batch | None:
         if batch is None:
             raise
     return batch
+
+
+def _failed(values: list[Any], kind: int) -> int:
+    """How many results of a batch are not there."""
+    return sum(isinstance(value, Raised) for value in values) if kind == TROUBLED else 0
 
 
 def _plain(value: Any, return_exceptions: bool) -> Any:  # noqa: FBT001 - called for each item
@@ -209,6 +241,7 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
     ordered: bool,
     buffersize: int | None,
     return_exceptions: bool,
+    progress: Wanted = None,
 ) -> TokenMap[Any]:
     """Map a function over items.
 
@@ -220,8 +253,10 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
         ordered: Whether results come in the order of the items.
         buffersize: The most items that may be taken and not given back as results.
         return_exceptions: Whether errors are given like results.
+        progress: As for `TokenFunction.map`.
 
     Raises:
+        ImportError: What the progress is drawn with is not installed.
         TypeError: There is nothing to map over, or an argument has the wrong type.
         ValueError: `buffersize` is out of range, or the function has a timeout or retries.
         CoordinatorNotRunning: The coordinator was stopped.
@@ -229,6 +264,7 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
     """
     if not iterables:
         raise TypeError("map() needs something to map over")
+    meter = Meter(chosen(progress), total_of(iterables) if progress else None)
     feed = Feed(
         sender,
         function,
@@ -238,7 +274,7 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
         pace=Pace(),
         buffersize=checked(buffersize),
     )
-    return TokenMap(feed, ordered=ordered, return_exceptions=return_exceptions)
+    return TokenMap(feed, ordered=ordered, return_exceptions=return_exceptions, meter=meter)
 
 
 def checked(buffersize: int | None) -> int | None:
@@ -270,4 +306,13 @@ def batched(options: TokenOptions) -> TokenOptions:
             "items of a map share one; map `f.options(timeout=None, retries=0)`, or make a token "
             "of each item"
         )
-    return msgspec.structs.replace(options, operation_type=options.operation_type + BATCHED)
+    if policy.breaker is not None:
+        raise ValueError(
+            f"{options.operation_type!r} has a breaker, which judges tokens, and many items of a "
+            "map share one; map `f.options(breaker=None)`, or make a token of each item"
+        )
+    if policy.max_running is not None:  # batches and tokens together are limited
+        policy = msgspec.structs.replace(policy, of=options.operation_type)
+    return msgspec.structs.replace(
+        options, operation_type=options.operation_type + BATCHED, policy=policy
+    )

@@ -1,10 +1,11 @@
 """The command line: `tokengate-mp`, or `python -m tokengate_mp`.
 
-`arguments` says what can be asked for; `demo`, `bench` and `doctor` each carry out one command. Of
-these only `demo` and `bench` draw with rich (through `screen`), which is an extra: they are loaded
-when they are asked for, so that `doctor` works on the barest installation.
+`arguments` says what can be asked for; `demo`, `bench`, `soak` and `doctor` each carry out one
+command. Of these all but `doctor` draw with rich (through `screen`), which is an extra: they are
+loaded when they are asked for, so that `doctor` works on the barest installation.
 
-Exit codes: 0 all is well; 1 something is not: a failed token, a wrong digit, a broken machine; 2 it
+Exit codes: 0 all is well; 1 something is not: a failed token, a wrong digit, a check
+that does not hold, a broken machine; 2 it
 cannot be done as asked; 130 stopped by Ctrl-C.
 """
 

@@ -9,7 +9,8 @@ WAVES = 15
 """Waves of the demo when nothing else is asked for: 4 to 65,536 tokens."""
 
 ROWS = (
-    *("noop", "trip", "mix", "1ms", "10ms", "uneven", "start", "first", "memory", "growth"),
+    *("noop", "trip", "mix", "10us", "100us", "1ms", "10ms", "uneven", "start", "first"),
+    *("joblib", "joblib-first", "memory", "growth", "child", "chained", "diamond", "tagged"),
     *("there", "back", "shared", "stall"),
 )
 """The benchmark's rows. Written out, so that parsing loads no benchmark; a test compares."""
@@ -17,6 +18,10 @@ ROWS = (
 
 OTHERS = ("loop", "PPE", "Pool", "shares", "asyncio", "loky", "pebble", "joblib")
 """Whom the benchmark compares with; written out for the same reason."""
+
+
+PICTURES = (".svg", ".png")
+"""What the benchmark can draw; written out for the same reason."""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -43,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     _add_bench(commands.add_parser("bench", help="measure it against what else there is"))
+    _add_soak(
+        commands.add_parser(
+            "soak", help="kill core processes under load, and prove that nothing came of it"
+        )
+    )
     commands.add_parser("doctor", help="show what this machine gives, and what is wrong with it")
     return parser
 
@@ -67,6 +77,11 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
         default=1_000_000,
         metavar="N",
         help="how many terms (default: %(default)s)",
+    )
+    pi.add_argument(
+        "--progress",
+        choices=("rich", "tqdm"),
+        help="draw its bar by that, in a terminal or not (default: rich, in a terminal)",
     )
     storm = kinds.add_parser("storm", help="equal calls in waves: each key stays on one core")
     storm.set_defaults(which="storm")
@@ -123,7 +138,39 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--json", metavar="FILE", help="write machine, versions and every raw sample to FILE"
     )
+    bench.add_argument(
+        "--plot",
+        type=_picture,
+        metavar="FILE",
+        help="draw throughput by token count and speed-up by duration to FILE, .svg or .png",
+    )
     bench.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
+
+
+def _add_soak(soak: argparse.ArgumentParser) -> None:
+    _add_cores(soak, None)
+    soak.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="how long tokens are made (default: %(default)g)",
+    )
+    soak.add_argument(
+        "--kills-per-second",
+        type=_rate,
+        default=2.0,
+        metavar="K",
+        dest="kills",
+        help="how many core processes are killed in a second, on average (default: %(default)g)",
+    )
+    soak.add_argument(
+        "--seed",
+        type=_whole(0, 2**63),
+        metavar="N",
+        help="of everything that is chosen by chance (default: another one each time)",
+    )
+    soak.add_argument("--json", metavar="FILE", help="write what was found to FILE")
 
 
 def _add_cores(parser: argparse.ArgumentParser, default: object) -> None:
@@ -160,6 +207,24 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
     return seconds
+
+
+def _picture(text: str) -> str:
+    if not text.lower().endswith(PICTURES):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} ends in none of {', '.join(PICTURES)}, which say what to draw"
+        )
+    return text
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= rate <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 100")
+    return rate
 
 
 def _some_of(kind: str, all_of_them: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:

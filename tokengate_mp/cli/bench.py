@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from tokengate_mp.bench import machine, report
+from tokengate_mp.bench import machine, plot, report
 from tokengate_mp.bench.competitors import OURS, installed
 from tokengate_mp.bench.report import Line
 from tokengate_mp.bench.rows import ROWS
@@ -37,8 +37,14 @@ def run(asked: argparse.Namespace) -> int:
     target = None if asked.json is None else Path(asked.json)
     if target is not None:
         target.touch()  # now, and not after ten minutes, is the time to find that it cannot be
+    picture = None if asked.plot is None else Path(asked.plot)
+    if picture is not None:
+        plot.refuse_unplottable(plan.rows)
+        picture.touch()
     lines = _measure(console, plan, target)
     _show_targets(console, lines, plan)
+    if picture is not None:
+        plot.draw(lines, picture)
     return _code(lines, strict=asked.strict)
 
 
@@ -87,6 +93,9 @@ def _cells(line: Line, plan: Plan) -> list[str | Text]:
 def _show_targets(console: Console, lines: Sequence[Line], plan: Plan) -> None:
     for row in dict.fromkeys(line.row.key for line in lines):
         console.print(f"{ROWS[row].title}: {ROWS[row].meaning}.")
+    for row in plan.rows:
+        if not ROWS[row].possible:
+            console.print(f"{ROWS[row].title}: not measured, {ROWS[row].package} is not installed.")
     missing = [name for name in plan.against if not installed(name)]
     console.print(
         "PPE: ProcessPoolExecutor, run_in_executor and gather. Pool: multiprocessing.Pool, "

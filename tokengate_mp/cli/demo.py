@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from tokengate_mp import OperationsCoordinator
 from tokengate_mp.bench import burst, comparison, conductor, digits, pi, storm, waves
+from tokengate_mp.bulk.progress import Meter, chosen
 from tokengate_mp.cli import screen
 from tokengate_mp.coordinator.topology import usable_cpus
 
@@ -113,9 +114,9 @@ def _pi(console: Console, asked: argparse.Namespace) -> bool:
     terms = asked.terms
 
     async def sum_up() -> str:
-        with screen.bar(console, "terms", terms) as shown:
+        with _showing(console, "terms", terms, asked.progress) as advance:
             async with OperationsCoordinator(cores=cores):
-                return await pi.leibniz_pi(terms, shown.advance)
+                return await pi.leibniz_pi(terms, advance)
 
     begin = time.perf_counter()
     value = asyncio.run(sum_up())
@@ -138,6 +139,26 @@ def _pi(console: Console, asked: argparse.Namespace) -> bool:
         )
     )
     return verdict.holds
+
+
+@contextmanager
+def _showing(
+    console: Console, what: str, total: int, progress: str | None
+) -> Generator[Callable[[int], None]]:
+    """Show how far it has got: by the bar of that name, else by the demo's own in a terminal."""
+    if progress is None:
+        with screen.bar(console, what, total) as shown:
+            yield shown.advance
+        return
+    try:
+        meter = Meter(chosen(progress), total)
+    except ImportError as error:
+        raise ValueError(str(error)) from error  # it cannot be done as asked
+    meter.begin()
+    try:
+        yield meter.add
+    finally:
+        meter.end()
 
 
 def _burst(console: Console, asked: argparse.Namespace) -> bool:

@@ -8,7 +8,8 @@ travelled to, refers to it.
 long as the token waits here, it is sent to that core before all others, whatever its window, and
 its weight class. A token that lies unbegun in another core, of which every thread waits as well, is
 called back first. So of the tokens that are waited for, one can always go on, with however few
-threads.
+threads. (A limit on its operation holds it back nevertheless, as long as that can pass: see
+`waits`.)
 """
 
 from __future__ import annotations
@@ -16,21 +17,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic_ns
-from typing import Any, cast
+from typing import Any, cast, get_args
 from weakref import WeakValueDictionary
 
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.doorkeeper import Doorkeeper
+from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.coordinator.lent import kept, let_go
+from tokengate_mp.coordinator.waits import Waits
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Weight
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.token import Token
 from tokengate_mp.wire.codec import loads
+from tokengate_mp.wire.draft import Blanked, Draft, landed
 from tokengate_mp.wire.records import (
     BEGUN,
     CALL,
@@ -47,7 +53,6 @@ from tokengate_mp.wire.records import (
     WANT,
     Outcome,
     decode_enrolment,
-    decode_link,
     encode,
 )
 from tokengate_mp.worker.invoke import failure
@@ -60,9 +65,11 @@ class Chains:
         loop: The coordinator's loop.
         scheduler: Where the tokens go.
         functions: Where functions go that a core process has found.
-        living: The process of each core that has one.
+        living: The process on each seat.
         admission: Counts what is pending.
         kill: Ends a token.
+        doorkeeper: Ends calls of operations that take none.
+        drafts: Where calls go that are more than a record.
 
     Attributes:
         claims: The tokens that a thread of a core process waits for, by number, and which process.
@@ -76,7 +83,11 @@ class Chains:
         living: Mapping[int, Incarnation],
         admission: Admission,
         kill: Callable[[Token[Any], str], object],
+        doorkeeper: Doorkeeper,
+        drafts: Drafts,
     ) -> None:
+        self._doorkeeper = doorkeeper
+        self._drafts = drafts
         self._admission = admission
         self._loop = loop
         self._scheduler = scheduler
@@ -85,7 +96,9 @@ class Chains:
         self._kill = kill
         self._known: WeakValueDictionary[int, InnerToken] = WeakValueDictionary()
         self._asked: dict[int, int] = {}
+        self._hinted: dict[int, Incarnation] = {}
         self.claims: dict[int, tuple[InnerToken, Incarnation]] = {}
+        self._waits = Waits(scheduler, living, self._ask)
         self._told: dict[int, Callable[[Incarnation, Outcome], None]] = {
             CALL: self._called,
             CLAIM: self._claimed,
@@ -113,32 +126,63 @@ class Chains:
             raise WireError(f"there is no outcome of kind {record.kind}")
         try:
             tell(incarnation, record)
-        except (KeyError, TypeError, PayloadError) as error:
+        except (KeyError, TypeError, ValueError, PayloadError) as error:
             raise WireError(
                 f"core {incarnation.core} speaks of something unknown: {error!r} in {record!r}"
             ) from error
 
     def _enrolled(self, incarnation: Incarnation, record: Outcome) -> None:
         enrolment = decode_enrolment(record.value)
+        try:
+            policy = loads(enrolment.policy)
+        except Exception as error:
+            raise WireError(f"an enrolment without a policy: {error}") from error
+        if enrolment.weight not in get_args(Weight):
+            raise WireError(f"an enrolment of no weight class: {enrolment.weight!r}")
         if enrolment.definition:
             self._functions.adopt(enrolment.function, enrolment.definition)
         self._functions.keep(enrolment.function)
+        name = enrolment.operation_type
+        # It cannot be refused: the calls are made already.
         incarnation.enrolled[record.number] = self._scheduler.operation(
-            enrolment.operation_type, cast("Weight", enrolment.weight), loads(enrolment.policy)
+            name, cast("Weight", enrolment.weight), self._scheduler.agreeing(name, policy)
         )
 
     def _called(self, incarnation: Incarnation, record: Outcome) -> None:
-        self._scheduler.submitted([self._made(incarnation, record, record.value, None)])
+        if isinstance(record.value, bytes):
+            token = self._made(incarnation, record, record.value, None)
+            self._scheduler.submitted([token])
+        else:
+            draft = self._draft(record.number, record.value)
+            token = self._made(incarnation, record, draft, None)
+            self._drafts.enter(token, draft)
+        if token.operation.breaker is not None:
+            self._doorkeeper.made_inside(token)
+
+    def _draft(self, number: int, travelled: Any) -> Draft:
+        return landed(number, travelled, self._known.__getitem__)
 
     def _linked(self, incarnation: Incarnation, record: Outcome) -> None:
-        link = decode_link(record.value)
+        lead, seed, request, begun = record.value
+        if isinstance(request, list):
+            draft = self._draft(record.number, request)
+            if not isinstance(draft, Blanked):
+                raise TypeError("a call of a chain that needs nothing is a record")
+            draft.chain = lead, seed
+            token = self._made(incarnation, record, draft, seed)
+            self._scheduler.enlisted(token.number, lead, incarnation.core)
+            self._drafts.enter(token, draft)
+            return
         # Should its core die before it has begun, it is sent to the next process as it is here.
-        request = encode((record.number, CHAINED, record.value))
-        token = self._made(incarnation, record, request, link.seed)
-        self._scheduler.joined(token, link.lead, incarnation.core, monotonic_ns())
+        if request:
+            request = encode((record.number, CHAINED, encode((lead, seed, request))))
+        token = self._made(incarnation, record, request, seed)
+        self._scheduler.joined(token, lead, incarnation.seat, monotonic_ns())
+        if begun:
+            incarnation.begun.add(record.number)
 
     def _made(
-        self, incarnation: Incarnation, record: Outcome, request: bytes, seed: str | None
+        self, incarnation: Incarnation, record: Outcome, request: bytes | Draft, seed: str | None
     ) -> InnerToken:
         token = InnerToken(loop=self._loop)
         token.number = record.number
@@ -153,7 +197,10 @@ class Chains:
         token.carried = []
         token.chain = seed
         token.keepers = [incarnation]
-        token.shown = False
+        token.needs = (
+            [] if isinstance(request, bytes) else cast("list[InnerToken]", list(request.needs))
+        )
+        token.shown = token.wanted = False
         self._known[token.number] = token
         incarnation.kept[token.number] = token
         return token
@@ -162,6 +209,7 @@ class Chains:
         token = incarnation.kept.get(record.number)
         if token is not None and not token.stage.ended:
             self.claims[token.number] = token, incarnation
+            self._waits.note(record.started, incarnation.core, token)
 
     def _begun(self, incarnation: Incarnation, record: Outcome) -> None:
         incarnation.begun.add(record.number)
@@ -181,6 +229,7 @@ class Chains:
             return
         if incarnation.kept.setdefault(token.number, token) is token:
             token.keepers.append(incarnation)
+        token.wanted = True
         token.tell(incarnation)
 
     def _carried(self, incarnation: Incarnation, record: Outcome) -> None:
@@ -201,41 +250,55 @@ class Chains:
         incarnation.carried.clear()
         for number, (_token, claimant) in list(self.claims.items()):
             if claimant is incarnation:
-                del self.claims[number]
-                self._asked.pop(number, None)
+                self._unclaim(number)
 
     # ---- claims
 
     def grant(self) -> None:
         """Send tokens that are claimed to the cores that claim them, as far as they wait here."""
         now = monotonic_ns()
+        # First of all: who waits for these goes on.
+        for number in [n for n, (token, _) in self.claims.items() if token.stage.ended]:
+            self._unclaim(number)
+        waiting = as_set(core for core, each in self._living.items() if each.waits())
+        stalled = self._waits.stalled
         for number, (token, claimant) in list(self.claims.items()):
-            if token.stage.ended:
-                del self.claims[number]
-                self._asked.pop(number, None)
-            elif self._scheduler.claimed(token, claimant.core, now):
-                record = token.record
-                assert isinstance(record, bytes), f"{token!r} came up as a record"
-                claimant.send([number], [record])
-            elif token.stage is TokenState.ADMITTED and token.core != claimant.core:
-                holder = self._living.get(token.core or 0)
-                if holder is not None and holder.waits():
+            if self._scheduler.claimed(token, claimant.seat, waiting, now, stalled):
+                records = claimant.lent.unload([number], [self._drafts.record(token)])
+                claimant.send([number], records)
+            elif token.needs and self._hinted.get(number) is not claimant:
+                self._hinted[number] = claimant
+                lacking = [n for n in token.needs if not n.stage.ended]
+                claimant.hint(number, [(n.number, n.operation_type) for n in lacking])
+            elif token.stage is TokenState.ADMITTED:
+                holder = self._holder(token)
+                if holder is not None and holder is not claimant and holder.waits():
                     self._ask(token, holder)
         if len(self._living) > 1:
-            for core, incarnation in self._living.items():
+            for seat, incarnation in self._living.items():
                 if incarnation.waits():
-                    self._scheduler.waits(core)
+                    self._scheduler.waits(seat)
 
     def recall_overdue(self) -> None:
         """Call back tokens that are claimed, and have long lain in another core."""
         due = monotonic_ns() - RECALL_NS
         for token, claimant in self.claims.values():
             if token.stage is TokenState.ADMITTED and token.admitted < due:
-                holder = self._living.get(token.core or 0)
+                holder = self._holder(token)
                 if holder is not None and holder is not claimant:
                     self._ask(token, holder)
 
-    def _ask(self, token: InnerToken, holder: Incarnation) -> None:
+    def _unclaim(self, number: int) -> None:
+        del self.claims[number]
+        self._asked.pop(number, None)
+        self._hinted.pop(number, None)
+        self._waits.ended(number)
+
+    def _holder(self, token: InnerToken) -> Incarnation | None:
+        """The process that was sent a token."""
+        return self._living.get(self._scheduler.shifts.seat_of(token))
+
+    def _ask(self, token: Token[Any], holder: Incarnation) -> None:
         """Have a core give back what it has not begun: once for each time that it got the token."""
         if self._asked.get(token.number) != token.admitted:
             self._asked[token.number] = token.admitted

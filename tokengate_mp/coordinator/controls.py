@@ -26,10 +26,15 @@ class Controls:
 
         Returns:
             `cores`: for each, core 1 first, `core`, `pid`, `cpu`, `alive`, `queued`, `executing`,
-            `completed`, `restarts`. `tokens`: how many are in each state. `operations`: for each
-            operation_type its `weight`, `counts`, `durations` (`p50`, `p95`, `max`; ns) and
-            whether it is `paused`. `admission`: whether all of it is `paused`. `conductor` and
-            `sticky`: live counts.
+            `completed`, `restarts` (after a process had ended by itself), `recycled` (times that
+            one was replaced while it was well), and `dropped`: how many of its log records and
+            pieces of output were, for want of room. `tokens`: how many are in each state.
+            `operations`: for each operation_type its `weight`, `counts`, `durations` (`p50`,
+            `p95`, `max`; ns), whether it is `paused`, its `max_running`, and if it has that, how
+            many tokens are `held` by cores, and its `breaker`: None, or its `state`, how many
+            tokens `ended` and `failed` within its window, and the `seconds` until it lets calls
+            through. `admission`: whether all of it is `paused`. `conductor` and `sticky`: live
+            counts.
 
         Raises:
             CoordinatorNotRunning: It was never started.
@@ -105,6 +110,18 @@ class Controls:
         """
         self._control(lambda desk: desk.pause_operation(operation_type, paused=False))
 
+    def reset_operation(self, operation_type: str) -> bool:
+        """Let the breaker of an operation take calls again, as if nothing had failed.
+
+        Returns:
+            False if it took them, or the operation has none.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        host, corridor = self._running()
+        return host.call(lambda: corridor.doorkeeper.reset(operation_type))
+
     def drain_operation(self, operation_type: str) -> int:
         """End all waiting tokens of an operation as killed; how many there were.
 
@@ -155,8 +172,13 @@ class Controls:
         return host.call(lambda: look(corridor.desk))
 
     def _control(self, act: Callable[[ControlDesk], R]) -> R:
-        if self._corridor is None or not self._corridor.takes_calls():
+        host, corridor = self._running()
+        return host.call(lambda: act(corridor.desk))
+
+    def _running(self) -> tuple[Host, Corridor]:
+        host, corridor = self._host, self._corridor
+        if host is None or corridor is None or not corridor.takes_calls():
             raise CoordinatorNotRunning(
                 "this coordinator is not running, so there is nothing to control; start it first"
             )
-        return self._look(act)
+        return host, corridor

@@ -18,21 +18,32 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
+import msgspec
 from psutil import virtual_memory
 
 from tokengate_mp import worker
+from tokengate_mp.bulk.progress import Wanted
 from tokengate_mp.bulk.token_map import TokenMap
 from tokengate_mp.coordinator.controls import Controls
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.host import Host
+from tokengate_mp.coordinator.initializer_file import InitializerFile
 from tokengate_mp.coordinator.shared import Shared
 from tokengate_mp.coordinator.topology import usable_cpus
+from tokengate_mp.ctrl_c import HeldBack
 from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
 from tokengate_mp.options import token_options
-from tokengate_mp.settings import MAX_PENDING, CoordinatorSettings, coordinator_settings
+from tokengate_mp.settings import (
+    MAX_PENDING,
+    RESTART_LIMIT,
+    RESTART_PERIOD,
+    CoordinatorSettings,
+    coordinator_settings,
+)
 from tokengate_mp.token import Token
 from tokengate_mp.token_function import TokenFunction
+from tokengate_mp.worker.initializer import pack
 from tokengate_mp.worker.invoke import apply
 
 P = ParamSpec("P")
@@ -80,10 +91,30 @@ class OperationsCoordinator(Controls):
             64 KiB and more: half of it by arguments and what is shared, the other half by results,
             an equal part for each core. What finds no room goes the slower way, in pieces through
             the rings. Default: a quarter of the machine's memory. 0: everything goes that way.
+        output: Where what functions print goes. "forward": to the `sys.stdout` and `sys.stderr` of
+            this process, in whole lines; "inherit": straight to where the output of this process
+            goes, past whatever has taken their place here.
+        initializer: Called in each core process before its first token, in those that replace
+            others too. What it leaves for them belongs in a module: functions of a script travel
+            with globals of their own. Should it raise, tokens raise `InitializerFailed`.
+        initargs: Its arguments.
+        max_tokens_per_core: A core process that has run so many tokens (a batch of `map` is one) is
+            *recycled*: a fresh one is started, gets ready beside it, and takes over; the old one
+            finishes what it runs, and ends. What it runs until then is more. None for never.
+        max_rss: From this resident set on, in bytes, a core process is recycled too, once it has
+            run a token. It is looked at about once a second, so a process may exceed it for a
+            while. None for any.
+        restart_limit: When more than so many processes of a core have ended within
+            `restart_period`, none of which had completed a token, the core is given up; tokens that
+            may run on no other core raise `CoreStartError`. A process that is ended because a token
+            in it does not heed being killed, or that is recycled, does not count.
+        restart_period: Seconds.
 
     Raises:
-        TypeError: An argument has the wrong type.
+        TypeError: An argument has the wrong type; or calling `initializer` would only make a
+            coroutine or a generator.
         ValueError: An argument is out of range, or names a CPU that may not be used.
+        PayloadError: The initializer or its arguments cannot be sent to a core process.
     """
 
     def __init__(  # noqa: PLR0913 - the public options, each with its default
@@ -99,6 +130,13 @@ class OperationsCoordinator(Controls):
         max_pending_bytes: int | None = None,
         on_full: str = "wait",
         max_shared_bytes: int | None = None,
+        output: str = "forward",
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        max_tokens_per_core: int | None = None,
+        max_rss: int | None = None,
+        restart_limit: int = RESTART_LIMIT,
+        restart_period: float = RESTART_PERIOD,
     ) -> None:
         self.settings: CoordinatorSettings = coordinator_settings(
             cores,
@@ -114,7 +152,17 @@ class OperationsCoordinator(Controls):
             ),
             on_full=on_full,
             max_shared_bytes=max_shared_bytes,
+            output=output,
+            max_tokens_per_core=max_tokens_per_core,
+            max_rss=max_rss,
+            restart_limit=restart_limit,
+            restart_period=restart_period,
         )
+        self._initializer = b""
+        if initializer is not None:
+            refuse_unsuitable(initializer)
+            self._initializer = pack(initializer, tuple(initargs))
+        self._initializer_file: InitializerFile | None = None
         self._stopped = threading.Event()
         self._stopper = 0
         self._host: Host | None = None
@@ -132,6 +180,18 @@ class OperationsCoordinator(Controls):
             CoordinatorNotRunning: This one was stopped; make a new one.
             CoreStartError: The core processes cannot be started.
         """
+        started = False
+        try:
+            with HeldBack():
+                self._start()
+                started = True
+        except BaseException:
+            if started:  # Ctrl-C, since: whoever called it does not get to stop it
+                self.stop()
+            raise
+        return self
+
+    def _start(self) -> None:
         global _running  # noqa: PLW0603 - one coordinator a process: that is what this says
         if worker.core is not None:
             raise CoordinatorRunning(
@@ -154,21 +214,27 @@ class OperationsCoordinator(Controls):
             _running = self
             self._host = host = Host.find()
         # The lock is not held while one thread waits for another.
-        corridor = Corridor(self.settings, host)
+        self._initializer_file = file = InitializerFile(self._initializer)
+        settings = msgspec.structs.replace(self.settings, initializer=file.fd)
+        corridor = Corridor(settings, host)
         try:
             host.call(corridor.open)
         except BaseException:
             self._host = _running = None
+            file.close()
             host.close()
             raise
         self._corridor = corridor
-        return self
 
     def stop(self) -> None:
         """End everything now: every token that has not ended is killed, every process ended.
 
         May be called from anywhere, and again.
         """
+        with HeldBack():
+            self._stop()
+
+    def _stop(self) -> None:
         global _running  # noqa: PLW0603 - see `start`
         with _claiming:
             host, corridor = self._host, self._corridor
@@ -182,6 +248,8 @@ class OperationsCoordinator(Controls):
             try:
                 host.call(lambda: corridor.close(_stopped))
             finally:
+                if self._initializer_file is not None:
+                    self._initializer_file.close()
                 host.close()
                 self._stopped.set()
         elif host.is_here:
@@ -196,6 +264,8 @@ class OperationsCoordinator(Controls):
     def _abandon(self) -> None:
         """In a fork of this process: the core processes and the tokens are the parent's."""
         corridor, self._corridor, self._host = self._corridor, None, None
+        if self._initializer_file is not None:
+            self._initializer_file.close()
         if corridor is not None:
             corridor.abandon()
 
@@ -296,7 +366,7 @@ class OperationsCoordinator(Controls):
         else:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, host.loop))
 
-    def map(
+    def map(  # noqa: PLR0913 - the options of a map, each with its default
         self,
         function: Callable[..., R],
         iterable: Iterable[Any],
@@ -305,6 +375,7 @@ class OperationsCoordinator(Controls):
         ordered: bool = True,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: Wanted = None,
     ) -> TokenMap[R]:
         """Call an undecorated function (or any other callable) for each item, in batches.
 
@@ -315,8 +386,10 @@ class OperationsCoordinator(Controls):
             ordered: As for `TokenFunction.map`.
             buffersize: As for `TokenFunction.map`.
             return_exceptions: As for `TokenFunction.map`.
+            progress: As for `TokenFunction.map`.
 
         Raises:
+            ImportError: What the progress is drawn with is not installed.
             CoordinatorNotRunning: This coordinator is not running.
             TypeError: `function` is not callable, or calling it would only make a coroutine or a
                 generator; or `buffersize` is no int.
@@ -338,6 +411,7 @@ class OperationsCoordinator(Controls):
             ordered=ordered,
             buffersize=buffersize,
             return_exceptions=return_exceptions,
+            progress=progress,
         )
         return results
 

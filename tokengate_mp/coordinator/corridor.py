@@ -20,32 +20,31 @@ from tokengate_mp.coordinator.alarm import Alarm, Appointment
 from tokengate_mp.coordinator.chains import Chains
 from tokengate_mp.coordinator.desk import ControlDesk, tokens_of
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
 from tokengate_mp.coordinator.lent import give_back
+from tokengate_mp.coordinator.recycling import Recycling
 from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.coordinator.stats import stats
+from tokengate_mp.coordinator.stranding import why_stranded
 from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.coordinator.topology import current_cpu
-from tokengate_mp.errors import (
-    CoreStartError,
-    TokenGateError,
-    WireError,
-    summary,
-)
+from tokengate_mp.coordinator.voices import Voices
+from tokengate_mp.errors import CoordinatorNotRunning, TokenGateError, WireError
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.token import ForwardingToken, Token, open_desk
 from tokengate_mp.token_function import current_intake, open_intake
-from tokengate_mp.wire.delivery import raised
 from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.wire.regions import ParentArena
-from tokengate_mp.worker.chain import open_finder
+from tokengate_mp.worker.child import open_finder
 from tokengate_mp.worker.crew import COALESCE_NS
-from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
+from tokengate_mp.worker_lost import WorkerLost
 
 TURN_NS: Final = 4_000_000
 """How long a turn may go on taking up outcomes, ns."""
@@ -69,6 +68,7 @@ class Corridor:
         desk: Where tokens are ended and paused.
         admission: How much may be pending.
         arena: Where what is large goes; None: with all else.
+        doorkeeper: Which operations take no calls.
     """
 
     def __init__(self, settings: CoordinatorSettings, host: Host, *, public: bool = True) -> None:
@@ -82,13 +82,20 @@ class Corridor:
         self.admission = Admission(
             settings.max_pending, settings.max_pending_bytes, settings.on_full, self._pending
         )
-        self._supervisor = Supervisor(settings, host.loop, self)
+        self._voices = Voices(len(settings.cpus), self._scheduler.held)
+        self._supervisor = Supervisor(settings, host.loop, self, self._voices)
         self.desk = ControlDesk(
             host, self._scheduler, self._supervisor, self, self.admission, grace=settings.grace
         )
         self._drafts = Drafts(self._scheduler, self.admission, self.desk)
-        self._intake = Intake(host.loop, self._scheduler, self._drafts, self, self.admission)
+        self.doorkeeper = Doorkeeper(self._scheduler, self.desk)
+        self._intake = Intake(
+            host.loop, self._scheduler, self._drafts, self, self.admission, self.doorkeeper
+        )
         self._living = self._supervisor.living
+        self._recycling = Recycling(
+            settings, host.loop, self._scheduler, self._supervisor, self.request_turn
+        )
         self._chains = Chains(
             host.loop,
             self._scheduler,
@@ -96,6 +103,8 @@ class Corridor:
             self._living,
             self.admission,
             self.desk.kill,
+            self.doorkeeper,
+            self._drafts,
         )
         self.arena: ParentArena | None = None
         self._in_burst = False
@@ -133,7 +142,7 @@ class Corridor:
         self._ended = self._intake.closed = True
         if self._public:
             open_intake(None)
-        for alarm in (self._recall, self._glance, self._patience, self._tick):
+        for alarm in (self._recall, self._glance, self._patience, self._tick, self._recycling):
             alarm.cancel()
         self.take_in()
         self.desk.close(error)
@@ -207,6 +216,8 @@ class Corridor:
         if self._ended:
             return
         try:
+            if self._recycling.active:
+                self._recycling.look()
             self._send()
             if self._look_before_sleep():
                 self.request_turn()
@@ -227,7 +238,7 @@ class Corridor:
             return
         try:
             deadline = monotonic_ns() + TURN_NS
-            for incarnation in self._living.values():
+            for incarnation in self._supervisor.processes():
                 self._look_at(incarnation, deadline)
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
@@ -242,10 +253,10 @@ class Corridor:
         """
         deadline = monotonic_ns() + TURN_NS
         talking = False
-        for core, incarnation in self._living.items():
+        for seat, incarnation in self._living.items():
             if incarnation.arm():
                 continue
-            if incarnation.will_ring(len(self._scheduler.held(core))):
+            if incarnation.will_ring(len(self._scheduler.held(seat))):
                 # It was about to when it was not asked to, and its next pause may be the end of a
                 # long token.
                 self._glance.set()
@@ -265,9 +276,12 @@ class Corridor:
     def _take_up(self, incarnation: Incarnation, deadline: int | None) -> None:
         if not incarnation.ready and incarnation.is_ready():
             incarnation.ready = True
-            self._scheduler.core_ready(incarnation.core)
+            if incarnation.seat:
+                self.took_over(incarnation)
         try:
             incarnation.collect()
+            if self._ended:
+                raise CoordinatorNotRunning("a handler of a log record has stopped the coordinator")
             while incarnation.arrived:
                 settle(
                     self._scheduler,
@@ -283,15 +297,18 @@ class Corridor:
             # Nothing from there can be trusted now. What it holds ends, or moves, with its process.
             _log.exception("core %d: its process is ended", incarnation.core)
             incarnation.arrived.clear()
+            incarnation.condemned = "what it wrote made no sense"
             self._supervisor.condemn(incarnation)
         if incarnation.congested:
             incarnation.flush()
         if incarnation.is_hungry():
-            self._scheduler.hungry(incarnation.core)
+            self._scheduler.hungry(incarnation.seat)
 
     def _send(self) -> None:
         """Take in calls and send what is ordered."""
         self.take_in()
+        if self._scheduler.breakers.opened:
+            self.doorkeeper.end_blocked()
         drafts = self._drafts
         if drafts.unfinished:
             drafts.walk()
@@ -322,7 +339,7 @@ class Corridor:
         functions = self._intake.functions
         if functions.news:
             for index, definition in functions.read_news():
-                for incarnation in self._living.values():
+                for incarnation in self._supervisor.processes():
                     if definition is None:
                         incarnation.forget(index)
                     else:
@@ -349,6 +366,8 @@ class Corridor:
 
     def _break(self, error: Exception) -> None:
         """Something happened that should not be possible: end everything, and say so."""
+        if self._ended:  # in the middle of a turn, which cannot go on then
+            return
         _log.critical("the coordinator cannot go on", exc_info=error)
 
         def broken(_token: Token[Any]) -> BaseException:
@@ -393,14 +412,16 @@ class Corridor:
             self._look_at(incarnation, None)
             if incarnation.ready:
                 pid = incarnation.launched.process.pid
-                held = self._scheduler.held(incarnation.core)
+                held = self._scheduler.held(incarnation.seat)
                 errors = {
-                    number: WorkerLost(pid, exitcode, f"it was running {held[number]!r}")
+                    number: WorkerLost(pid, exitcode, _doing(held[number]), incarnation.condemned)
                     for number in incarnation.running()
                     if number in held
                 }
-                now = monotonic_ns()
-                lost = self._scheduler.core_lost(incarnation.core, errors, now)
+                self._recycling.ended(incarnation)
+                lost = self._scheduler.core_lost(incarnation.seat, errors, monotonic_ns())
+                if incarnation.seat != incarnation.core:
+                    self._scheduler.shifts.left(incarnation.seat)
                 for token in tokens_of(lost):
                     self.desk.deliver_error(token, errors[token.number])
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
@@ -409,29 +430,25 @@ class Corridor:
             self._chains.gone(incarnation)
             self.request_turn()
 
+    def took_over(self, incarnation: Incarnation) -> None:
+        """A core has another process: if it is up, the core can be sent tokens."""
+        if incarnation.ready:
+            self._recycling.begin(incarnation)
+            self._scheduler.core_ready(incarnation.core)
+
+    def irreplaceable(self) -> None:
+        """A core's process cannot be replaced."""
+        self.request_turn()
+
     def given_up(self, core: int) -> None:
-        """A core cannot be started."""
+        """A core gets no more processes."""
         self._without |= 1 << core
         self.request_turn()
 
     def _end_stranded(self) -> None:
+        supervisor = self._supervisor
         for token in tokens_of(self._scheduler.stranded(self._without)):
-            self.desk.deliver_error(token, self._why_stranded())
-
-    def _why_stranded(self) -> CoreStartError:
-        refusal = self._supervisor.refusal
-        if not refusal:
-            return CoreStartError(
-                "no core process can be started for this token: each ended before it was "
-                "ready. What they wrote to stderr says why; `python -m tokengate_mp doctor` "
-                "tries it too."
-            )
-        cause = raised(refusal)
-        error = InitializerFailed(
-            f"the initializer raised {summary(cause)}, so no core process can run this token"
-        )
-        error.__cause__ = cause
-        return error
+            self.desk.deliver_error(token, why_stranded(supervisor.refusal, supervisor.reasons))
 
     # ---- joining and looking
 
@@ -448,6 +465,7 @@ class Corridor:
             waiter = self._loop.create_future()
             self._joining.append(waiter)
             await waiter
+        self._voices.hear_all()
 
     def _end_joins(self) -> None:
         for waiter in self._joining:
@@ -460,8 +478,12 @@ class Corridor:
         return stats(
             self._scheduler.snapshot(monotonic_ns()),
             self._intake.created(),
-            self._living,
-            self._supervisor.restarts,
+            self._supervisor,
             self._settings,
             self.arena,
+            dropped=self._voices.dropped(),
         )
+
+
+def _doing(ticket: Ticket) -> str:
+    return f"it was running {ticket.operation.name!r} ({Token.id_of(ticket.number)})"

@@ -93,7 +93,7 @@ class ControlDesk:
 
     def is_running(self, token: Token[Any]) -> bool:
         """Whether a crew thread runs a token now."""
-        incarnation = self._supervisor.living.get(token.core or 0)
+        incarnation = self._holder(token)
         return incarnation is not None and token.number in incarnation.running()
 
     # ---- for users, by way of the coordinator; in its thread
@@ -165,9 +165,13 @@ class ControlDesk:
 
     def interrupt(self, token: Token[Any]) -> None:
         """Have the core that holds an ended token, if one does, run it no further."""
-        core = token.core
-        if core is not None and token.number in self._scheduler.held(core):
-            self._tell(self._supervisor.living[core], token)
+        incarnation = self._holder(token)
+        if incarnation is not None:
+            self._tell(incarnation, token)
+
+    def _holder(self, token: Token[Any]) -> Incarnation | None:
+        """The process that was sent a token and has not answered for it."""
+        return self._supervisor.living.get(self._scheduler.shifts.seat_of(token))
 
     def _tell(self, incarnation: Incarnation, token: Token[Any]) -> None:
         began = token.number in incarnation.running()
@@ -184,8 +188,8 @@ class ControlDesk:
         number = token.number
         del self._timers[number]
         core = incarnation.core
-        gone = self._supervisor.living.get(core) is not incarnation
-        held = self._scheduler.held(core)
+        gone = self._supervisor.living.get(incarnation.seat) is not incarnation
+        held = self._scheduler.held(incarnation.seat)
         if gone or number not in held:
             return
         # (A thread that was stopped just after it published names a token that has been settled.)
@@ -205,6 +209,11 @@ class ControlDesk:
                 token,
                 self._grace,
             )
+            incarnation.condemned = (
+                f"{token.operation_type!r} ({token.token_id}) had not ended {self._grace:g} s "
+                "after it was interrupted"
+            )
+            incarnation.fruitful = True  # it is not at fault
             self._supervisor.condemn(incarnation)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from time import monotonic_ns
 
 from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.coordinator.launch import Launched
 from tokengate_mp.coordinator.lent import Lent
+from tokengate_mp.coordinator.voices import Listener
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire.mailbox import Arming, Ringing
@@ -20,6 +22,7 @@ from tokengate_mp.wire.records import (
     DEFINE,
     FORGET,
     FREE,
+    HINT,
     JOIN,
     PART,
     Outcome,
@@ -28,7 +31,7 @@ from tokengate_mp.wire.records import (
     encode,
     split,
 )
-from tokengate_mp.worker.main import END, NUMBER, RECALL, STOP
+from tokengate_mp.worker.main import END, LEAVE, NUMBER, RECALL, STOP
 
 
 class Incarnation:
@@ -37,6 +40,7 @@ class Incarnation:
     Attributes:
         core: The core's number.
         launched: The process and what connects it.
+        listener: Hears what it prints and logs.
         arrived: Outcomes that were read and not settled yet.
         pieces: Outcomes that have arrived in part.
         ready: Whether it was seen to take requests.
@@ -46,12 +50,22 @@ class Incarnation:
         enrolled: What calls of its enrolments count as.
         carried: The tokens that outcomes still to come will refer to, by the outcome's token.
         gone: Whether the process has ended.
+        condemned: Why it was ended, if the coordinator did that.
+        made: When it was started, monotonic ns.
+        seat: Under which the scheduler accounts for it (see `scheduling.shifts`); 0 as long as it
+            has not taken over.
+        shared: Whether another process of its core is at work beside it.
+        fruitful: Whether it had answered for a token before it ended, or was ended for the sake of
+            one that would not end: no sign of a fault.
         lent: What it may look at in the arena.
     """
 
-    def __init__(self, core: int, launched: Launched, lent: Lent | None = None) -> None:
+    def __init__(
+        self, core: int, launched: Launched, listener: Listener, lent: Lent | None = None
+    ) -> None:
         self.core = core
         self.launched = launched
+        self.listener = listener
         self.arrived: list[Outcome] = []
         self.pieces = Pieces()
         self.ready = False
@@ -62,7 +76,13 @@ class Incarnation:
         self.carried: dict[int, list[InnerToken]] = {}
         self.gone = False
         self.lent = Lent(None, None) if lent is None else lent
+        self.condemned = ""
+        self.made = monotonic_ns()
+        self.seat = 0
+        self.shared = False
+        self.fruitful = False
         self._called = 0
+        self._spoken = 0
         mailbox = launched.mailbox
         self._mailbox = mailbox
         self._words = mailbox.words
@@ -92,6 +112,10 @@ class Incarnation:
     def answer(self, number: int, outcome: bytes) -> None:
         """Send the outcome of a token that was made in this process, or is referred to there."""
         self._send_one(number, encode((number, ANSWER, outcome)))
+
+    def hint(self, number: int, needs: list[tuple[int, str]]) -> None:
+        """Tell a thread that waits for a token which others that one needs first."""
+        self._send_one(number, encode((number, HINT, encode(needs))))
 
     def send(self, numbers: Iterable[int], records: list[bytes]) -> None:
         """Send encoded requests, in order.
@@ -174,6 +198,10 @@ class Incarnation:
         if taken is not None:
             self._room.ring_if_armed()
             self.arrived += self._stream.records(*taken)
+            if self._words[page.SPOKEN] != self._spoken:
+                # What was said before these outcomes is heard before they are settled.
+                self._spoken = self._words[page.SPOKEN]
+                self.listener.hear()
 
     def is_ready(self) -> bool:
         """Whether the process takes requests by now."""
@@ -208,6 +236,10 @@ class Incarnation:
             return self.launched.control.recv(1 << 20)
         except OSError:
             return b""
+
+    def tell_to_leave(self) -> None:
+        """Tell it to end as an interpreter does; no token is running."""
+        self._control(LEAVE)
 
     def tell_to_stop(self) -> None:
         """Tell it to end."""

@@ -23,7 +23,7 @@ from tokengate_mp.token import Token
 from tokengate_mp.wire.blanks import NOT_YET, Encoded
 from tokengate_mp.wire.buffers import Laden, pack
 from tokengate_mp.wire.codec import SCALARS
-from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.draft import Blanked, Draft
 
 NAMED: Final = 16
 """How many tokens of a chain a `DependencyFailed` names: those at its two ends."""
@@ -67,19 +67,29 @@ class Drafts:
             draft = self.arriving.pop(token.number, None)
             if draft is None:
                 plain.append(token)
-            elif draft.needs:
-                token.record = draft
-                self.unfinished = True
-                self._withhold(token, draft)
+            elif isinstance(draft, Blanked):
+                self.withhold(token, draft)
             else:
-                token.record = draft.complete()
+                token.record = draft.record
                 anchored.append((token, draft.key or b"", draft.keep))
         if anchored:
             self._scheduler.anchored(anchored, monotonic_ns())
         return plain
 
-    def _withhold(self, token: Token[Any], draft: Draft) -> None:
+    def enter(self, token: Token[Any], draft: Draft) -> None:
+        """A token was made inside a token, of a call that is more than a record."""
+        if isinstance(draft, Blanked):
+            for need in draft.needs:
+                self.needed.add(need.number)
+            self.withhold(token, draft)
+        else:
+            token.record = draft.record
+            self._scheduler.anchored([(token, draft.key or b"", draft.keep)], monotonic_ns())
+
+    def withhold(self, token: Token[Any], draft: Blanked) -> None:
         """A new token needs others: some may have ended."""
+        token.record = draft
+        self.unfinished = True
         if token.stage.ended:
             # Killed on its way here. (What another draft needs too is then encoded anew.)
             self.needed.difference_update(need.number for need in draft.needs)
@@ -116,7 +126,7 @@ class Drafts:
                     if token.stage.ended or not self._fill(token, at, need, value):
                         continue
                     if self._scheduler.supplied(token):
-                        self._release(token, cast("Draft", token.record))
+                        self._release(token, cast("Blanked", token.record))
 
     def _fill(self, token: Token[Any], at: int, need: Token[Any], value: object) -> bool:
         """Put the value of one token into the draft of another; False if that cannot run."""
@@ -124,7 +134,7 @@ class Drafts:
             self._fail(token, need, value)
             return False
         try:
-            cast("Draft", token.record).fill(at, value)
+            cast("Blanked", token.record).fill(at, value, need.core)
         except PayloadError as error:
             self._scheduler.failed(token)
             self._desk.deliver_error(token, error)
@@ -145,10 +155,10 @@ class Drafts:
             self._scheduler.failed(token)
             self._desk.deliver_error(token, _dependency_failed(token, need, error))
 
-    def _release(self, token: Token[Any], draft: Draft) -> None:
+    def _release(self, token: Token[Any], draft: Blanked) -> None:
         """All that a token needs is there."""
         draft.make_key()
-        self._scheduler.released(token, draft.key, draft.keep, monotonic_ns())
+        self._scheduler.released(token, draft.key, draft.keep, monotonic_ns(), draft.home)
 
     # ---- out
 

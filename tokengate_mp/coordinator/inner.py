@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.token import Token
 from tokengate_mp.wire import delivery
+from tokengate_mp.wire.blanks import NOT_YET, Encoded
 from tokengate_mp.wire.records import PICKLED, RAISED, VALUE, encode
 from tokengate_mp.worker.invoke import failure
 
@@ -33,9 +34,11 @@ class Keeper(Protocol):
 
     Attributes:
         core: Its core.
+        shared: Whether another process of its core is at work beside it.
     """
 
     core: int
+    shared: bool
 
     def answer(self, number: int, outcome: bytes) -> None:
         """Send the outcome of a token."""
@@ -47,13 +50,15 @@ class InnerToken(Token[Any]):
     As a future it stays unresolved until the caller gets hold of it: see `show`.
     """
 
-    __slots__ = ("answer", "carried", "chain", "keepers", "shown")
+    __slots__ = ("answer", "carried", "chain", "keepers", "needs", "shown", "wanted")
 
     answer: Answer | None
     carried: list[InnerToken]
     chain: str | None
     keepers: list[Keeper]
+    needs: list[InnerToken]  # those whose values it is called with, until it has ended
     shown: bool
+    wanted: bool  # whether it was found in a result while it had not ended
 
     @property
     def seed(self) -> str | None:
@@ -78,11 +83,29 @@ class InnerToken(Token[Any]):
         if self.answer is not None:
             return
         self.answer = answer
+        self.needs = []
         for keeper in self.keepers:
-            if keeper.core != but:
+            # What was run there may have been run before anybody there had found it: the record
+            # that says the one may be read here together with that which says the other.
+            if self.wanted or keeper.core != but or keeper.shared:
                 self.tell(keeper)
         if self.shown:
             self._resolve()
+
+    def arrived(self) -> object:
+        """Its value, or the value `Encoded`, if it is here; else `NOT_YET`."""
+        if self.answer is None or self.answer.kind == RAISED:
+            return NOT_YET
+        kind, value = self.answer
+        return Encoded(value) if kind == PICKLED else value
+
+    def ending(self) -> BaseException | None:
+        """The error that it ended with."""
+        if self.shown:
+            return super().ending()
+        if self.answer is None or self.answer.kind != RAISED:
+            return None
+        return delivery.raised(self.answer.value)
 
     def tell(self, keeper: Keeper) -> None:
         """Send what became of it; it has ended."""

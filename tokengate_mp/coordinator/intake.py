@@ -9,6 +9,7 @@ from time import monotonic_ns
 from typing import Any, Final, Protocol, TypeVar
 
 from tokengate_mp.coordinator.admission import LARGE, Admission
+from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
@@ -60,6 +61,7 @@ class Intake:
         drafts: Who is told of calls that are more than a record.
         turns: Who is asked for turns.
         admission: How much may be pending.
+        doorkeeper: Which operations take no calls.
 
     Attributes:
         functions: The functions that were enrolled.
@@ -72,13 +74,14 @@ class Intake:
 
     next_number = staticmethod(next_number)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a call passes on its way
         self,
         loop: asyncio.AbstractEventLoop,
         scheduler: Scheduler,
         drafts: Drafts,
         turns: Turns,
         admission: Admission,
+        doorkeeper: Doorkeeper,
     ) -> None:
         self.functions = Functions()
         self.closed = False
@@ -88,6 +91,7 @@ class Intake:
         self._turns = turns
         self._drafts = drafts
         self._admission = admission
+        self._doorkeeper = doorkeeper
         self._inbox: list[Token[Any]] = []
         self._visitors: deque[Token[Any]] = deque()
         self._calls_left = 0
@@ -149,7 +153,7 @@ class Intake:
         token.stage = _CREATED
         token.core = None
         token.record = record
-        if record.__class__ is Draft:
+        if record.__class__ is not bytes and isinstance(record, Draft):
             self._drafts.arrive(number, record)
         token.function = function
         token.created = monotonic_ns()
@@ -165,6 +169,25 @@ class Intake:
                 self._turns.request_turn()
         else:
             self._visit(token)
+        return token
+
+    def issue_guarded(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | Laden | Draft,
+        function: Callable[..., R],
+    ) -> Token[R]:
+        """Take in an encoded call, if its operation takes calls.
+
+        Raises:
+            OperationBlocked: It takes none at the moment.
+            CoordinatorNotRunning: As for `issue`.
+            AdmissionRejected: As for `issue`.
+        """
+        token: Token[R] = self._doorkeeper.pass_in(
+            number, operation, lambda: self.issue(number, operation, record, function)
+        )
         return token
 
     def _admit(

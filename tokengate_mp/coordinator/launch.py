@@ -8,6 +8,7 @@ descriptors only those it needs.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -19,11 +20,15 @@ from typing import Final
 
 import msgspec
 
+from tokengate_mp.coordinator.voices import levels
 from tokengate_mp.errors import CoreStartError
+from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.token import id_prefix
 from tokengate_mp.wire.arena import ArenaAddress
 from tokengate_mp.wire.mailbox import Mailbox
+from tokengate_mp.wire.voice import PIPE_BYTES
 from tokengate_mp.worker.main import CoreBrief
+from tokengate_mp.worker.voice import VoiceBrief
 
 _processes = count(1)
 """Numbers for core processes: those of the tokens that are made in them are derived from these."""
@@ -52,43 +57,36 @@ class Launched:
         mailbox: Its mailbox.
         control: Socket for control messages.
         lifeline: Descriptor whose closing ends the process.
+        voice: Descriptor of what it prints and logs.
     """
 
     process: subprocess.Popen[bytes]
     mailbox: Mailbox
     control: socket.socket
     lifeline: int
+    voice: int
 
     def close(self) -> None:
         """Give up the descriptors and the memory. This kills the process, should it still live."""
         os.close(self.lifeline)
+        os.close(self.voice)
         self.control.close()
         self.mailbox.close()
 
 
-def launch(  # noqa: PLR0913, PLR0917 - what a process needs
-    core: int,
-    cpu: int | None,
-    threads: int,
-    ring_bytes: int,
-    initializer: int | None = None,
-    arena: ArenaAddress | None = None,
-) -> Launched:
+def launch(core: int, settings: CoordinatorSettings, arena: ArenaAddress | None = None) -> Launched:
     """Start a process for a core.
 
     Args:
         core: The core's number.
-        cpu: The CPU to pin it to; None for none.
-        threads: Crew threads.
-        ring_bytes: Size of each of its rings.
-        initializer: Descriptor of what it runs first; None for nothing.
+        settings: The coordinator's settings.
         arena: Where what is large goes; None: with all else.
 
     Raises:
         CoreStartError: There is no memory for its mailbox, or no process can be started.
     """
     with ExitStack() as ours, ExitStack() as theirs:
-        mailbox = Mailbox.create(ring_bytes)
+        mailbox = Mailbox.create(settings.ring_bytes)
         ours.callback(mailbox.close)
         try:
             near, far = socket.socketpair()
@@ -97,16 +95,22 @@ def launch(  # noqa: PLR0913, PLR0917 - what a process needs
             lifeline_end, lifeline = os.pipe()
             ours.callback(os.close, lifeline)
             theirs.callback(os.close, lifeline_end)
+            voice, voice_end = os.pipe()
+            ours.callback(os.close, voice)
+            theirs.callback(os.close, voice_end)
+            _widen(voice)
+            known, disabled = levels()
             brief = CoreBrief(
                 core=core,
                 process=next(_processes),
                 prefix=id_prefix(),
-                cpu=cpu,
-                threads=threads,
+                cpu=settings.cpus[core - 1],
+                threads=settings.threads_per_core,
                 mailbox=mailbox.address,
                 control=far.fileno(),
                 lifeline=lifeline_end,
-                initializer=initializer,
+                voice=VoiceBrief(voice_end, settings.output == "forward", known, disabled),
+                initializer=settings.initializer,
                 arena=arena,
             )
             process = _start(brief)
@@ -114,7 +118,17 @@ def launch(  # noqa: PLR0913, PLR0917 - what a process needs
             raise CoreStartError(f"core {core} cannot be started: {error}") from error
         near.setblocking(False)  # a control message must never hold up the event loop
         ours.pop_all()  # it runs: from now on they are closed with it
-        return Launched(process, mailbox, near, lifeline)
+        os.set_blocking(voice, False)
+        return Launched(process, mailbox, near, lifeline, voice)
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold more, as far as the system and the user's other pipes allow."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        try:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        except OSError:
+            return  # it holds what it holds
 
 
 def _start(brief: CoreBrief) -> subprocess.Popen[bytes]:

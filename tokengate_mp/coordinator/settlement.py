@@ -77,14 +77,14 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
     if any([outcome.kind for outcome in outcomes]):  # noqa: C419 - twice as fast as a generator
         portion = _sorted_out(outcomes, incarnation, chains, needed)
         outcomes = portion.outcomes
-    core = incarnation.core
+    seat = incarnation.seat
     try:
         if portion and portion.given_back:
-            scheduler.given_back(core, portion.given_back)
+            scheduler.given_back(seat, portion.given_back)
         if portion and portion.dropped:
-            scheduler.dropped(core, portion.dropped)
+            scheduler.dropped(seat, portion.dropped)
         tickets = scheduler.settle(
-            core,
+            seat,
             [outcome.number for outcome in outcomes],
             [outcome.finished - outcome.started for outcome in outcomes],
             monotonic_ns(),
@@ -92,6 +92,7 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
             blocked=portion.blocked if portion else _NOBODY,
         )
     except KeyError as error:
+        core = incarnation.core
         raise WireError(f"core {core} answered for token {error}, which it does not hold") from None
     if incarnation.begun:
         incarnation.begun.difference_update([outcome.number for outcome in outcomes])

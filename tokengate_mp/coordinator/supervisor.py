@@ -1,7 +1,11 @@
-"""The core processes: started side by side, watched, replaced when they die, ended.
+"""The core processes: started side by side, watched, replaced when they die or are worn, ended.
 
 A process's death is seen through a pidfd, and without one by the end of its control socket: no
 polling, and no signal handler that a user's code might replace.
+
+A process that is to be replaced while it is well goes on until its *successor* is up. That takes
+its seat then, and the old one, which is *relieved*, stays on a seat of its own until it holds no
+token any more (see `scheduling.shifts`); after that it is told to end, like all at a stop.
 """
 
 from __future__ import annotations
@@ -15,8 +19,11 @@ import time
 from typing import Final, Protocol
 
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.intensity import Intensity
 from tokengate_mp.coordinator.launch import launch
 from tokengate_mp.coordinator.lent import Lent
+from tokengate_mp.coordinator.stranding import NEVER_UP
+from tokengate_mp.coordinator.voices import Voices
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.wire.regions import ParentArena
@@ -48,7 +55,13 @@ class Watcher(Protocol):
         """The process has ended; what it left in its mailbox can still be read."""
 
     def given_up(self, core: int) -> None:
-        """No process can be started for this core."""
+        """No more processes are started for this core."""
+
+    def took_over(self, incarnation: Incarnation) -> None:
+        """The process has got its core's seat, and may be ready already."""
+
+    def irreplaceable(self) -> None:
+        """No process can be started that would take over from a core's."""
 
 
 class Supervisor:
@@ -58,27 +71,48 @@ class Supervisor:
         settings: The coordinator's settings.
         loop: The event loop in whose thread everything here happens.
         watcher: Who is told.
+        voices: Hears what the processes print and log.
 
     Attributes:
-        living: The process of each core that has one.
-        restarts: How many processes each core has had beyond its first.
+        living: The process on each seat: that of a core's number gets the core's tokens.
+        successors: The process of each core that is to take over from that.
+        irreplaceable: Cores for which no successor could be started, each with why.
+        restarts: How many times each core's process was started anew after it had ended.
+        recycled: How many times each core's process was relieved.
+        voices: Hears what the processes print and log.
         refusal: What the initializer raised, as an encoded failure; empty if it has not.
         arena: Where what is large goes; None: with all else.
+        reasons: Why each core was given up that was, in the order in which they were.
     """
 
     def __init__(
-        self, settings: CoordinatorSettings, loop: asyncio.AbstractEventLoop, watcher: Watcher
+        self,
+        settings: CoordinatorSettings,
+        loop: asyncio.AbstractEventLoop,
+        watcher: Watcher,
+        voices: Voices,
     ) -> None:
         self._settings = settings
         self._loop = loop
         self._watcher = watcher
         self._failures: dict[int, int] = {}
-        self._pidfds: dict[int, int] = {}
+        self._pidfds: dict[Incarnation, int] = {}
         self._retries: dict[int, asyncio.TimerHandle] = {}
+        self._leaving: dict[Incarnation, asyncio.TimerHandle] = {}
         self.living: dict[int, Incarnation] = {}
+        self.voices = voices
+        self._stopped = False
+        self.successors: dict[int, Incarnation] = {}
+        self.irreplaceable: dict[int, str] = {}
         self.refusal = b""
         self.arena: ParentArena | None = None
+        self.reasons: dict[int, str] = {}
         self.restarts = dict.fromkeys(range(1, len(settings.cpus) + 1), 0)
+        self.recycled = dict.fromkeys(self.restarts, 0)
+        self._intensity = {
+            core: Intensity(settings.restart_limit, settings.restart_period)
+            for core in self.restarts
+        }
 
     def start_all(self) -> None:
         """Start a process for every core; they come up side by side.
@@ -96,37 +130,47 @@ class Supervisor:
             raise
 
     def _start(self, core: int) -> None:
-        settings = self._settings
-        berth = None if self.arena is None else self.arena.berth()
-        launched = launch(
-            core,
-            settings.cpus[core - 1],
-            settings.threads_per_core,
-            settings.ring_bytes,
-            settings.initializer,
-            berth,
-        )
-        incarnation = Incarnation(core, launched, Lent(self.arena, berth))
-        incarnation.arm()
+        self.irreplaceable.pop(core, None)
+        incarnation = self._launch(core)
+        incarnation.seat = core
         self.living[core] = incarnation
+
+    def _launch(self, core: int) -> Incarnation:
+        berth = None if self.arena is None else self.arena.berth()
+        lent = Lent(self.arena, berth)
+        try:
+            launched = launch(core, self._settings, berth)
+        except CoreStartError:
+            lent.close()
+            raise
+        listener = self.voices.listener(core, launched, self._loop)
+        incarnation = Incarnation(core, launched, listener, lent)
+        incarnation.arm()
         self._watch(incarnation)
         self._watcher.launched(incarnation)
+        return incarnation
+
+    def processes(self) -> list[Incarnation]:
+        """All that there are, those that have not taken over among them."""
+        return [*self.living.values(), *self.successors.values()]
 
     def _watch(self, incarnation: Incarnation) -> None:
         loop = self._loop
         loop.add_reader(incarnation.fileno(), self._watcher.heard, incarnation)
+        loop.add_reader(incarnation.launched.voice, incarnation.listener.hear)
         if hasattr(os, "pidfd_open") and not portable():
             pidfd = os.pidfd_open(incarnation.launched.process.pid)
-            self._pidfds[incarnation.core] = pidfd
+            self._pidfds[incarnation] = pidfd
             loop.add_reader(pidfd, self.reap, incarnation)
         else:
             loop.add_reader(incarnation.launched.control.fileno(), self.reap, incarnation)
 
     def _unwatch(self, incarnation: Incarnation) -> None:
-        pidfd = self._pidfds.pop(incarnation.core, None)
+        pidfd = self._pidfds.pop(incarnation, None)
         if not self._loop.is_closed():
             self._loop.remove_reader(incarnation.fileno())
             self._loop.remove_reader(incarnation.launched.control.fileno())
+            self._loop.remove_reader(incarnation.launched.voice)
             if pidfd is not None:
                 self._loop.remove_reader(pidfd)
         if pidfd is not None:
@@ -147,27 +191,137 @@ class Supervisor:
             exitcode = process.wait()
         core = incarnation.core
         self._unwatch(incarnation)
-        del self.living[core]
-        _log.warning("core %d: process %d ended with %s", core, process.pid, exitcode)
-        self._watcher.exited(incarnation, exitcode)
+        if not incarnation.seat:
+            self.successors.pop(core, None)
+        else:
+            del self.living[incarnation.seat]
+        incarnation.listener.finish()
+        timer = self._leaving.pop(incarnation, None)
+        if timer is not None:
+            timer.cancel()  # it was told to
+        else:
+            _log.warning("core %d: process %d ended with %s", core, process.pid, exitcode)
+        if incarnation.seat:
+            self._watcher.exited(incarnation, exitcode)
         failures = 0 if incarnation.ready else self._failures.get(core, 0) + 1
         if exitcode == UNINITIALIZED and not incarnation.ready:
             self.refusal = incarnation.last_words() or self.refusal
             failures = START_ATTEMPTS  # it would raise the same in the next one
         incarnation.close()
-        self._failures[core] = failures
-        self._replace(core)
+        if self._stopped:  # by a handler that heard its last words
+            return
+        if not incarnation.seat:
+            self._failures[core] = failures
+            self._succeed_later(core, in_vain=incarnation.ready)
+        elif incarnation.seat == core:
+            self._failures[core] = failures
+            vain = incarnation.ready and not incarnation.fruitful
+            self._replace(core, self._pause_after(core, in_vain=vain))
 
-    def _replace(self, core: int) -> None:
+    def _pause_after(self, core: int, *, in_vain: bool) -> float | None:
+        """How long to wait before a core's next process is started, seconds; None: start none."""
         failures = self._failures[core]
         if failures >= START_ATTEMPTS:
-            _log.error("core %d is given up after %d failed starts", core, failures)
+            self.reasons[core] = NEVER_UP
+            return None
+        if failures:
+            return START_PAUSE * 2.0 ** (failures - 1)
+        if not in_vain:
+            return 0.0
+        pause = self._intensity[core].ended(self._loop.time())
+        if pause is None:
+            limit, period = self._settings.restart_limit, self._settings.restart_period
+            self.reasons[core] = (
+                f"more than {limit} of its processes (restart_limit) ended within {period:g} s "
+                "(restart_period), none of which had answered for a token before. The WorkerLost "
+                "errors of the tokens that they were running say how they ended."
+            )
+        return pause
+
+    def _replace(self, core: int, pause: float | None) -> None:
+        """Give a core another process."""
+        retry = self._retries.pop(core, None)
+        if retry is not None:
+            retry.cancel()
+        successor = self.successors.pop(core, None)
+        if successor is not None:
+            self.reasons.pop(core, None)  # it is not given up after all
+            self.restarts[core] += 1
+            self._seat(successor)
+        elif pause is None:
+            _log.error("core %d is given up: %s", core, self.reasons[core])
             self._watcher.given_up(core)
-        elif failures:
-            pause = START_PAUSE * 2 ** (failures - 1)
+        elif pause:
             self._retries[core] = self._loop.call_later(pause, self._restart, core)
         else:
             self._restart(core)
+
+    def _seat(self, incarnation: Incarnation) -> None:
+        if incarnation.ready:
+            self._failures[incarnation.core] = 0
+        incarnation.seat = incarnation.core
+        self.living[incarnation.core] = incarnation
+        self._watcher.took_over(incarnation)
+
+    # ---- replacing a process that is well
+
+    def succeed(self, core: int) -> None:
+        """Start a process that is to take over from a core's; should that fail, again later."""
+        self._failures[core] = 0
+        self._start_successor(core)
+
+    def _start_successor(self, core: int) -> None:
+        self._retries.pop(core, None)
+        try:
+            self.successors[core] = self._launch(core)
+        except CoreStartError as error:
+            _log.error("core %d: %s", core, error)
+            self._failures[core] = self._failures.get(core, 0) + 1
+            self._succeed_later(core, in_vain=False)
+
+    def is_replacing(self, core: int) -> bool:
+        """Whether a core's successor was started, or will be in a moment."""
+        return core in self.successors or core in self._retries
+
+    def _succeed_later(self, core: int, *, in_vain: bool) -> None:
+        """A successor could not be started, or has ended before it took over."""
+        pause = self._pause_after(core, in_vain=in_vain)
+        if pause is None:
+            self.irreplaceable[core] = reason = self.reasons.pop(core)
+            _log.error("core %d: its process cannot be replaced: %s", core, reason)
+            self._watcher.irreplaceable()
+        else:
+            self._retries[core] = self._loop.call_later(pause, self._start_successor, core)
+
+    def relieve(self, core: int, seat: int) -> None:
+        """Let a core's successor take over; its process gets this seat, and stays until it is told.
+
+        Without a successor the core is given up.
+        """
+        old = self.living.pop(core)
+        old.seat = seat
+        self.living[seat] = old
+        successor = self.successors.pop(core, None)
+        if successor is None:
+            self.reasons[core] = self.irreplaceable[core]
+            self._watcher.given_up(core)
+            return
+        old.shared = successor.shared = True
+        self.recycled[core] += 1
+        _log.info(
+            "core %d: process %d is relieved by %d",
+            core,
+            old.launched.process.pid,
+            successor.launched.process.pid,
+        )
+        self._seat(successor)
+
+    def dismiss(self, incarnation: Incarnation) -> None:
+        """Tell a process that was relieved to end, and end it if it does not within `grace`."""
+        if incarnation not in self._leaving:
+            process = incarnation.launched.process
+            self._leaving[incarnation] = self._loop.call_later(self._settings.grace, process.kill)
+            incarnation.tell_to_leave()
 
     def _restart(self, core: int) -> None:
         self._retries.pop(core, None)
@@ -177,15 +331,20 @@ class Supervisor:
         except CoreStartError as error:
             _log.error("core %d: %s", core, error)
             self._failures[core] = self._failures.get(core, 0) + 1
-            self._replace(core)
+            self._replace(core, self._pause_after(core, in_vain=False))
 
     def stop_all(self) -> None:
         """End all processes: by request, and after `grace` by force. Blocks until they are gone."""
+        self._stopped = True
         for retry in self._retries.values():
             retry.cancel()
         self._retries.clear()
-        leaving = list(self.living.values())
+        for timer in self._leaving.values():
+            timer.cancel()
+        self._leaving.clear()
+        leaving = self.processes()
         self.living.clear()
+        self.successors.clear()
         for incarnation in leaving:
             self._unwatch(incarnation)
             if incarnation.is_ready():
@@ -200,18 +359,29 @@ class Supervisor:
                 gone.register(incarnation.launched.control, select.POLLIN)
                 gone.poll(max(0.0, deadline - time.monotonic()) * 1000)
         finally:  # also at a Ctrl-C, for somebody who has no patience
-            for incarnation in leaving:
-                incarnation.launched.process.kill()
-            for incarnation in leaving:
-                incarnation.launched.process.wait()
-                incarnation.close()
+            _end(leaving)
             if self.arena is not None:
                 self.arena.close()
 
     def abandon(self) -> None:
         """In a fork of this process: let go of the children, which are the parent's."""
-        for incarnation in self.living.values():
+        for incarnation in self.processes():
             os.close(incarnation.launched.lifeline)
             incarnation.launched.control.close()
+            os.close(incarnation.launched.voice)
         if self.arena is not None:
             self.arena.abandon()
+
+
+def _end(processes: list[Incarnation]) -> None:
+    """End processes by force, unless they have ended, and give up what is shared with them."""
+    for incarnation in processes:
+        incarnation.launched.process.kill()
+    for incarnation in processes:
+        incarnation.launched.process.wait()
+    try:
+        for incarnation in processes:
+            incarnation.listener.finish()
+    finally:
+        for incarnation in processes:
+            incarnation.close()

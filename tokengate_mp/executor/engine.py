@@ -10,7 +10,6 @@ import asyncio
 import atexit
 import concurrent.futures
 import os
-import tempfile
 import threading
 import weakref
 from collections import deque
@@ -22,6 +21,7 @@ from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.coordinator.alarm import Alarm
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.host import Host
+from tokengate_mp.coordinator.initializer_file import InitializerFile
 from tokengate_mp.coordinator.intake import Intake
 from tokengate_mp.errors import TokenKilled
 from tokengate_mp.lifecycle import TokenState
@@ -56,8 +56,8 @@ class Engine:
     def __init__(self, settings: CoordinatorSettings, initializer: bytes) -> None:
         self.ending = False
         self.feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
-        self._initializer = _file(initializer) if initializer else None
-        settings = msgspec.structs.replace(settings, initializer=self._initializer)
+        self._initializer = InitializerFile(initializer)
+        settings = msgspec.structs.replace(settings, initializer=self._initializer.fd)
         self._host = host = Host.start()
         self._corridor = _PrivateCorridor(settings, host)
         self.intake: Intake = self._corridor.intake
@@ -65,7 +65,7 @@ class Engine:
         try:
             host.call(self._corridor.open)
         except BaseException:
-            self._close_file()
+            self._initializer.close()
             host.close()
             raise
         _engines.add(self)
@@ -73,6 +73,10 @@ class Engine:
     def withdraw(self, token: ForwardingToken[Any]) -> bool:
         """Never begin a token; False if it was sent to a core, or is withdrawn already."""
         return self._corridor.retract(token)
+
+    def kill(self, token: ForwardingToken[Any], reason: str) -> None:
+        """End a token, also one that runs. Does not wait."""
+        self._host.post(lambda: self._corridor.kill(token, reason))
 
     def end(self, *, cancel: bool = False) -> None:
         """Take no more calls, and end with the last one there is. Does not wait.
@@ -100,19 +104,14 @@ class Engine:
             await self._corridor.join()
         finally:
             self._corridor.close(_gone)
-            self._close_file()
+            self._initializer.close()
             _engines.discard(self)
             self._host.close()
-
-    def _close_file(self) -> None:
-        fd, self._initializer = self._initializer, None
-        if fd is not None:
-            os.close(fd)
 
     def abandon(self) -> None:
         """In a fork of this process: the core processes and the calls are the parent's."""
         self.ending = True
-        self._close_file()
+        self._initializer.close()
         self._corridor.abandon()
 
 
@@ -175,6 +174,12 @@ class _PrivateCorridor(Corridor):
                 self.desk.cancelled(self._withdrawn.popleft())
             super()._send()
 
+    def kill(self, token: ForwardingToken[Any], reason: str) -> None:
+        """End a token. In the loop's thread."""
+        with self._sending:
+            self.take_in()
+        self.desk.kill(token, reason)
+
     def cancel_unsent(self) -> None:
         """Cancel every call that was not sent to a core."""
         with self._sending:
@@ -188,18 +193,6 @@ class _PrivateCorridor(Corridor):
 
 def _gone(token: Token[Any]) -> TokenKilled:
     return TokenKilled(token.token_id, "the executor has ended")
-
-
-def _file(content: bytes) -> int:
-    """A file without a name, that holds `content`."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("tokengate-initializer")
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    with open(fd, "wb", closefd=False) as file:
-        file.write(content)
-    return fd
 
 
 def _end_at_exit() -> None:

@@ -20,7 +20,9 @@ from tokengate_mp import worker
 from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.token_map import batched, checked, synchronously
+from tokengate_mp.checks import whole
 from tokengate_mp.coordinator.topology import usable_cpus
+from tokengate_mp.ctrl_c import HeldBack
 from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
 from tokengate_mp.errors import CoordinatorRunning, PayloadError
 from tokengate_mp.executor.engine import Engine
@@ -62,11 +64,16 @@ class TokenGateExecutor(Executor):
         initializer: Called in each core process before its first call. Should it raise, every call
             raises `InitializerFailed`, which is a `BrokenProcessPool` too.
         initargs: Its arguments.
-        max_tasks_per_child: Not supported; None.
+        max_tasks_per_child: After so many calls a core process is replaced by a fresh one, and it
+            is never given more; None for never. A batch of `map` counts as one call, and calls that
+            a call makes by decorated functions are not held back. The next process is
+            started ahead, and calls wait only if it is late, which short calls and a small number
+            make it.
         threads_per_core: Threads in each core process, for calls that wait for something; those
             that compute run one at a time.
         ring_bytes: As for `OperationsCoordinator`.
         grace: As for `OperationsCoordinator`.
+        output: As for `OperationsCoordinator`.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -74,7 +81,7 @@ class TokenGateExecutor(Executor):
         PayloadError: The initializer or its arguments cannot be sent to a core process.
     """
 
-    def __init__(  # noqa: PLR0913 - those of the standard executor, in its order, and three of ours
+    def __init__(  # noqa: PLR0913 - those of the standard executor, in its order, and four of ours
         self,
         max_workers: int | None = None,
         mp_context: BaseContext | None = None,
@@ -85,12 +92,10 @@ class TokenGateExecutor(Executor):
         threads_per_core: int = 1,
         ring_bytes: int = 1 << 20,
         grace: float = 2.0,
+        output: str = "forward",
     ) -> None:
         if max_tasks_per_child is not None:
-            raise ValueError(
-                "max_tasks_per_child is not supported: core processes are not replaced while they "
-                "are well. Leave it out."
-            )
+            whole("max_tasks_per_child", max_tasks_per_child, 1, 1 << 62)
         if mp_context is not None and mp_context.get_start_method() == "fork":
             raise ValueError(
                 "mp_context asks for forked workers, which begin with a copy of this process; core "
@@ -107,7 +112,12 @@ class TokenGateExecutor(Executor):
             routing="work_conserving",
             ring_bytes=ring_bytes,
             grace=grace,
+            output=output,
+            max_tokens_per_core=max_tasks_per_child,
+            exact=True,
         )
+        # Under the name that the standard executors have it by: Dask asks them.
+        self._max_workers = len(self._settings.cpus)
         self._initializer = b"" if initializer is None else pack(initializer, tuple(initargs))
         self._lock = threading.Lock()
         self._shut = False
@@ -196,9 +206,10 @@ class TokenGateExecutor(Executor):
                 if "multiprocessing.managers" in sys.modules:
                     # Whoever has managers passes what they serve, as to a standard executor.
                     initializer = with_authkey(bytes(current_process().authkey), initializer)
-                engine = self._engine = Engine(self._settings, initializer)
-                # Forgotten without shutdown(), it ends with its last call.
-                weakref.finalize(self, engine.end).atexit = False
+                with HeldBack():
+                    engine = self._engine = Engine(self._settings, initializer)
+                    # Forgotten without shutdown(), it ends with its last call.
+                    weakref.finalize(self, engine.end).atexit = False
             return engine
 
     def map(

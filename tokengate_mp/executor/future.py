@@ -19,6 +19,9 @@ class Withdrawing(Protocol):
     def withdraw(self, token: ForwardingToken[Any]) -> bool:
         """Never begin a token; False if it was sent to a core, or is withdrawn already."""
 
+    def kill(self, token: ForwardingToken[Any], reason: str) -> None:
+        """End a token, also one that runs."""
+
 
 _SLIM: Final = vars(Future()).keys() == {
     "_condition",
@@ -102,6 +105,18 @@ class CallFuture(Future[R]):
             super().cancel()
             self.set_running_or_notify_cancel()  # as whoever runs the calls does, for wait()
         return self.cancelled()
+
+    def kill(self, reason: str) -> None:
+        """End the call, also one that runs: it is interrupted, and raises `TokenKilled` here.
+
+        (`cancel` leaves alone what was sent to a core, as a standard future does.)
+
+        Args:
+            reason: What the error gives as the reason.
+        """
+        token = self._token
+        if token is not None and not self.done():
+            self._engine.kill(token, reason)
 
     def running(self) -> bool:
         """Whether the call was sent to a core and has not ended."""

@@ -10,19 +10,25 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 
+import msgspec
+
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Policy, Weight
+from tokengate_mp.scheduling.breaker import Breakers, BreakerState
 from tokengate_mp.scheduling.conductor import Conductor
 from tokengate_mp.scheduling.deadlines import Deadlines
 from tokengate_mp.scheduling.gate import Gate
 from tokengate_mp.scheduling.graph import Graph
 from tokengate_mp.scheduling.ledger import Ledger
+from tokengate_mp.scheduling.limit import Limit
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.recall import Recall
 from tokengate_mp.scheduling.retry import Retries
 from tokengate_mp.scheduling.routing import Router
+from tokengate_mp.scheduling.shifts import Shifts
 from tokengate_mp.scheduling.snapshot import Snapshot, TicketStory, snapshot, story
 from tokengate_mp.scheduling.ticket import Ticket
+from tokengate_mp.scheduling.turnstile import Turnstile
 from tokengate_mp.scheduling.weights import Cores, as_set
 from tokengate_mp.settings import Routing
 
@@ -42,6 +48,8 @@ class Accounts:
 
     Attributes:
         paused: While it is set, no token is assigned.
+        breakers: Which operations take no calls.
+        shifts: Which process of a core is sent its tokens.
     """
 
     def __init__(self, cores: int, threads: int, routing: Routing, poison_limit: int = 2) -> None:
@@ -49,19 +57,68 @@ class Accounts:
         self.threads = threads
         self.routing = routing
         self.paused = False
+        self.breakers = Breakers()
         self._operations: dict[tuple[str, Weight, Policy | None], Operation] = {}
         self._all: Cores = as_set(range(1, cores + 1))
         self._gate = Gate()
         self._graph = Graph()
         self._ledger = Ledger(cores, threads)
+        self.shifts = Shifts(self._ledger, cores)
         self._router = Router(self._gate, self._ledger, routing)
+        self._turnstile = Turnstile(self._gate, self._ledger, self._router)
         self._evicted: Cores = 0
         self._recall = Recall(self._ledger, self._router)
         self._deadlines = Deadlines()
         self._retries = Retries(poison_limit)
         self._conductor = Conductor()
+        self._homeward: dict[int, list[Ticket]] = {}  # placed already, and to be sent
         self._timed = False  # whether any operation has a time limit
         self._leading = False  # whether tokens of any are leads
+
+    def operation(self, name: str, weight: Weight, policy: Policy | None = None) -> Operation:
+        """The operation of that name, as far as it is called with that weight and policy.
+
+        Raises:
+            ValueError: Its `max_running` or `breaker` is not that of earlier calls.
+        """
+        if policy is not None and not policy.acts:
+            policy = None
+        key = name, weight, policy
+        known = self._operations.get(key)
+        if known is None:
+            most, counted_as = (None, None) if policy is None else (policy.max_running, policy.of)
+            limit = self._gate.limits.declare(counted_as or name, most)
+            breaker = self.breakers.declare(name, None if policy is None else policy.breaker)
+            known = Operation(name, weight, self.threads, policy, limit=limit, breaker=breaker)
+            # Two threads may come here at once: the tokens of both are of one operation.
+            known = self._operations.setdefault(key, known)
+            self._timed |= policy is not None and policy.timeout_ns is not None
+            self._leading |= policy is not None and policy.lead is not None
+        return known
+
+    def agreeing(self, name: str, policy: Policy) -> Policy:
+        """A policy for calls of an operation, with the limit and breaker of earlier ones."""
+        limits, breakers = self._gate.limits, self.breakers
+        most = limits.declared(name) if limits.is_declared(name) else policy.max_running
+        breaker = breakers.declared(name) if breakers.is_declared(name) else policy.breaker
+        return msgspec.structs.replace(policy, max_running=most, breaker=breaker)
+
+    def blocked(self) -> list[Ticket]:
+        """End what waits of operations that take no calls: those tokens, now FAILED."""
+        opened, self.breakers.opened = set(self.breakers.opened), []
+        shut = {breaker for breaker in opened if breaker.state is not BreakerState.CLOSED}
+        tickets: list[Ticket] = []
+        for ticket in self.waiting_tickets() if shut else ():
+            breaker = ticket.operation.breaker
+            if breaker in shut and ticket.number not in breaker.probes:
+                tickets.append(ticket)
+        for ticket in tickets:
+            ticket.stage = FAILED
+            if not self._conductor.unhold(ticket.number):
+                self._gate.discard(ticket)
+            self._graph.lacking.pop(ticket.number, None)
+        self._fail(tickets)
+        return tickets
 
     # ---- views
 
@@ -74,6 +131,11 @@ class Accounts:
     def has_waiting(self) -> bool:
         """Whether any waits, or has ended while it did and is still in its lane."""
         return bool(self._conductor.held) or self._gate.has_any()
+
+    def counted(self, limit: Limit) -> list[Ticket]:
+        """What cores hold of an operation that has a limit."""
+        held = (ticket for book in self._ledger.books for ticket in book.held.values())
+        return [ticket for ticket in held if ticket.operation.limit is limit]
 
     def knows(self, operation: Operation) -> bool:
         """Whether a token of this operation object is one of this scheduler's."""
@@ -114,6 +176,7 @@ class Accounts:
             self._operations.values(),
             self._conductor,
             paused=self.paused,
+            now=now or 0,
         )
 
     def story(self, ticket: Ticket) -> TicketStory:
@@ -129,6 +192,10 @@ class Accounts:
         self._gate.validate()
         self._ledger.validate()
         self._conductor.validate()
+        books = self._ledger.books
+        self._gate.limits.validate(ticket for book in books for ticket in book.held.values())
+        for breaker in tuple(self.breakers.by_name.values()):
+            breaker.validate()
         unended = self.unended()
         assert len(unended) == self.unended_count, f"{len(unended)} tokens have not ended"
         numbers = {ticket.number for ticket in unended}
@@ -160,7 +227,7 @@ class Accounts:
             raised = [t for t in tickets if t.stage is COMPLETED and t.number in failed]
             self._ledger.ended[COMPLETED] -= len(raised)
             errors = [(ticket, failed[ticket.number]) for ticket in raised]
-            self._fail([t for t, e in errors if not self._run_again(t, e, now, lost=False)])
+            self._fail([t for t, e in errors if not self._run_again(t, e, now, lost=False)], now)
         for ticket in tickets:
             if ticket.stage is COMPLETED:
                 ticket.operation.completed += 1
@@ -198,8 +265,18 @@ class Accounts:
                     free.remove(ticket)
         self._gate.reenter(free)
 
-    def _end(self, ticket: Ticket, stage: TokenState) -> None:
-        """End a token before its time."""
+    def _completed(self, tickets: Iterable[Ticket], now: int) -> None:
+        """Those of them that have completed have no trial any more, and tell their breaker."""
+        completed = [ticket for ticket in tickets if ticket.stage is COMPLETED]
+        for ticket in completed:
+            self._retries.forget(ticket)
+        if self.breakers.by_name:
+            self.breakers.completed(completed, now)
+
+    def _end(self, ticket: Ticket, stage: TokenState, now: int | None = None) -> None:
+        """End a token before its time; `now`, if it counts as failed."""
+        if self.breakers.by_name:
+            self.breakers.failed([ticket], now)
         before, ticket.stage = ticket.stage, stage
         if before is WAITING and not self._conductor.unhold(ticket.number):
             self._gate.discard(ticket)
@@ -209,7 +286,10 @@ class Accounts:
         self._retries.forget(ticket)
         self._left([ticket])
 
-    def _fail(self, tickets: Sequence[Ticket]) -> None:
+    def _fail(self, tickets: Sequence[Ticket], now: int | None = None) -> None:
+        """End tokens as failed; `now`, if they have been run."""
+        if self.breakers.by_name:
+            self.breakers.failed(tickets, now)
         for ticket in tickets:
             ticket.stage = FAILED
             ticket.operation.failed += 1

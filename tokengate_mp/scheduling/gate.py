@@ -8,6 +8,7 @@ pausing costs the others nothing.
 
 A token whose key is pinned to a core waits in a lane of that core's own, out of reach of all others
 (see `sticky`). One that needs others which have not ended is withheld: it waits in no lane at all.
+Those of an operation that has a limit wait before their lane, in an anteroom (see `limit`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Final
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import WEIGHTS, Weight
 from tokengate_mp.scheduling.lane import Lane, waiting
+from tokengate_mp.scheduling.limit import Limits
 from tokengate_mp.scheduling.sticky import Pin, Sticky
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import Cores, members
@@ -43,9 +45,20 @@ class Gate:
         postponed: Tokens that wait for their next run, by number.
         withheld: Tokens that wait for others to end, by number.
         sticky: The keys, and which core each is pinned to.
+        limits: How many tokens of some operations cores may hold, and where the others wait.
     """
 
-    __slots__ = ("_due", "lanes", "paused", "pinned", "postponed", "sticky", "wanted", "withheld")
+    __slots__ = (
+        "_due",
+        "lanes",
+        "limits",
+        "paused",
+        "pinned",
+        "postponed",
+        "sticky",
+        "wanted",
+        "withheld",
+    )
 
     def __init__(self) -> None:
         self.lanes: dict[Weight, Lane] = {weight: Lane() for weight in WEIGHTS}
@@ -55,6 +68,7 @@ class Gate:
         self.postponed: dict[int, Ticket] = {}
         self.withheld: dict[int, Ticket] = {}
         self.sticky = Sticky()
+        self.limits = Limits()
         self._due: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
@@ -67,7 +81,8 @@ class Gate:
         return chain(in_lanes, self._behind(), self.postponed.values(), self.withheld.values())
 
     def _all_lanes(self) -> Iterator[Lane]:
-        return chain(self.lanes.values(), self.pinned.values(), self.paused.values())
+        lanes = (self.lanes.values(), self.pinned.values(), self.paused.values())
+        return chain(*lanes, self.limits.rooms())
 
     def _behind(self) -> Iterator[Ticket]:
         """Those that wait for the first token of their key."""
@@ -79,7 +94,7 @@ class Gate:
         for lane in self.lanes.values():
             if lane.queue:
                 return True
-        return bool(self.wanted)
+        return bool(self.wanted) or (bool(self.limits.by_name) and self.limits.could_send())
 
     def _lane(self, ticket: Ticket) -> Lane | None:
         """Where this token waits, if not outside; None: behind the first of its key."""
@@ -88,8 +103,13 @@ class Gate:
             return held_back
         pin = self.sticky.members.get(ticket.number) if self.sticky.members else None
         if pin is None or ticket.number in self.sticky.unplaced:
-            return self.lanes[ticket.operation.weight]
-        return None if pin.core is None else self._lane_of_core(pin.core)
+            lane = self.lanes[ticket.operation.weight]
+        elif pin.core is None:
+            return None
+        else:
+            lane = self._lane_of_core(pin.core)
+        limit = ticket.operation.limit
+        return lane if limit is None else limit.room(lane)
 
     def _lane_of_core(self, core: int) -> Lane:
         lane = self.pinned.get(core)
@@ -115,11 +135,12 @@ class Gate:
         """
         queues = {weight: lane.queue for weight, lane in self.lanes.items()}
         paused = self.paused
+        apart = bool(paused or self.limits.by_name)
         entered = 0
         for ticket in tickets:
             if ticket.stage is CREATED:
                 ticket.stage = WAITING
-                if paused:
+                if apart and (paused or ticket.operation.limit is not None):
                     self._queue(ticket).append(ticket)
                 else:
                     queues[ticket.operation.weight].append(ticket)
@@ -132,12 +153,15 @@ class Gate:
         for ticket, key, keep in calls:
             if ticket.stage is CREATED:
                 ticket.stage = WAITING
-                core = self.sticky.join(ticket.number, key, keep).core
-                if core is None or self.paused:
+                pin = self.sticky.join(ticket.number, key, keep)
+                if self.paused or ticket.operation.limit is not None:
                     self._queue(ticket).append(ticket)
-                else:  # which is what `_queue` would find, for nearly all
-                    self._lane_of_core(core).queue.append(ticket)
-                    self.wanted |= 1 << core
+                elif pin.core is None:  # from here on this is what `_queue` would find
+                    lane = self.lanes[ticket.operation.weight]
+                    (pin.behind if pin.members > 1 else lane.queue).append(ticket)
+                else:
+                    self._lane_of_core(pin.core).queue.append(ticket)
+                    self.wanted |= 1 << pin.core
                 entered += 1
         return entered
 
@@ -204,18 +228,15 @@ class Gate:
         if name in self.paused:
             return
         held_back: list[Ticket] = []
-        for lane in (*self.lanes.values(), *self.pinned.values()):
+        for lane in (*self.lanes.values(), *self.pinned.values(), *self.limits.rooms()):
             mine = [ticket for ticket in lane if ticket.operation.name == name]
             if mine:
                 lane.replace([ticket for ticket in lane if ticket.operation.name != name])
                 self.note_served(lane)
                 held_back += mine
         for pin in self.sticky.unplaced.values():
-            mine = [ticket for ticket in waiting(pin.behind) if ticket.operation.name == name]
-            if mine:
-                others = [t for t in waiting(pin.behind) if t.operation.name != name]
-                pin.behind = deque(others)
-                held_back += mine
+            held_back += [t for t in waiting(pin.behind) if t.operation.name == name]
+            pin.behind = deque(t for t in waiting(pin.behind) if t.operation.name != name)
         self.paused[name] = Lane()
         self.reenter(held_back)
 
@@ -237,12 +258,25 @@ class Gate:
 
     # ---- out
 
-    def take(self, ticket: Ticket) -> bool:
-        """Take a waiting token out of its lane before its turn; whether it was there."""
-        try:
-            self.lanes[ticket.operation.weight].queue.remove(ticket)
-        except ValueError:
+    def take(self, ticket: Ticket, core: int, waiting: Cores) -> bool:
+        """Take a waiting token out of its lane before its turn, for a core; whether it was there.
+
+        One whose key is pinned to another core stays, unless that is one of `waiting`, of which
+        every thread waits. One whose key has no core yet gets it this one.
+        """
+        outside = ticket.number in self.postponed or ticket.number in self.withheld
+        if outside or not self.lets_pass(ticket):
             return False
+        if (pin := self.sticky.members.get(ticket.number)) is not None:
+            if pin.core is None:
+                self._place(pin, core)
+            elif pin.core != core and not waiting >> pin.core & 1:
+                return False
+        lane = self._lane(ticket)
+        if lane is None or ticket not in lane.queue:
+            return False
+        lane.queue.remove(ticket)
+        self.note_served(lane)
         return True
 
     def discard(self, ticket: Ticket) -> None:
@@ -259,9 +293,10 @@ class Gate:
         """Take all waiting tokens of these classes out of their lanes."""
         emptied: list[Ticket] = []
         for weight in weights:
-            lane = self.lanes[weight]
-            emptied += lane
-            lane.replace(())
+            door = self.lanes[weight]
+            for lane in (door, *(room for room in self.limits.rooms() if room.door is door)):
+                emptied += lane
+                lane.replace(())
         return emptied
 
     def note_served(self, lane: Lane) -> None:
@@ -280,11 +315,27 @@ class Gate:
         for ticket in tickets:
             pin = self.sticky.unplaced.pop(ticket.number, None)
             if pin is not None:
-                pin.core = core
-                following = list(waiting(pin.behind))
-                pin.behind.clear()
-                for other in following:
-                    self._queue(other).append(other)
+                self._follow(pin, core)
+
+    def _follow(self, pin: Pin, core: int) -> None:
+        pin.core = core
+        lane = self._lane_of_core(core)
+        for other in waiting(pin.behind):
+            apart = self.paused or other.operation.limit is not None
+            (self._queue(other) if apart else lane.queue).append(other)
+        pin.behind.clear()
+        if lane.queue:
+            self.wanted |= 1 << core
+
+    def _place(self, pin: Pin, core: int) -> None:
+        """Pin a key to a core before the first of its tokens has been sent to one."""
+        first = next(number for number, each in self.sticky.unplaced.items() if each is pin)
+        del self.sticky.unplaced[first]
+        for lane in (*self.lanes.values(), *self.limits.rooms()):
+            for ticket in [each for each in lane if each.number == first]:
+                lane.queue.remove(ticket)
+                pin.behind.appendleft(ticket)
+        self._follow(pin, core)
 
     def left(self, ticket: Ticket) -> None:
         """A token has ended: its key counts it no more."""
@@ -329,6 +380,8 @@ class Gate:
         for core in members(self.wanted & gone):
             for ticket in self.pinned.pop(core):
                 self.sticky.members[ticket.number].behind.append(ticket)
+        for ticket in self.limits.evict(gone):
+            self.sticky.members[ticket.number].behind.append(ticket)
         self.wanted &= ~gone
         self._appoint([pin for pin in reversed(evicted) if not self._hand_on(pin)])
 
@@ -354,6 +407,7 @@ class Gate:
         for weight, lane in self.lanes.items():
             for ticket in lane.queue:
                 assert ticket.operation.weight == weight, f"{ticket} is in the lane of {weight}"
+                assert ticket.operation.limit is None, f"{ticket} may not be sent"
         for name, lane in self.paused.items():
             for ticket in lane.queue:
                 assert ticket.operation.name == name, f"{ticket} is held back for {name}"

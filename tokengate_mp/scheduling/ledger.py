@@ -14,11 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import attrgetter
+from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling import pacing
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import Cores
+
+UNLIMITED: Final = 1 << 62
+"""The quota of a process that may be sent any number of tokens."""
 
 _cost: Callable[[Ticket], int] = attrgetter("cost")
 
@@ -32,8 +36,12 @@ class Book:
         load: What they were charged, ns.
         reach: Where they could run as well: the ranges of all classes it was sent since it last
             held nothing.
-        ready: Whether it can be sent tokens.
+        ready: Whether a process of it has taken over.
+        bit: The core as a set; empty for the book of a process that was relieved (see `shifts`).
+        quota: How many more tokens its process may be sent.
+        closed: Whether its process has been sent all that it may be.
         answered: Outcomes so far, over all its processes.
+        before: How many of them were those of earlier processes.
         progress: When it last answered or was sent something while it held nothing, ns.
         floor: How many tokens it may hold at any rate, because its crew had threads free.
         stuck: Whether it gave tokens back and has not finished one since. Whatever it were sent
@@ -42,11 +50,15 @@ class Book:
 
     __slots__ = (
         "answered",
+        "before",
+        "bit",
+        "closed",
         "core",
         "floor",
         "held",
         "load",
         "progress",
+        "quota",
         "reach",
         "ready",
         "stuck",
@@ -54,6 +66,10 @@ class Book:
 
     def __init__(self, core: int) -> None:
         self.core = core
+        self.bit: Cores = 1 << core
+        self.quota = UNLIMITED
+        self.closed = False
+        self.before = 0
         self.held: dict[int, Ticket] = {}
         self.load = 0
         self.reach: Cores = 0
@@ -86,6 +102,9 @@ class Book:
         """
         tickets = self.strike(numbers)
         self.load -= sum(map(_cost, tickets))
+        for ticket in tickets:
+            if ticket.operation.limit is not None:
+                ticket.operation.limit.held -= 1
         return tickets
 
     def may_reopen(self, threads: int) -> bool:
@@ -106,7 +125,8 @@ class Ledger:
     """The books of all cores, and how many tokens there are in each state.
 
     Attributes:
-        books: The book of each core, core 1 first.
+        books: The book of each core, core 1 first; then those of processes that were relieved.
+        relieved: The places of these among the books, from 1.
         ended: How many tokens have ended in each final state.
         submitted: How many there have been.
         ready: The cores that can be sent tokens.
@@ -126,12 +146,14 @@ class Ledger:
         "open",
         "ready",
         "recallable",
+        "relieved",
         "submitted",
     )
 
     def __init__(self, cores: int, threads: int) -> None:
         self._threads = threads
         self.books = [Book(core) for core in range(1, cores + 1)]
+        self.relieved: set[int] = set()
         self.ended: Counter[TokenState] = Counter()
         self.submitted = 0
         self.ready: Cores = 0
@@ -152,15 +174,24 @@ class Ledger:
     def enrol(self, book: Book) -> None:
         """A core can be sent tokens."""
         book.ready = True
-        self.ready |= 1 << book.core
+        book.closed = False
+        self.ready |= book.bit
         self.lightened(book)
+
+    def close(self, book: Book) -> None:
+        """A core's process gets no more tokens."""
+        book.closed = True
+        others = ~book.bit
+        self.ready &= others
+        self.open &= others
+        self.idle &= others
 
     def strike_off(self, book: Book) -> list[Ticket]:
         """A core is gone: everything that it held."""
         tickets = book.take_back(list(book.held))
-        book.ready = book.stuck = False
+        book.ready = book.stuck = book.closed = False
         book.floor = book.reach = 0
-        others = ~(1 << book.core)
+        others = ~book.bit
         self.ready &= others
         self.open &= others
         self.idle &= others
@@ -169,7 +200,7 @@ class Ledger:
 
     def loaded(self, book: Book, load: int, reach: Cores, now: int) -> None:
         """Tokens charged `load` ns, which could run on the cores of `reach`, were put in a book."""
-        bit = 1 << book.core
+        bit = book.bit
         if self.idle & bit:
             self.idle &= ~bit
             book.progress = now
@@ -181,14 +212,15 @@ class Ledger:
 
     def lightened(self, book: Book) -> None:
         """Tokens were taken out of a book."""
-        bit = 1 << book.core
+        bit = book.bit
         if not book.held:
             book.stuck = False
-            self.idle |= bit
-            self.open |= bit
             self.recallable &= ~bit
+            if not book.closed:
+                self.idle |= bit
+                self.open |= bit
             return
-        if book.stuck:
+        if book.stuck or book.closed:
             self.open &= ~bit
         elif not self.open & bit and book.may_reopen(self._threads):
             self.open |= bit
@@ -204,12 +236,13 @@ class Ledger:
             AssertionError: It does not.
         """
         for book in self.books:
-            name, bit = f"core {book.core}", 1 << book.core
+            name, bit = f"core {book.core}", book.bit
             assert book.load == sum(map(_cost, book.held.values())), f"{name}: wrong load"
             assert book.ready or not book.held, f"{name} holds tokens, but is not ready"
-            assert book.ready == bool(self.ready & bit), f"{name}: ready"
-            assert bool(self.idle & bit) == (book.ready and not book.held), f"{name}: idle"
-            assert not self.open & bit or book.ready, f"{name} is open, but not ready"
+            takes = bool(bit) and book.ready and not book.closed
+            assert takes == bool(self.ready & bit), f"{name}: ready"
+            assert bool(self.idle & bit) == (takes and not book.held), f"{name}: idle"
+            assert not self.open & bit or takes, f"{name} is open, but not ready"
             assert not self.open & bit or not book.stuck, f"{name} is open, but stuck"
             assert not self.idle & bit or self.open & bit, f"{name} is idle, but not open"
             assert not self.recallable & bit or len(book.held) > 1, f"{name}: nothing to recall"

@@ -10,6 +10,8 @@ from typing import Final
 
 from tokengate_mp.options import Policy, Weight
 from tokengate_mp.scheduling import pacing
+from tokengate_mp.scheduling.breaker import Breaker, BreakerView
+from tokengate_mp.scheduling.limit import Limit
 
 RECENT: Final = 1024
 """How many of an operation's latest durations its percentiles are taken from."""
@@ -30,6 +32,9 @@ class OperationView:
         p95: 95th percentile of the same, ns.
         max: The longest run so far, ns.
         paused: Whether its waiting tokens are held back.
+        max_running: How many of its tokens cores may hold; None for any number.
+        held: How many they do, those of its maps included; None where that is not limited.
+        breaker: Its circuit breaker; None if it has none.
     """
 
     weight: Weight
@@ -42,6 +47,9 @@ class OperationView:
     p95: int | None
     max: int | None
     paused: bool
+    max_running: int | None
+    held: int | None
+    breaker: BreakerView | None
 
 
 class Operation:
@@ -53,15 +61,19 @@ class Operation:
         cost: What one token of it is charged against a core's window, ns (see `pacing`).
         floor: How many tokens a core may always hold before one of these is refused.
         policy: What is done about tokens that take too long or fail; None for nothing.
+        limit: How many of its tokens cores may hold; None for any number.
+        breaker: Whether it takes calls; None if it always does.
     """
 
     __slots__ = (
         "blocking",
+        "breaker",
         "completed",
         "cost",
         "failed",
         "floor",
         "killed",
+        "limit",
         "longest",
         "mean",
         "name",
@@ -73,12 +85,21 @@ class Operation:
         "weight",
     )
 
-    def __init__(
-        self, name: str, weight: Weight, threads: int, policy: Policy | None = None
+    def __init__(  # noqa: PLR0913 - what is known of it from the first
+        self,
+        name: str,
+        weight: Weight,
+        threads: int,
+        policy: Policy | None = None,
+        *,
+        limit: Limit | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         self.name: str = name
         self.weight: Weight = weight
         self.policy: Policy | None = policy
+        self.limit: Limit | None = limit
+        self.breaker: Breaker | None = breaker
         self.threads: int = threads
         self.mean: float = 0.0
         self.blocking: bool = False
@@ -108,23 +129,29 @@ class Operation:
 
 
 def views(
-    operations: Iterable[Operation], paused: Collection[str] = ()
+    operations: Iterable[Operation], paused: Collection[str] = (), now: int = 0
 ) -> dict[str, OperationView]:
     """Frozen copies of what is known now, by name: the calls of all weights together.
 
     Args:
         operations: All operations.
         paused: The names of those whose tokens are held back.
+        now: The time, ns.
     """
     by_name: dict[str, list[Operation]] = {}
     for operation in operations:
         by_name.setdefault(operation.name, []).append(operation)
-    return {name: _view(together, name in paused) for name, together in by_name.items()}
+    return {name: _view(together, name in paused, now) for name, together in by_name.items()}
 
 
-def _view(operations: list[Operation], paused: bool) -> OperationView:  # noqa: FBT001 - private
+def _view(
+    operations: list[Operation],
+    paused: bool,  # noqa: FBT001 - private
+    now: int,
+) -> OperationView:
     ordered = sorted(chain.from_iterable(each.recent for each in operations))
     count = len(ordered)
+    limit, breaker = operations[0].limit, operations[0].breaker
     return OperationView(
         weight=operations[0].weight,
         completed=sum(each.completed for each in operations),
@@ -136,4 +163,7 @@ def _view(operations: list[Operation], paused: bool) -> OperationView:  # noqa: 
         p95=ordered[count * 95 // 100] if ordered else None,
         max=max(each.longest for each in operations) if ordered else None,
         paused=paused,
+        max_running=None if limit is None else limit.most,
+        held=None if limit is None else limit.held,
+        breaker=None if breaker is None else breaker.view(now),
     )

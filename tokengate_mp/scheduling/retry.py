@@ -15,7 +15,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-from tokengate_mp.errors import summary
+from tokengate_mp.errors import link, note, summary
 from tokengate_mp.options import Policy
 from tokengate_mp.scheduling.ticket import Ticket
 
@@ -109,6 +109,6 @@ class Retries:
             return
         *earlier, last = trial.errors
         for run, error in enumerate(earlier, 1):
-            last.add_note(f"run {run} of {len(trial.errors)} ended with {summary(error)}")
+            note(last, f"run {run} of {len(trial.errors)} ended with {summary(error)}")
         for before, after in pairwise(trial.errors):
-            after.__context__ = before
+            link(after, "__context__", before)

@@ -154,6 +154,24 @@ class Router:
                     return core
         return 0
 
+    def goes_home(self, ticket: Ticket, core: int) -> bool:
+        """Whether a token that has just got into its lane can go to a core where its data is warm.
+
+        It can where that disturbs nothing: no other token waits, and the core has room, and is idle
+        itself or has none beside it that is. The token is taken out of its lane then.
+        """
+        ledger, lane = self._ledger, self._gate.lanes[ticket.operation.weight]
+        bit, reach = 1 << core, self.reach[ticket.operation.weight]
+        if not ledger.open & reach & bit or (ledger.idle & reach and not ledger.idle & bit):
+            return False
+        book = ledger[core]
+        if book.load + ticket.operation.cost > WINDOW_NS and book.held:
+            return False
+        if len(self._with_waiting()) != 1 or len(lane.queue) != 1 or lane.queue[0] is not ticket:
+            return False
+        lane.queue.popleft()
+        return True
+
     def place(self, ticket: Ticket, book: Book, now: int) -> None:
         """Put one token that is in no lane into a book; it is ADMITTED with this."""
         operation = ticket.operation
@@ -162,7 +180,12 @@ class Router:
         ticket.cost = operation.cost
         ticket.admitted = now
         book.held[ticket.number] = ticket
+        if operation.limit is not None:
+            operation.limit.held += 1
+        book.quota -= 1
         self._ledger.loaded(book, ticket.cost, self.reach[operation.weight], now)
+        if book.quota <= 0:
+            self._ledger.close(book)
 
     def starving(self) -> Cores:
         """Cores that hold nothing, and for which nothing waits."""
@@ -231,7 +254,7 @@ class Router:
                 share.served(weight)
         return given
 
-    def _fill(
+    def _fill(  # noqa: C901 - one loop for all tokens, so without calls
         self, book: Book, lane: Lane, helping: int, orders: dict[int, list[Ticket]], now: int
     ) -> int:
         """Give a core a helping from one lane; what it was charged for it, ns.
@@ -245,7 +268,10 @@ class Router:
         spent = 0
         full = False
         batch: list[Ticket] = []
-        for _ in range(MAX_HELD - len(held)):
+        places = MAX_HELD - len(held)
+        if book.quota < places:  # noqa: PLR1730 - a call, on the way of every token
+            places = book.quota
+        for _ in range(places):
             if not queue:
                 break
             ticket = queue.popleft()
@@ -272,6 +298,7 @@ class Router:
             batch.append(ticket)
             spent += cost
         if batch:
+            book.quota -= len(batch)
             self._ledger.loaded(book, spent, lane.reach, now)
             if self._gate.sticky.unplaced:
                 self._gate.placed(batch, core)
@@ -279,6 +306,8 @@ class Router:
                 orders[core] += batch
             else:
                 orders[core] = batch
-        if full or len(held) >= MAX_HELD:
+        if book.quota <= 0:
+            self._ledger.close(book)
+        elif full or len(held) >= MAX_HELD:
             self._ledger.open &= ~(1 << core)
         return spent

@@ -1,20 +1,21 @@
 """The scheduler: facts in, orders out.
 
-It decides which waiting token goes to which core, and when; it performs nothing. One thread at a
+It decides which waiting token goes to which core, and when, and performs nothing. One thread at a
 time may call it. Time comes in as an argument, in ns of any one monotonic clock.
 
     facts                                           orders that follow
     submitted(tickets)                              assign(now): core → tickets to send there
     anchored(calls, now)                            assign(now)
     withheld(ticket, needs)                         -
-    released(ticket, key, keep, now)                assign(now)
+    released(ticket, key, keep, now, home)          assign(now)
     joined(ticket, lead, core, now)                 -
     core_ready(core)                                assign(now)
     settle(core, numbers, durations, now)           end these tickets, then assign(now)
     given_back(core, numbers)                       assign(now)
     dropped(core, numbers)                          assign(now)
     hungry(core)                                    assign(now)
-    claimed(ticket, core, now)                      send it there
+    enlisted(number, lead, core)                    -
+    claimed(ticket, core, waiting, now)             send it there
     waits(core)                                     -
     parent_beside(cores)                            -
     core_lost(core, running, now)                   end these tickets as lost, then assign(now)
@@ -24,20 +25,19 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     stranded(gone)                                  end these tickets as failed
     (time passes)                                   overdue(now): take back what these cores hold
 
-Where tokens wait is the gate's affair, where they are held the ledger's, and the router moves them
-from the one to the other. Here is what each fact means to all three.
+Where tokens wait is the gate's affair, where they are held the ledger's; the router moves them from
+the one to the other. In facts, a process that was relieved is a core of its own (see `shifts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import Policy, Weight
-from tokengate_mp.scheduling.accounts import Accounts
+from tokengate_mp.scheduling.kinship import Kinship, leads
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import ALL_CORES, Cores
@@ -51,28 +51,10 @@ COMPLETED, FAILED = TokenState.COMPLETED, TokenState.FAILED
 KILLED, TIMEOUT = TokenState.KILLED, TokenState.TIMEOUT
 
 
-def _leads(ticket: Ticket) -> bool:
-    """Whether a token is the lead of a chain."""
-    policy = ticket.operation.policy
-    return policy is not None and policy.lead is not None
-
-
-class Scheduler(Accounts):
+class Scheduler(Kinship):
     """Admission, routing and accounting for a fixed number of cores. Arguments: see `Accounts`."""
 
     # ---- facts
-
-    def operation(self, name: str, weight: Weight, policy: Policy | None = None) -> Operation:
-        """The operation of that name, as far as it is called with that weight and policy."""
-        if policy is not None and not policy.acts:
-            policy = None
-        key = name, weight, policy
-        known = self._operations.get(key)
-        if known is None:
-            known = self._operations[key] = Operation(name, weight, self.threads, policy)
-            self._timed |= policy is not None and policy.timeout_ns is not None
-            self._leading |= policy is not None and policy.lead is not None
-        return known
 
     def submitted(self, tickets: Sequence[Ticket]) -> None:
         """New tokens, in the order of their calls; those killed on the way here stay ended."""
@@ -81,7 +63,7 @@ class Scheduler(Accounts):
             self._time(tickets)
         if self._leading:
             for ticket in tickets:
-                if ticket.stage is WAITING and _leads(ticket):
+                if ticket.stage is WAITING and leads(ticket):
                     self._conductor.open(ticket.number)
 
     def anchored(self, calls: Collection[tuple[Ticket, bytes, int]], now: int) -> None:
@@ -95,65 +77,6 @@ class Scheduler(Accounts):
         self._ledger.submitted += self._gate.enter_anchored(calls)
         if self._timed:
             self._time([ticket for ticket, _, _ in calls])
-
-    def withheld(self, ticket: Ticket, needs: Iterable[tuple[int, int]]) -> None:
-        """A new token waits for others, and gets into a lane when it is `released`.
-
-        Args:
-            ticket: The token.
-            needs: The numbers of the others, which have not ended, each with which of the token's
-                needs it is.
-        """
-        entered = self._gate.withhold(ticket)
-        self._ledger.submitted += entered
-        if entered:
-            self._graph.add(ticket, needs)
-            if self._timed:
-                self._time([ticket])
-            if _leads(ticket):
-                self._conductor.open(ticket.number)
-
-    def take_ended(self) -> list[tuple[Ticket, list[tuple[Ticket, int]]]]:
-        """Tokens that others wait for and that have ended since the last time.
-
-        Returns:
-            Each with those that wait for it, and as which of their needs. (Some may have ended.)
-        """
-        return self._graph.take_ended() if self._graph.ended else []
-
-    def supplied(self, ticket: Ticket) -> bool:
-        """A token that is withheld got one of its needs; whether it has all of them now."""
-        return self._graph.supplied(ticket)
-
-    def released(self, ticket: Ticket, key: bytes | None, keep: int, now: int) -> None:
-        """A token that was withheld has all that it needs.
-
-        Args:
-            ticket: The token.
-            key: Its key, if it goes where others of that key are (see `anchored`).
-            keep: For how long that stays pinned, ns.
-            now: The time.
-        """
-        self._graph.lacking.pop(ticket.number, None)
-        if key is not None:
-            self._gate.sticky.expire(now)
-        self._gate.release(ticket, key, keep)
-
-    def failed(self, ticket: Ticket) -> None:
-        """A token that is withheld cannot run."""
-        self._gate.discard(ticket)
-        self._graph.lacking.pop(ticket.number, None)
-        self._fail([ticket])
-
-    def joined(self, ticket: Ticket, lead: int, core: int, now: int) -> None:
-        """A token was made in the chain of this lead, and is on the chain's core already."""
-        self._ledger.submitted += 1
-        self._conductor.join(ticket.number, lead, core)
-        if _leads(ticket):
-            self._conductor.open(ticket.number)
-        self._router.place(ticket, self._ledger[core], now)
-        if self._timed:
-            self._time([ticket])
 
     def core_ready(self, core: int) -> None:
         """A process of this core can take tokens."""
@@ -206,16 +129,16 @@ class Scheduler(Accounts):
         self._ledger.ended[COMPLETED] += ended
         # Most batches are of one operation, and then there is nothing to sort.
         operations = set(map(_operation, tickets))
+        if self._gate.limits.by_name:
+            self._gate.limits.left(tickets)
         if len(operations) == 1 and not failed and not blocked:
             operation = operations.pop()
             operation.completed += ended
             operation.observe(durations, blocking=False)
         else:
             self._sort(tickets, durations, failed, blocked, now)
-        if self._retries.trials:
-            for ticket in tickets:
-                if ticket.stage is COMPLETED:
-                    self._retries.forget(ticket)
+        if self._retries.trials or self.breakers.by_name:
+            self._completed(tickets, now)
         self._left(tickets)
         return tickets
 
@@ -254,10 +177,24 @@ class Scheduler(Accounts):
         if book.ready:
             book.floor = self.threads
             book.stuck = False
-            self._ledger.open |= 1 << core
+            self._ledger.open |= 0 if book.closed else book.bit
 
-    def claimed(self, ticket: Ticket, core: int, now: int) -> bool:
+    def claimed(
+        self,
+        ticket: Ticket,
+        core: int,
+        waiting: Cores,
+        now: int,
+        stalled: Callable[[Ticket], bool],
+    ) -> bool:
         """A thread of this core waits for a token, and would rather run it itself.
+
+        Args:
+            ticket: The token.
+            core: The core.
+            waiting: Cores of which every thread waits: what is pinned to one need not go there.
+            now: The time.
+            stalled: Whether a token for which a limit leaves no room would wait for ever.
 
         Returns:
             Whether it is to be sent there: it was waiting, and is ADMITTED now. It goes before all
@@ -266,10 +203,15 @@ class Scheduler(Accounts):
         book = self._ledger[core]
         if ticket.stage is not WAITING or self.paused or not book.ready:
             return False
-        if not self._gate.take(ticket):  # its operation is paused, or it is not yet to run again
+        limit = ticket.operation.limit
+        if limit is not None and limit.free <= 0 and not stalled(ticket):
             return False
+        if ticket.number in self._conductor.held:
+            return False  # it is on its way to its chain's core
+        if not self._gate.take(ticket, book.core, waiting):
+            return False  # its operation is paused, or it is not yet to run (again)
         self._router.place(ticket, book, now)
-        self._conductor.landed(ticket.number, core)
+        self._conductor.landed(ticket.number, book.core)
         return True
 
     def waits(self, core: int) -> None:
@@ -293,10 +235,11 @@ class Scheduler(Accounts):
             besides waits again.
         """
         tickets = self._ledger.strike_off(self._ledger[core])
+        self._homeward.pop(core, None)
         unended = [ticket for ticket in tickets if ticket.stage is ADMITTED]
         errors = [(t, running[t.number]) for t in unended if t.number in running]
         lost = [t for t, error in errors if not self._run_again(t, error, now, lost=True)]
-        self._fail(lost)
+        self._fail(lost, now)
         self._reenter(unended, given_back=False)
         return lost
 
@@ -321,7 +264,7 @@ class Scheduler(Accounts):
                 self._gate.interleave(ticket)
         overdue = self._deadlines.due(now)
         for ticket in overdue:
-            self._end(ticket, TIMEOUT)
+            self._end(ticket, TIMEOUT, now)
             ticket.operation.timeout += 1
         return overdue
 
@@ -365,9 +308,16 @@ class Scheduler(Accounts):
             return {}
         if self._gate.sticky.leaving:
             self._gate.sticky.expire(now)
-        if not self.has_waiting:
+        if not (self.has_waiting or self._homeward):
             return {}
-        orders = self._router.assign(now)
+        sender = self._turnstile if self._gate.limits.by_name else self._router
+        orders = sender.assign(now)
+        if self._homeward:
+            homeward, self._homeward = self._homeward, {}
+            for core, tickets in homeward.items():
+                held = self._ledger[core].held
+                sent = [ticket for ticket in tickets if ticket.number in held]
+                orders[core] = sent + orders.get(core, [])
         if self._conductor.members:
             self._conduct(orders, now)
         return orders

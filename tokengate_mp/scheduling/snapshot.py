@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tokengate_mp.lifecycle import TokenState
@@ -22,12 +22,14 @@ class CoreView:
         ready: Whether a process of it takes tokens.
         held: The numbers of the tokens it was sent and has not answered for, those that were killed
             meanwhile among them.
+        ended: Those of them that have ended: they take its time all the same.
         answered: Outcomes so far, over all its processes.
     """
 
     core: int
     ready: bool
     held: frozenset[int]
+    ended: frozenset[int]
     answered: int
 
 
@@ -85,13 +87,14 @@ class TicketStory:
     ahead: int | None
 
 
-def snapshot(
+def snapshot(  # noqa: PLR0913 - everything that is counted
     gate: Gate,
     ledger: Ledger,
     operations: Iterable[Operation],
     conductor: Conductor,
     *,
     paused: bool,
+    now: int = 0,
 ) -> Snapshot:
     """All counts as they are now."""
     ended = ledger.ended
@@ -104,13 +107,26 @@ def snapshot(
         timeout=ended[TokenState.TIMEOUT],
         paused=paused,
         domains=len(conductor.domains),
-        cores=tuple(
-            CoreView(book.core, book.ready, frozenset(book.held), book.answered)
-            for book in ledger.books
-        ),
-        operations=views(operations, gate.paused),
+        cores=tuple(_core_views(ledger)),
+        operations=views(operations, gate.paused, now),
         pins=len(gate.sticky),
     )
+
+
+def _core_views(ledger: Ledger) -> Iterator[CoreView]:
+    """Every core, with what those of its processes hold that were relieved."""
+    relieved = [ledger[seat] for seat in ledger.relieved]
+    for book in ledger.books:
+        if book.bit:
+            others = [book, *(other for other in relieved if other.core == book.core)]
+            tickets = [ticket for other in others for ticket in other.held.values()]
+            yield CoreView(
+                book.core,
+                book.ready,
+                frozenset(ticket.number for ticket in tickets),
+                frozenset(ticket.number for ticket in tickets if ticket.stage.ended),
+                sum(other.answered for other in others),
+            )
 
 
 def story(ticket: Ticket, gate: Gate, ledger: Ledger) -> TicketStory:
@@ -122,6 +138,6 @@ def story(ticket: Ticket, gate: Gate, ledger: Ledger) -> TicketStory:
         stage=ticket.stage,
         core=ticket.core,
         admitted=ticket.admitted if sent else None,
-        held=ticket.core is not None and ticket.number in ledger[ticket.core].held,
+        held=any(ticket.number in book.held for book in ledger.books if book.core == ticket.core),
         ahead=gate.ahead(ticket),
     )

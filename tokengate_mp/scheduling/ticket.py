@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.scheduling.operation import Operation
+
+if TYPE_CHECKING:
+    from tokengate_mp.scheduling.operation import Operation  # which knows its limit, and so lanes
 
 
 class Ticket(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tokengate_mp.errors import WireError
 from tokengate_mp.wire.records import decoder, encode
 
 
@@ -30,9 +31,18 @@ class BatchOutcome(msgspec.Struct, array_like=True):
 
 
 encode_batch = encode
-decode_batch = decoder(BatchOutcome)
-"""A `BatchOutcome` of its bytes.
+_decode = decoder(BatchOutcome)
 
-Raises:
-    WireError: They are none.
-"""
+
+def decode_batch(record: bytes) -> BatchOutcome:
+    """A `BatchOutcome` of its bytes.
+
+    Raises:
+        WireError: They are none, or it speaks of items that it does not have.
+    """
+    batch = _decode(record)
+    values = batch.values
+    for place in (*batch.pickled, *batch.raised):
+        if not (0 <= place < len(values) and isinstance(values[place], bytes)):
+            raise WireError(f"of {len(values)} items, number {place} is not there as bytes")
+    return batch

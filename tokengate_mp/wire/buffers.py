@@ -157,7 +157,7 @@ def pack(
     before = _here.packing
     _here.packing = collected = Packing((arena,))
     try:
-        if arena is None:
+        if arena is None and not writable:
             pickled = to_pickle(value)
         else:
             pickled, buffers = _dumped(value)
@@ -165,10 +165,10 @@ def pack(
                 pickled = _sent_aside(value, pickled, buffers, collected, least)
     finally:
         _here.packing = before
+    if writable and (len(collected) > 1 or len(pickled) >= least):
+        pickled = pickle.dumps(_Writable(bytes(pickled)), PROTOCOL)
     if len(collected) == 1:
         return pickled
-    if writable:
-        pickled = pickle.dumps(_Writable(bytes(pickled)), PROTOCOL)
     freight = Freight(pickled)
     freight.cargo = collected.cargo
     return freight
@@ -211,16 +211,16 @@ def _sent_aside(
 ) -> bytes:
     """What is to travel of a value, with what is large of it in a block if it is large in all."""
     arena = collected.arena
-    if arena is not None and len(pickled) + sum([raw.nbytes for raw in buffers]) >= least:
-        stowed = _stowed(arena, pickled, buffers)
-        if stowed is not None:
-            pickled, place = stowed
-            block = arena.claim(place)
-            if block is not None:
-                collected.add(block)
-            return pickled
-    # Too few bytes, or too many.
-    return to_pickle(value) if buffers else pickled
+    if len(pickled) + sum([raw.nbytes for raw in buffers]) < least:
+        return to_pickle(value) if buffers else pickled
+    stowed = None if arena is None else _stowed(arena, pickled, buffers)
+    if arena is None or stowed is None:
+        return pickle.dumps(_Together(pickled, buffers), PROTOCOL) if buffers else pickled
+    pickled, place = stowed
+    block = arena.claim(place)
+    if block is not None:
+        collected.add(block)
+    return pickled
 
 
 def _stowed(arena: Arena, pickled: bytes, buffers: list[memoryview]) -> tuple[bytes, Place] | None:
@@ -248,6 +248,16 @@ class _Stowed:
         return _load, self._contents
 
 
+class _Together:
+    """What loads as a value whose buffers were left aside, and could not stay there."""
+
+    def __init__(self, pickled: bytes, buffers: Iterable[memoryview]) -> None:
+        self._contents = pickled, list(map(pickle.PickleBuffer, buffers))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _loaded, self._contents
+
+
 class _Writable:
     """What loads as a value does, with copies of all that is in blocks."""
 
@@ -268,6 +278,10 @@ def _load(place: tuple[int, int, int, int], spans: list[tuple[int, int]], inner:
     pickled: Any = inner
     if not inner:
         pickled, *buffers = buffers
+    return _loaded(pickled, buffers)
+
+
+def _loaded(pickled: Any, buffers: Iterable[Any]) -> Any:
     if not _here.writable:
         return pickle.loads(pickled, buffers=buffers)
     buffers = map(bytearray, buffers)
@@ -321,6 +335,17 @@ def taken_up(pickled: bytes) -> bytes:
     else:
         freight.cargo = () if block is None else (block,)
     return freight
+
+
+def detached(pickled: bytes) -> bytes:
+    """A pickle that loads as this one does and needs no block."""
+    place = place_of(pickled)
+    if place is None:
+        return pickled
+    inner, *buffers = content(pickled)
+    if not inner:
+        inner, *buffers = buffers
+    return pickle.dumps(_Together(bytes(inner), map(memoryview, buffers)), PROTOCOL)
 
 
 def content(pickled: bytes) -> Iterable[bytes | memoryview]:

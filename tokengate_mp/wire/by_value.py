@@ -32,12 +32,13 @@ import typing
 import zlib
 from collections import ChainMap, deque
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import cloudpickle
 
-from tokengate_mp.wire import classes
+from tokengate_mp.wire import classes, context_vars
 from tokengate_mp.wire.codec import PROTOCOL
 
 KEPT: Final = 1024
@@ -190,6 +191,7 @@ def _reduce_parameter(parameter: Any) -> str | tuple[Any, ...]:
 _OWN_REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
     memoryview: _reduce_memory,
     io.TextIOWrapper: _reduce_file,
+    ContextVar: context_vars.reduced,
     typing.ParamSpec: _reduce_parameter,
     typing.TypeVarTuple: _reduce_parameter,
     # Compared by identity: dataclasses.fields(…)[0].default is dataclasses.MISSING.

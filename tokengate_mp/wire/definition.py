@@ -12,14 +12,26 @@ from typing import Any, Final
 
 import msgspec
 
+from tokengate_mp.errors import WireError
 from tokengate_mp.seeds import Lead
 from tokengate_mp.wire.codec import loads
+from tokengate_mp.wire.records import decoder
 
 IDENTITY: Final = "__tokengate_identity__"
 """Attribute of a plain function that holds what `identify` gave it."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[str | None, bytes | None, Lead | None]).decode
+
+
+class _Definition(msgspec.Struct, array_like=True, frozen=True):
+    """A function as it travels: what `define` encodes."""
+
+    key: str | None
+    pickled: bytes | None
+    lead: Lead | None
+
+
+_decode = decoder(_Definition)
 
 PLAIN: Final = "__tokengate_plain__"
 """Attribute of a decorated function that holds the plain one."""
@@ -94,20 +106,26 @@ def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
 
 
 def about(definition: bytes) -> tuple[str | None, Lead | None]:
-    """The key of the function that a definition is of, and whether it leads; nothing is loaded."""
-    key, _pickled, lead = _decode(definition)
-    return key, lead
+    """The key of the function that a definition is of, and whether it leads; nothing is loaded.
+
+    Raises:
+        WireError: It is no definition.
+    """
+    decoded = _decode(definition)
+    return decoded.key, decoded.lead
 
 
 def resolve(definition: bytes) -> Callable[..., Any]:
     """The function that `definition` (from `define`) stands for.
 
     Raises:
+        WireError: It is no definition.
         Exception: Whatever importing or unpickling it raises.
     """
-    key, pickled, _lead = _decode(definition)
-    if pickled is not None:
-        function: Callable[..., Any] = loads(pickled)
+    decoded = _decode(definition)
+    if decoded.pickled is not None:
+        function: Callable[..., Any] = loads(decoded.pickled)
         return function
-    assert key is not None, "a definition is by name or by value"
-    return named(key)
+    if decoded.key is None:
+        raise WireError("a definition is by name or by value, and this one by neither")
+    return named(decoded.key)

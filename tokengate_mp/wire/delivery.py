@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokengate_mp.errors import PayloadError, RemoteError, RemoteTraceback, summary
+from tokengate_mp.errors import PayloadError, RemoteError, RemoteTraceback, link, summary
 from tokengate_mp.wire.codec import loads
 from tokengate_mp.wire.records import decode_failure
 
@@ -36,7 +36,7 @@ def raised(value: bytes) -> Exception:
     exception = _loaded(failure.pickled)
     if exception is None:
         exception = RemoteError(failure.type_name, failure.message, failure.traceback)
-    exception.__cause__ = RemoteTraceback(failure.traceback)
+    link(exception, "__cause__", RemoteTraceback(failure.traceback))
     return exception
 
 
@@ -51,5 +51,6 @@ def _loaded(pickled: bytes) -> Exception | None:
     except BaseException:  # noqa: BLE001 - unpickling runs user code; its text has come too
         return None
     # Unpickling can give anything, and no future takes a StopIteration.
-    fit = isinstance(exception, Exception) and not isinstance(exception, StopIteration)
+    kind = type(exception)  # its __class__ may say something else
+    fit = issubclass(kind, Exception) and not issubclass(kind, StopIteration)
     return exception if fit else None

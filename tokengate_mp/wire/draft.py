@@ -7,114 +7,151 @@ apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import Encoded, Filled, Needed
-from tokengate_mp.wire.buffers import Laden, content, laden, writable
+from tokengate_mp.wire.buffers import Laden, cargo_of, content, laden, writable
 from tokengate_mp.wire.codec import NOT_MSGPACK, PROTOCOL, SCALARS, dumps, to_pickle
-from tokengate_mp.wire.records import MAX_PAYLOAD, encode
+from tokengate_mp.wire.records import CHAINED, MAX_PAYLOAD, encode
+
+WORTH_GOING: Final = 4096
+"""A value of no more bytes than this is carried faster than a core is chosen for it."""
 
 _MARGIN: Final = 1 << 16
 """More than what a pickle of values needs besides their bytes, for some thousands of them."""
 
 
 class Draft:
-    """A call, what it needs, and where it wants to go.
+    """A call that is complete, and where it wants to go.
 
     Args:
-        record: The request, if it is complete.
+        record: The request.
         key: The content key that it shares a core with (see `fingerprint`); None: with nobody.
         keep: How long its key stays pinned after its last token, ns.
 
     Attributes:
         needs: The tokens whose values are to be filled in.
+        home: The core that made the largest of the values, if one is worth going to; else 0.
+        chain: The lead and the seed of the chain that it was made in; None outside of one.
+    """
+
+    __slots__ = ("keep", "key", "record")
+
+    needs: Sequence[Needed] = ()
+    home = 0
+    chain: tuple[int, str] | None = None
+
+    def __init__(self, record: bytes | Laden, key: bytes | None = None, keep: int = 0) -> None:
+        self.record = record
+        self.key = key
+        self.keep = keep
+
+    def __len__(self) -> int:
+        """How many bytes its arguments take, without the values that they lack."""
+        return len(self.record)
+
+    def travelling(self) -> tuple[Any, ...]:
+        """All of it, as a core process tells the parent of a call that was made there."""
+        return self.record, 0, b"", (), None, self.key, self.keep, False
+
+    def complete(self) -> bytes | Laden:
+        """The request.
+
+        Raises:
+            Exception: What encoding raises.
+        """
+        return self.record
+
+
+class Blanked(Draft):
+    """A call that needs the values of tokens.
+
+    Args:
+        number: Its token's number.
+        function: The function's index.
+        arguments: Positional arguments, of scalars where there is no blank; or a pickle of
+            positional and keyword arguments (see `blanks`).
+        needs: The tokens, each with its place: in the list, or the number of its blank.
         writable: Whether the function is to get what is large as copies that it can change.
-        anchor: What its key is to be made with, once they are.
+
+    Attributes:
+        anchor: What its key is to be made with, once they are there; None for nothing.
     """
 
     __slots__ = (
         "_arguments",
         "_function",
+        "_largest",
         "_number",
         "_places",
-        "_record",
         "_size",
         "_values",
+        "_writable",
         "anchor",
-        "keep",
-        "key",
+        "chain",
+        "home",
         "needs",
-        "writable",
     )
 
-    _number: int
-    _function: int
-    _arguments: list[Any] | bytes
-    _places: list[int]
-    _values: list[Any]
-    _size: int
-
     def __init__(
-        self, record: bytes | Laden = b"", key: bytes | None = None, keep: int = 0
-    ) -> None:
-        self._record = record
-        self.key = key
-        self.keep = keep
-        self.anchor: str | None = None
-        self.needs: list[Needed] = []
-        self.writable = False
-
-    def __len__(self) -> int:
-        """How many bytes its arguments take, without the values that they lack."""
-        if self._record or isinstance(self._arguments, list):
-            return len(self._record)
-        return len(self._arguments)
-
-    @classmethod
-    def with_blanks(
-        cls,
+        self,
         number: int,
         function: int,
         arguments: list[Any] | bytes,
         needs: Iterable[tuple[int, Needed]],
-    ) -> Draft:
-        """A call that needs the values of tokens.
-
-        Args:
-            number: Its token's number.
-            function: The function's index.
-            arguments: Positional arguments, of scalars where there is no blank; or a pickle of
-                positional and keyword arguments (see `blanks`).
-            needs: The tokens, each with its place: in the list, or the number of its blank.
-        """
-        draft = cls()
-        draft._number = number
-        draft._function = function
-        draft._arguments = arguments
+        *,
+        writable: bool = False,
+    ) -> None:
+        super().__init__(b"")
+        self._number = number
+        self._function = function
+        self._arguments = arguments
         pairs = list(needs)
-        draft._places = [place for place, _ in pairs]
-        draft.needs = [need for _, need in pairs]
-        draft._values = [None] * len(draft.needs)
-        draft._size = _MARGIN + (len(arguments) if isinstance(arguments, bytes) else 0)
-        return draft
+        self._places = [place for place, _ in pairs]
+        self.needs: Sequence[Needed] = [need for _, need in pairs]
+        self._values: list[Any] = [None] * len(pairs)
+        self._size = _MARGIN + (len(arguments) if isinstance(arguments, bytes) else 0)
+        self._largest = WORTH_GOING
+        self.home = 0
+        self.chain: tuple[int, str] | None = None
+        self.anchor: str | None = None
+        self._writable = writable
 
-    def fill(self, at: int, value: object) -> None:
+    def __len__(self) -> int:
+        """How many bytes its arguments take, without the values that they lack."""
+        return 0 if isinstance(self._arguments, list) else len(self._arguments)
+
+    def travelling(self) -> tuple[Any, ...]:
+        """All of it, as a core process tells the parent of a call that was made there."""
+        numbers = [need.number for need in self.needs]
+        places = list(zip(self._places, numbers, strict=True))
+        content_key = self.anchor, self.key, self.keep
+        return b"", self._function, self._arguments, places, *content_key, self._writable
+
+    def fill(self, at: int, value: object, core: int | None) -> None:
         """The value of one of the tokens that it needs is there.
 
         Args:
             at: Which of `needs`.
             value: A scalar, or the value `Encoded`.
+            core: The core that it was made on.
 
         Raises:
             PayloadError: The call takes more bytes with it than can travel.
         """
+        size = aside = 0
         if isinstance(value, Encoded):
-            self._size += len(value.pickled)
+            size = len(value.pickled)
+            aside = sum([block.place.size for block in cargo_of(value.pickled)])
         elif isinstance(value, (str, bytes)):
-            self._size += len(value)
+            size = len(value)
+        self._size += size
+        if size + aside > self._largest:
+            self._largest = size + aside
+            self.home = core or 0
         if self._size > MAX_PAYLOAD:
             raise PayloadError(
                 f"the arguments take more than {MAX_PAYLOAD - _MARGIN} bytes with the values of "
@@ -128,8 +165,16 @@ class Draft:
         Raises:
             Exception: What encoding raises.
         """
-        if self._record:
-            return self._record
+        record = self._completed()
+        if self.chain is None:
+            return record
+        number = self._number
+        if not isinstance(record, Laden):
+            return encode((number, CHAINED, encode((*self.chain, record))))
+        chained = encode((number, CHAINED, encode((*self.chain, record.record))))
+        return Laden(chained, record.cargo)
+
+    def _completed(self) -> bytes | Laden:
         arguments = self._arguments
         payloads = [each.pickled for each in self._values if isinstance(each, Encoded)]
         if isinstance(arguments, list):
@@ -143,7 +188,7 @@ class Draft:
         else:
             pickled = dumps(Filled(arguments, self._values), PROTOCOL)
             payloads.append(arguments)
-        if self.writable:
+        if self._writable:
             pickled = writable(pickled)
         return laden(encode((self._number, self._function, pickled)), *payloads)
 
@@ -171,3 +216,20 @@ class Draft:
         for place, value in zip(self._places, self._values, strict=True):
             filled[place] = value
         return filled
+
+
+def landed(number: int, travelled: Iterable[Any], find: Callable[[int], Needed]) -> Draft:
+    """What a core process told of as `Draft.travelling`, here.
+
+    Args:
+        number: Its token's number.
+        travelled: What was told.
+        find: Gives the tokens that it needs, by their numbers.
+    """
+    record, function, arguments, places, anchor, key, keep, changeable = travelled
+    if record:
+        return Draft(record, key, keep)
+    needs = [(place, find(needed)) for place, needed in places]
+    draft = Blanked(number, function, arguments, needs, writable=changeable)
+    draft.anchor, draft.key, draft.keep = anchor, key, keep
+    return draft

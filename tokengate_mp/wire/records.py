@@ -26,7 +26,8 @@ DEFINE: Final = -3
 FORGET: Final = -4
 ANSWER: Final = -5
 CHAINED: Final = -6
-FREE: Final = -7
+HINT: Final = -7
+FREE: Final = -8
 
 # What `Outcome.kind` says. VALUE is 0: a batch of nothing but plain values is told by one any().
 VALUE: Final = 0
@@ -76,8 +77,9 @@ class Request(msgspec.Struct, array_like=True, gc=False, frozen=True):
         function: The function's index; below 0 see PART, JOIN, DEFINE and the others.
         arguments: A list of positional arguments that msgpack keeps exactly; or bytes: a pickle
             of `(args, kwargs)`, the piece of a part, a function's definition; for an ANSWER the
-            outcome of a token that was made in this process; for CHAINED a `Link`; for FREE a list
-            of offsets, encoded.
+            outcome of a token that was made in this process; for CHAINED a `Link`; for a HINT the
+            numbers and operations of the tokens that one which is waited for needs, encoded; for
+            FREE a list of offsets, encoded.
     """
 
     number: int
@@ -91,16 +93,19 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
     What the fields mean where `kind` is
 
         CALL    a token was made: its number; `started`, when; `finished`, the enrolment that it is
-                a call of; `value`, its request
-        CLAIM   a thread waits for the token, and would rather run it than wait
+                a call of; `value`, its request, or a list: a draft of one (`Draft.travelling`)
+        CLAIM   a thread waits for the token, and would rather run it than wait; `started`, the
+                token that the thread runs, or 0
         ENROL   `number` is an enrolment of this process, and `value` an `Enrolment`, encoded
         DROP    nobody in this process refers to these tokens any more: a list in `value`
         BEGUN   the token is begun by a thread that is running another one already
         CARRY   the token's outcome will refer to other tokens: a list in `value`
         WANT    a token that was made elsewhere is referred to here now
         KILL    the token is to be ended, for the reason in `value`
-        LINK    like CALL, but the token is in a chain, and will be run here: `value` is a `Link`,
-                encoded
+        LINK    like CALL, but the token is in a chain, and will be run here: `value` is a list, of
+                the fields of a `Link`, and of whether the token is begun, as with BEGUN. If so, the
+                request may be empty, as it need never be sent again; if it is a draft, the token is
+                not here, and will be sent here
         KEEP    these blocks of the arena are looked at on after their tokens: a list in `value`,
                 each as region and offset
         LET_GO  these are looked at no more, each as often as it stands there; likewise
@@ -192,6 +197,7 @@ decode_failure = decoder(Failure)
 decode_link = decoder(Link)
 decode_request = decoder(Request)
 decode_outcome = decoder(Outcome)
+decode_needs = decoder(list[tuple[int, str]])
 
 _ARRAY32: Final = b"\xdd"
 

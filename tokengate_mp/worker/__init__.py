@@ -17,6 +17,3 @@ arena: Any = None
 
 calls: Any = None
 """Where calls go that are made inside tokens (a `chain.Calls`); None in any other process."""
-
-first_number = 0
-"""The number of the first token that is made in this process."""

@@ -1,7 +1,11 @@
-"""The chain that a token is in, for what it makes: it travels with the context of its thread."""
+"""What a thread is doing, and the chain that its token is in, for what that makes.
+
+The chain travels with the context of the thread, and the rest is the thread's own.
+"""
 
 from __future__ import annotations
 
+import threading
 from contextvars import ContextVar
 from typing import Final, NamedTuple
 
@@ -16,6 +20,20 @@ class Chain(NamedTuple):
 
     lead: int
     seed: str
+
+
+class Here(threading.local):
+    """What a thread of a core process is doing.
+
+    Attributes:
+        slot: The slot that it has in the crew; None if it is no crew thread.
+        reach: The slot in which it can be interrupted; None if it runs no token.
+        depth: How many tokens it runs on top of the first.
+    """
+
+    slot: int | None = None
+    reach: int | None = None
+    depth = 0
 
 
 CHAIN: Final[ContextVar[Chain | None]] = ContextVar("tokengate_mp.chain", default=None)

@@ -8,8 +8,9 @@ hands when its holder would leave the core idle:
 
 - before it runs a token of a function that is known to block (for a disk, a network, a sleep);
 - when the scout finds that the holder is stuck in a token while the CPU time of the process stands
-  still, though it could have had some (see `starvation`), and mail waits. The scout then takes the place away; the thread that lost it finds
-  out when its token ends, delivers the outcome, and queues up for a place again.
+  still, though it could have had some (see `starvation`), and mail waits. The scout then takes the
+  place away; the thread that lost it finds out when its token ends, delivers the outcome, and
+  queues up for a place again.
 
 So as many tokens overlap as block, up to the number of threads, and no two compute at once.
 
@@ -32,19 +33,21 @@ from typing import TYPE_CHECKING, Final
 from weakref import ref
 
 from tokengate_mp.errors import WireError
-from tokengate_mp.seeds import Lead
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire import records
-from tokengate_mp.wire.definition import about
 from tokengate_mp.wire.doorbell import PATIENCE, Doorbell, Sleeper
 from tokengate_mp.wire.mailbox import Arming, Mailbox, Ringing
-from tokengate_mp.worker.context import CHAIN, Chain
+from tokengate_mp.wire.ring import RingWriter
+from tokengate_mp.worker.context import CHAIN, Chain, Here
+from tokengate_mp.worker.fork import Nowhere
+from tokengate_mp.worker.functions import Functions
 from tokengate_mp.worker.interrupts import Interrupts
 from tokengate_mp.worker.invoke import LONG_NS, Function, run
 from tokengate_mp.worker.kept import Kept
+from tokengate_mp.worker.members import Untold
 
 if TYPE_CHECKING:
-    from tokengate_mp.worker.chain import ChildToken
+    from tokengate_mp.worker.child import ChildToken
 
 COALESCE_NS: Final = 4_000_000
 """How long outcomes may wait for the bell while the crew goes on running short tokens, ns."""
@@ -65,6 +68,8 @@ class Crew:
         interrupts: Who may be interrupted, and who is to be.
         natives: The system's ids of those threads that have begun to serve, by slot.
         queue: Requests taken out of the ring and not begun.
+        members: Requests of tokens that were made here, in chains, by number: they come when the
+            queue is empty, if nobody who waits for one has taken it.
         holder: The slot that has the place, or None.
         stopping: Set when no further token is to be begun.
         published: Outcomes so far.
@@ -72,9 +77,10 @@ class Crew:
         scout_asleep: Whether the scout wants to be woken when there is mail.
         made: The tokens made or referred to in this process, by number.
         dropped: The numbers of those to which nothing refers any more, and the parent is to know.
-        indices: The index of each function that has a key (see `wire.definition`), by that and by
-            what makes its tokens leads.
+        functions: What requests may call.
         chained: The chain of each token that waits here and is in one that it does not lead.
+        here: What this thread is doing.
+        untold: Tokens that were made here, in chains, and of which the parent does not know.
         prefix: What the ids of tokens begin with.
         kept: What is looked at in the arena.
     """
@@ -85,6 +91,7 @@ class Crew:
         self.natives: dict[int, int] = {}
         self._scout = scout
         self.queue: deque[records.Request] = deque()
+        self.members: dict[int, records.Request] = {}
         self.holder: int | None = None
         self.stopping = False
         self.published = 0
@@ -92,7 +99,6 @@ class Crew:
         self.scout_asleep = True
         self.made: dict[int, ref[ChildToken]] = {}
         self.dropped: deque[int] = deque()
-        self.indices: dict[tuple[str, Lead | None], int] = {}
         self.chained: dict[int, Chain] = {}
         self.prefix = ""
         self.kept = Kept(self._publish)
@@ -101,8 +107,8 @@ class Crew:
         self._mail_wanted: set[int] = set()
         self._absent = 0
         self._claims = 0
-        self._here = threading.local()
-        self._functions: dict[int, Function] = {}
+        self.here = Here()
+        self.functions = Functions()
         self._pieces = records.Pieces()
         self._stream = records.Stream(records.Request, checked=mailbox.checked)
         self._place = threading.Lock()
@@ -111,7 +117,7 @@ class Crew:
         self._mail_bell = mailbox.requests
         self._words = mailbox.words
         self._requests = mailbox.request_reader()
-        self._outcomes = mailbox.outcome_writer()
+        self._outcomes: RingWriter | Nowhere = mailbox.outcome_writer()
         self._mail_lock = threading.Lock()
         self._outcome_lock = threading.Lock()
         self._for_requests = Arming(mailbox.words, page.REQUESTS_ARMED)
@@ -121,6 +127,7 @@ class Crew:
         self._mail = Sleeper(mailbox.requests)
         self._room = Sleeper(mailbox.room)
         self._last_ring = 0
+        self.untold = Untold(self._outcome_lock, self._write)
 
     # ---- the threads
 
@@ -128,7 +135,7 @@ class Crew:
         """The life of one crew thread; returns once `stopping` is set."""
         self.interrupts.enlist(slot)
         self.natives[slot] = threading.get_native_id()
-        self._here.slot = self._here.reach = slot
+        self.here.slot = self.here.reach = slot
         while not self.stopping:
             self._place.acquire()
             self.holder = slot
@@ -149,7 +156,7 @@ class Crew:
 
     def _hold(self, slot: int) -> None:  # noqa: C901, PLR0912 - in one piece, for every call counts here
         """Take and run tokens for as long as `slot` has the place."""
-        queue, functions, words = self.queue, self._functions, self._words
+        queue, functions, words = self.queue, self.functions, self._words
         interrupts, made, chained = self.interrupts, self.made, self.chained
         word, untold = page.RUNNING + slot, self.kept.untold
         while True:
@@ -171,7 +178,7 @@ class Crew:
             if chained or function.lead is not None:
                 self._enter_chain(request.number, function)
                 record, finished = run(function, request, interrupts, slot)
-                CHAIN.set(None)
+                self._leave_chain(None)
             else:
                 record, finished = run(function, request, interrupts, slot)
             if untold:
@@ -185,7 +192,7 @@ class Crew:
                 self.ring(finished)
                 return
             overdue = finished - self._last_ring > COALESCE_NS
-            if overdue or not (queue or self._requests.pending()):
+            if overdue or not (queue or self.members or self._requests.pending()):
                 self.ring(finished)
 
     # ---- outcomes
@@ -193,17 +200,29 @@ class Crew:
     def _publish(self, number: int, record: bytes) -> None:
         writer = self._outcomes
         with self._outcome_lock:
-            if len(record) <= writer.part_limit:
-                if not writer.write(record, 1):
-                    self._write_when_there_is_room(record)
-            else:
-                for piece in records.split(
-                    number, record, writer.part_limit, records.OUTCOME_PART, records.OUTCOME_JOIN
-                ):
-                    if not writer.write(piece, 1):
-                        self._write_when_there_is_room(piece)
+            if len(record) > writer.part_limit:
+                self._write_in_pieces(number, record)
+            elif not writer.write(record, 1):
+                self._write_when_there_is_room(record)
             self.published += 1
             self.unrung = True
+
+    def _write(self, number: int, record: bytes) -> None:
+        """Write what is no outcome. The lock is held."""
+        if len(record) > self._outcomes.part_limit:
+            self._write_in_pieces(number, record)
+        elif not self._outcomes.write(record, 1):
+            self._write_when_there_is_room(record)
+        self.published += 1
+        self.unrung = True
+
+    def _write_in_pieces(self, number: int, record: bytes) -> None:
+        writer = self._outcomes
+        for piece in records.split(
+            number, record, writer.part_limit, records.OUTCOME_PART, records.OUTCOME_JOIN
+        ):
+            if not writer.write(piece, 1):
+                self._write_when_there_is_room(piece)
 
     def _write_when_there_is_room(self, record: bytes) -> None:
         """Wait for the parent to read, and write. The other threads wait meanwhile, on the lock."""
@@ -237,6 +256,9 @@ class Crew:
             while not self.queue:
                 if self.stopping or self.holder != slot:
                     return False
+                if self.members:
+                    self._queue_member()
+                    continue
                 if self._requests.pending():
                     self._take()
                     continue
@@ -254,12 +276,21 @@ class Crew:
             self._scout.ring()
         return True
 
+    def _queue_member(self) -> None:
+        """Let the oldest member be the next token; another thread may take it meanwhile."""
+        try:
+            self.queue.append(self.members.pop(next(iter(self.members))))
+        except (StopIteration, RuntimeError, KeyError):
+            pass
+
     def _sleep_over_mail(self, seconds: float) -> None:
         """Sleep until there is mail. The mail lock is held."""
+        if self.untold.members:
+            self.untold.tell()
         if self.unrung or self.dropped or self.kept.returned:
             self.ring(monotonic_ns())
         self._for_requests.arm()
-        if not self._requests.pending() and not self.stopping:
+        if not (self._requests.pending() or self.members or self.stopping):
             self._mail.sleep(seconds)
         self._for_requests.disarm()
 
@@ -278,7 +309,7 @@ class Crew:
                 for request in requests:
                     self._receive(request)
 
-    def _receive(self, request: records.Request) -> None:  # noqa: C901, PLR0912 - one branch for each kind
+    def _receive(self, request: records.Request) -> None:  # noqa: C901, PLR0912 - one for each kind
         number, mark, content = request.number, request.function, request.arguments
         if mark >= 0:
             waiting = self._awaited.get(number)
@@ -294,7 +325,7 @@ class Crew:
         elif mark == records.JOIN:
             self._receive(records.decode_request(self._pieces.join(number, content)))
         elif mark == records.DEFINE:
-            self._define(number, content)
+            self.functions.define(number, content)
         elif mark == records.CHAINED:
             link = records.decode_link(content)
             self.chained[number] = Chain(link.lead, link.seed)
@@ -305,33 +336,24 @@ class Crew:
             if token is not None:
                 token.arrive(content, here=False)
                 self._sorting.notify_all()
+        elif mark == records.HINT:
+            hinted = self._awaited.get(number)
+            if hinted is not None:
+                hinted.hint = records.decode_needs(content)
+                self._sorting.notify_all()
         elif mark == records.FORGET:
-            self._forget(number)
+            self.functions.forget(number)
         elif mark == records.FREE:
             self.kept.free(content)
         else:
             raise WireError(f"there is no request of kind {mark}")
 
-    # ---- functions
-
-    def _define(self, index: int, definition: bytes) -> None:
-        if index in self._functions:  # it was found here, and the parent tells everybody
-            return
-        key, lead = about(definition)
-        self._functions[index] = Function(definition, lead)
-        if key is not None:
-            self.indices.setdefault((key, lead), index)
-
-    def _forget(self, index: int) -> None:
-        self._functions.pop(index, None)
-        for key, known in list(self.indices.items()):
-            if known == index:
-                del self.indices[key]
-
     # ---- for threads that wait for tokens (see `waiting`)
 
     def tell_dropped(self) -> None:
         """Tell the parent to which tokens and blocks nothing refers any more."""
+        if self.untold.members:
+            self.untold.tell()
         self.kept.tell()  # first: what came with a token may outlive it
         while self.dropped:
             numbers: list[int] = []
@@ -357,16 +379,30 @@ class Crew:
             self._mail_bell.ring()  # one that waits for it may be asleep over the mail
 
     def _enter_chain(self, number: int, function: Function) -> None:
-        """What this thread makes from now on is made in the chain of a token."""
+        """What this thread makes from now on is made in the chain of a token, which begins."""
+        if number in self.untold.members:
+            self.untold.tell()
         chain = self.chained.pop(number, None)
         if function.lead is not None:
             chain = Chain(number, function.lead.seed(f"{self.prefix}-{number}"))
         CHAIN.set(chain)
 
+    def abandon(self) -> None:
+        """In a fork of this process: what the function in it comes to is nobody's (see `fork`)."""
+        self._outcomes = Nowhere()
+        self._outcome_lock = threading.Lock()  # another thread may have held the old one
+
+    def _leave_chain(self, outer: Chain | None) -> None:
+        """The token has returned: what it has made is known before its outcome is."""
+        CHAIN.set(outer)
+        if self.untold.members:
+            self.untold.tell()
+
     def stop(self) -> None:
         """Begin no further token; threads that wait for mail return from `serve`."""
         self.stopping = True
         self.queue.clear()
+        self.members.clear()
         self._mail_bell.ring()
 
     def running(self) -> list[int]:
@@ -375,29 +411,4 @@ class Crew:
 
     def has_mail(self) -> bool:
         """Whether a token waits that a free thread could begin."""
-        return bool(self.queue) or self._requests.pending()
-
-    def give_back(self) -> None:
-        """Return to the parent every token that no thread has begun."""
-        if self._mail_lock.acquire(timeout=0.1):  # else its holder waits, and there is no mail
-            try:
-                self._take()
-            finally:
-                self._mail_lock.release()
-                if self._awaited:
-                    self._notify()
-        staying: list[records.Request] = []
-        while True:
-            try:
-                request = self.queue.popleft()
-            except IndexError:
-                break
-            number = request.number
-            if number in self.chained:
-                staying.append(request)
-                continue
-            self._publish(number, records.encode((number, records.GIVEN_BACK, 0, 0, None)))
-        if staying:
-            self.queue.extend(staying)
-            self._mail_bell.ring()
-        self.ring(monotonic_ns())
+        return bool(self.queue or self.members) or self._requests.pending()

@@ -5,7 +5,6 @@ A function arrives once, as a definition, and is called for many tokens.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from time import monotonic_ns, thread_time_ns
@@ -68,6 +67,9 @@ _SHORT: Final = SCALARS - {bytes}
 """Types of results that go as msgpack without a look at how long they are."""
 
 _UNMEASURED: Final = 1 << 62
+
+_AROUND: Final = (__name__, "tokengate_mp.worker.carried")
+"""The modules whose frames stand above the user's function."""
 
 
 class Function:
@@ -161,11 +163,11 @@ def run(
             interrupts.running[slot] = number
             if interrupts.unwanted:
                 interrupts.refuse_unwanted(number)
-            if isinstance(arguments, list):
-                value = call(*arguments)
-            else:
+            if isinstance(arguments, bytes):
                 args, kwargs = loads(arguments)
                 value = call(*args, **kwargs)
+            else:
+                value = call(*arguments)
         finally:
             interrupts.running[slot] = 0
             if interrupts.asked[slot]:
@@ -247,9 +249,8 @@ def _traceback(error: BaseException) -> str:
     """The formatted traceback of `error`, from the user's function on."""
     import traceback  # noqa: PLC0415 - some ms that only failures should pay
 
-    own = sys.modules[__name__].__file__
     at = error.__traceback__
-    while at is not None and at.tb_frame.f_code.co_filename == own:
+    while at is not None and at.tb_frame.f_globals.get("__name__") in _AROUND:
         at = at.tb_next
     try:
         lines = traceback.format_exception(type(error), error, at)

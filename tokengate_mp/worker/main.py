@@ -27,15 +27,19 @@ from tokengate_mp import worker
 from tokengate_mp.wire.arena import ArenaAddress, CoreArena
 from tokengate_mp.wire.doorbell import Doorbell, create
 from tokengate_mp.wire.mailbox import READY, Mailbox, MailboxAddress
-from tokengate_mp.wire.records import INNER_BITS
-from tokengate_mp.worker.chain import Calls, open_finder
+from tokengate_mp.worker.chain import Calls
+from tokengate_mp.worker.child import open_finder
 from tokengate_mp.worker.initializer import initialize
 from tokengate_mp.worker.nesting import NestingCrew
 from tokengate_mp.worker.pinning import pin, yield_to_the_parent
 from tokengate_mp.worker.scout import Scout
+from tokengate_mp.worker.voice import Voice, VoiceBrief, open_voice
 
 STOP: Final = b"s"
-"""Control message: end."""
+"""Control message: end, whatever is running."""
+
+LEAVE: Final = b"l"
+"""Control message: end; nothing is running, though a thread may not have said so yet."""
 
 RECALL: Final = b"r"
 """Control message: give back what has not been begun."""
@@ -64,6 +68,7 @@ class CoreBrief(msgspec.Struct, frozen=True):
         mailbox: Descriptors of its mailbox.
         control: Descriptor of the control socket.
         lifeline: Descriptor that reaches its end when the parent is gone.
+        voice: What becomes of what is printed and logged.
         initializer: Descriptor of what to run first (see `worker.initializer`); None for nothing.
         arena: Where what is large goes; None: with all else.
     """
@@ -76,13 +81,14 @@ class CoreBrief(msgspec.Struct, frozen=True):
     mailbox: MailboxAddress
     control: int
     lifeline: int
+    voice: VoiceBrief
     initializer: int | None = None
     arena: ArenaAddress | None = None
 
     @property
     def fds(self) -> tuple[int, ...]:
         """Every descriptor that is inherited."""
-        needed = (*self.mailbox.fds, self.control, self.lifeline)
+        needed = (*self.mailbox.fds, self.control, self.lifeline, self.voice.fd)
         if self.initializer is not None:
             needed = (*needed, self.initializer)
         return needed if self.arena is None else (*needed, self.arena.fd)
@@ -101,17 +107,17 @@ def main(brief_json: str) -> None:
     for fd in brief.fds:
         os.set_inheritable(fd, False)
     mailbox = Mailbox.attach(brief.mailbox)
+    voice = open_voice(brief.voice, brief.core, brief.prefix, mailbox.words)
     if brief.arena is not None:
         worker.arena = CoreArena(brief.arena)
     if brief.initializer is not None:
         initialize(brief.initializer, brief.control)
     scout_bell = create()
-    crew = NestingCrew(mailbox, brief.threads, scout_bell)
-    worker.first_number = brief.process << INNER_BITS | 1
+    crew = voice.crew = NestingCrew(mailbox, brief.threads, scout_bell)
     worker.calls = Calls(crew, brief.process, brief.prefix)
     open_finder(worker.calls.refer)
     scout = Scout(crew, mailbox)
-    _thread("control", lambda: _control(brief.control, crew, scout, scout_bell))
+    _thread("control", lambda: _control(brief.control, crew, scout, scout_bell, voice))
     for slot in range(1, brief.threads):
         _thread(f"crew-{slot}", partial(crew.serve, slot))
     mailbox.words[READY] = 1
@@ -159,7 +165,9 @@ def _die_with_parent(lifeline: int) -> None:
         os._exit(ORPHANED)
 
 
-def _control(control: int, crew: NestingCrew, scout: Scout, scout_bell: Doorbell) -> None:
+def _control(
+    control: int, crew: NestingCrew, scout: Scout, scout_bell: Doorbell, voice: Voice
+) -> None:
     """Body of the control thread: messages of the parent, and the scout's looks."""
     waiting = select.poll()
     waiting.register(control, select.POLLIN)
@@ -182,8 +190,11 @@ def _control(control: int, crew: NestingCrew, scout: Scout, scout_bell: Doorbell
             elif message == END:
                 (number,) = NUMBER.unpack(_read(control, NUMBER.size))
                 crew.end(number)
+            elif message == LEAVE:
+                crew.stop()
             elif message == STOP:
                 crew.stop()
+                voice.end()
                 if crew.running():
                     os._exit(0)  # what is running has been ended already, as far as anybody cares
             else:

@@ -6,17 +6,19 @@ it does. What it waits for it may run itself, apart from the order in which mail
 
 from __future__ import annotations
 
+from contextvars import Context
+from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire import records
-from tokengate_mp.worker.context import CHAIN, Chain
 from tokengate_mp.worker.crew import Crew
 from tokengate_mp.worker.interrupts import Shield
 from tokengate_mp.worker.invoke import Function, run
+from tokengate_mp.worker.members import TOLD_AT_ONCE, Member
 
 if TYPE_CHECKING:
-    from tokengate_mp.worker.chain import ChildToken
+    from tokengate_mp.worker.child import ChildToken
 
 
 class NestingCrew(Crew):
@@ -31,6 +33,8 @@ class NestingCrew(Crew):
             urgent: Whether a thread can do nothing until the parent has read it.
             quiet: Whether the parent need not be woken for it.
         """
+        if self.untold.members:
+            self.untold.tell()
         self._publish(number, record)
         if urgent:
             with self._sorting:
@@ -39,18 +43,20 @@ class NestingCrew(Crew):
         if not quiet:
             self._parent.ring_if_armed()
 
-    def slot_here(self) -> int | None:
-        """The slot that this thread has in the crew; None if it is no crew thread."""
-        slot: int | None = getattr(self._here, "slot", None)
-        return slot
-
-    def stand_in(self, slot: int | None) -> None:
-        """This thread acts for the one that has this slot."""
-        self._here.slot = slot
-
     def shield(self) -> Shield:
         """Keeps this thread from being interrupted: see `interrupts`."""
-        return Shield(self.interrupts, getattr(self._here, "reach", None))
+        return Shield(self.interrupts, self.here.reach)
+
+    def token_here(self) -> int:
+        """The number of the token that this thread runs; 0 if it runs none."""
+        reach: int | None = self.here.reach
+        return 0 if reach is None else self.interrupts.running[reach]
+
+    def operation_of(self, number: int) -> str | None:
+        """What a token is a call of, if that is known here: it was made in this process."""
+        known = self.made.get(number)
+        token = None if known is None else known()
+        return None if token is None else token.operation_type
 
     def end(self, number: int) -> None:
         """Interrupt a token, now or as soon as it begins; also one that waits for another."""
@@ -87,6 +93,9 @@ class NestingCrew(Crew):
                 token.request = self._out_of_queue(token.number)
 
     def _out_of_queue(self, number: int) -> records.Request | None:
+        member = self.members.pop(number, None)
+        if member is not None:
+            return member
         while True:
             try:
                 for request in self.queue:
@@ -120,7 +129,7 @@ class NestingCrew(Crew):
         """Wait while another thread reads the mail and nothing is known of a token."""
         with self._sorting:
             reading = self._mail_lock.locked() or bool(self._mail_wanted)
-            if reading and not token.done() and token.request is None:
+            if reading and not token.done() and token.request is None and not token.hint:
                 self._sorting.wait(seconds)
 
     def read_mail(self, token: ChildToken, seconds: float) -> bool:
@@ -135,36 +144,66 @@ class NestingCrew(Crew):
         try:
             if self._requests.pending():
                 self._take()
-            elif not token.done() and token.request is None:
+            elif not token.done() and token.request is None and not token.hint:
                 self._sleep_over_mail(seconds)
         finally:
             self._mail_lock.release()
             self._notify()
         return True
 
-    def link(self, request: records.Request, chain: Chain) -> None:
-        """Take in a token that was made here, in a chain; the parent knows of it."""
-        self.chained[request.number] = chain
-        self.queue.append(request)
-        if self.holder != self.slot_here():
-            # This thread will not come to it, and one that would may be asleep over the mail.
+    def link(self, member: Member) -> None:
+        """Take in a token that was made here, in a chain."""
+        request = member.request
+        number, untold = request.number, self.untold
+        self.chained[number] = member.chain
+        untold.members[number] = member
+        self.members[number] = request
+        if self.holder != self.here.slot:
+            # This thread will not come to it, and one that would may be asleep over the mail. Nor
+            # may it say anything more.
+            untold.tell()
             self._mail_bell.ring()
             if self.scout_asleep:
                 self._scout.ring()
+        elif len(untold.members) >= TOLD_AT_ONCE:
+            untold.tell()
+
+    def run_at_once(self, token: ChildToken, request: records.Request, waiting: int) -> None:
+        """Run a member that waits here, on top of the token that this thread is running.
+
+        Nothing is done if another thread has taken it out.
+
+        Args:
+            token: The token.
+            request: Its request.
+            waiting: The slot of this thread.
+        """
+        number = request.number
+        if self.members.pop(number, None) is None:
+            return
+        token.begun = True
+        self.untold.begin(number)
+        function = self.functions[request.function]
+        # What the token below has set in its context is nothing to this one.
+        record = Context().run(self._run_in_chain, function, request, waiting)
+        if self.kept.untold:
+            self.kept.tell()
+        self._publish(number, record)
+        token.arrive(record, here=True)
+        if token.waiters:
+            self._notify()
+            self._mail_bell.ring()
 
     def run_apart(self, request: records.Request) -> None:
         """Run a token that is noted as begun, in whatever thread."""
-        here, interrupts = self._here, self.interrupts
-        outer = CHAIN.get()
-        function = self._functions[request.function]
-        self._enter_chain(request.number, function)
-        reach = getattr(here, "reach", None)
+        here, interrupts = self.here, self.interrupts
+        function = self.functions[request.function]
+        reach = here.reach
         own = interrupts.hire() if reach is None else reach
         here.reach = own
         try:
-            record, _finished = run(function, request, interrupts, own)
+            record = Context().run(self._run_in_chain, function, request, own)
         finally:
-            CHAIN.set(outer)
             here.reach = reach
             if reach is None:
                 interrupts.release(own)
@@ -173,6 +212,34 @@ class NestingCrew(Crew):
         self._publish(request.number, record)
         self._answered(request.number, record, here=1)
 
-    def learn(self, index: int, function: Function) -> None:
-        """A function was found in this process."""
-        self._functions[index] = function
+    def _run_in_chain(self, function: Function, request: records.Request, slot: int) -> bytes:
+        self._enter_chain(request.number, function)
+        try:
+            return run(function, request, self.interrupts, slot)[0]
+        finally:
+            self._leave_chain(None)
+
+    def give_back(self) -> None:
+        """Return to the parent every token that no thread has begun."""
+        if self._mail_lock.acquire(timeout=0.1):  # else its holder waits, and there is no mail
+            try:
+                self._take()
+            finally:
+                self._mail_lock.release()
+                if self._awaited:
+                    self._notify()
+        staying: list[records.Request] = []
+        while True:
+            try:
+                request = self.queue.popleft()
+            except IndexError:
+                break
+            number = request.number
+            if number in self.chained:
+                staying.append(request)
+                continue
+            self._publish(number, records.encode((number, records.GIVEN_BACK, 0, 0, None)))
+        if staying:
+            self.queue.extend(staying)
+            self._mail_bell.ring()
+        self.ring(monotonic_ns())

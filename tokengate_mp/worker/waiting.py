@@ -21,28 +21,18 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 from tokengate_mp.wire.doorbell import PATIENCE
-from tokengate_mp.wire.records import BEGUN, CLAIM, Request, encode
+from tokengate_mp.wire.records import CLAIM, Request, encode
 from tokengate_mp.worker.invoke import pauses
 from tokengate_mp.worker.nesting import NestingCrew
 
 if TYPE_CHECKING:
-    from tokengate_mp.worker.chain import ChildToken
+    from tokengate_mp.worker.child import ChildToken
 
 NESTED: Final = 24
 """How many tokens a thread runs on top of each other; the next one gets a thread of its own.
 
 Each takes some seven frames of Python's stack, of which there are 1,000 unless the user says else.
 """
-
-
-class _Here(threading.local):
-    """What a thread is doing.
-
-    Attributes:
-        depth: How many tokens it runs on top of the first.
-    """
-
-    depth = 0
 
 
 class Waiting:
@@ -54,10 +44,26 @@ class Waiting:
 
     def __init__(self, crew: NestingCrew) -> None:
         self._crew = crew
-        self._here = _Here()
+
+    def at_once(self, token: ChildToken, request: Request) -> None:
+        """Run a token that was made here, if it can be run right now in this very thread."""
+        crew = self._crew
+        here, interrupts = crew.here, crew.interrupts
+        slot = here.reach
+        if slot is None or here.depth >= NESTED:
+            return
+        number = interrupts.step_out(slot)
+        here.depth += 1
+        try:
+            if number not in interrupts.unwanted:
+                crew.run_at_once(token, request, slot)
+        finally:
+            here.depth -= 1
+            if number:
+                interrupts.step_in(slot, number)
 
     def until(self, token: ChildToken, deadline: float | None) -> bool:
-        """Wait until a token has ended; False if it has not by the deadline, monotonic seconds."""
+        """Wait until a token has ended, or has a hint; False if neither by the deadline, s."""
         with self._crew.shield() as shield:
             return self._until(token, deadline, shield.number)
 
@@ -68,7 +74,7 @@ class Waiting:
         claimed = False
         crew.await_token(token)
         try:
-            while not token.done() and not crew.is_unwanted(waiting):
+            while not (token.done() or token.hint or crew.is_unwanted(waiting)):
                 request = crew.request_of(token)
                 if request is not None:
                     absence.end()
@@ -82,7 +88,8 @@ class Waiting:
                 absence.begin()
                 if not claimed:
                     claimed = True
-                    crew.say(token.number, encode((token.number, CLAIM, 0, 0, 0)), urgent=True)
+                    claim = encode((token.number, CLAIM, waiting, 0, 0))
+                    crew.say(token.number, claim, urgent=True)
                 if not crew.read_mail(token, min(left, PATIENCE)):
                     crew.await_change(token, min(left, PATIENCE))
         finally:
@@ -93,7 +100,7 @@ class Waiting:
 
     def _run(self, token: ChildToken, request: Request) -> None:
         """Run a token on top of the one that this thread is running."""
-        here = self._here
+        here = self._crew.here
         if here.depth < NESTED:
             here.depth += 1
             try:
@@ -101,10 +108,10 @@ class Waiting:
             finally:
                 here.depth -= 1
             return
-        slot = self._crew.slot_here()
+        slot = self._crew.here.slot
 
         def run() -> None:
-            self._crew.stand_in(slot)
+            self._crew.here.slot = slot  # it acts for this one
             self._run_here(token, request)
 
         thread = threading.Thread(target=run, name="tokengate-nested", daemon=True)
@@ -113,7 +120,7 @@ class Waiting:
 
     def _run_here(self, token: ChildToken, request: Request) -> None:
         token.begun = True
-        self._crew.say(request.number, encode((request.number, BEGUN, 0, 0, 0)), quiet=True)
+        self._crew.untold.begin(request.number)
         self._crew.run_apart(request)
 
 
@@ -124,7 +131,7 @@ class _Absence:
 
     def __init__(self, crew: NestingCrew) -> None:
         self._crew = crew
-        self._slot = crew.slot_here()
+        self._slot = crew.here.slot
         self._away = False
 
     def begin(self) -> None:

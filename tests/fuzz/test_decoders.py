@@ -1,0 +1,166 @@
+"""Arbitrary bytes in every decoder raise only the documented errors; `targets` says which bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from types import SimpleNamespace
+
+import pytest
+import targets
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tokengate_mp.coordinator.admission import Admission
+from tokengate_mp.coordinator.chains import Chains
+from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.functions import Functions
+from tokengate_mp.coordinator.history import History
+from tokengate_mp.coordinator.settlement import settle
+from tokengate_mp.errors import WireError
+from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.token import Token
+from tokengate_mp.wire.mailbox import Mailbox
+from tokengate_mp.wire.records import BLOCKED, Enrolment, Outcome, encode
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared():
+    targets.open_mailbox()
+    yield
+    targets.close()
+
+
+@st.composite
+def mutated(draw):
+    """Give a valid record with some of its bytes changed, left out, doubled or cut off."""
+    record = bytearray(draw(st.sampled_from(targets.VALID)))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(record)))
+        change = draw(st.sampled_from(["set", "drop", "add", "cut", "twice"]))
+        if change == "set" and at < len(record):
+            record[at] = draw(st.integers(0, 255))
+        elif change == "drop":
+            del record[at : at + draw(st.integers(1, 4))]
+        elif change == "add":
+            record[at:at] = draw(st.binary(min_size=1, max_size=8))
+        elif change == "cut":
+            del record[at:]
+        else:
+            record[at:at] = record[:at]
+    return bytes(record)
+
+
+ANYTHING = st.one_of(st.binary(max_size=300), mutated(), st.sampled_from(targets.VALID))
+
+
+@pytest.mark.parametrize("target", targets.TARGETS, ids=lambda target: target.__name__)
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(data=ANYTHING)
+def test_only_documented_errors(target, data):
+    """Whatever the bytes, a decoder gives a record or says in its own words that it is none."""
+    target(data)
+
+
+@pytest.mark.parametrize("target", targets.TARGETS, ids=lambda target: target.__name__)
+def test_valid_records_are_taken(target):
+    """What the fuzzing begins with passes."""
+    for record in targets.VALID:
+        target(record)
+
+
+def test_deeply_nested_bytes():
+    """An array in an array, a hundred thousand times, is refused like other nonsense."""
+    for target in (targets.single_records, targets.batches, targets.definitions):
+        target(b"\x91" * 100_000)
+    targets.streams(b"\x00\x01" + b"\x91" * 100_000)
+
+
+class Half:
+    """A coordinator's side of one core, without a process on the other."""
+
+    def __init__(self, loop):
+        self.loop = loop
+        self.mailbox = Mailbox.create(1 << 16)
+        self.incarnation = Incarnation(1, SimpleNamespace(mailbox=self.mailbox))
+        self.scheduler = Scheduler(2, 2, "work_conserving", 2)
+        self.admission = Admission(1000, 1 << 20, "wait", lambda: 0)
+        living = {1: self.incarnation}
+        functions = Functions()
+        killed = self.scheduler.killed
+        self.chains = Chains(
+            loop,
+            self.scheduler,
+            functions,
+            living,
+            self.admission,
+            lambda token, _reason: killed(token),
+        )
+        self.scheduler.core_ready(1)
+        operation = self.scheduler.operation("fuzz", "heavy")
+        self.tokens = [self.token(number, operation) for number in range(1, 9)]
+        self.scheduler.submitted(self.tokens)
+        self.scheduler.assign(0)
+
+    def token(self, number, operation):
+        """Make a token that was called and not sent."""
+        from tokengate_mp.lifecycle import TokenState
+
+        token = Token(loop=self.loop)
+        token.number, token.operation, token.stage = number, operation, TokenState.CREATED
+        token.core, token.record, token.function, token.created = None, b"", None, 0
+        return token
+
+    def hear(self, records):
+        """Let the core have written these; False if that is the end of its process."""
+        self.mailbox.outcome_writer().write(b"".join(map(encode, records)), len(records))
+        incarnation = self.incarnation
+        try:
+            incarnation.collect()
+            while incarnation.arrived:
+                settle(
+                    self.scheduler,
+                    incarnation,
+                    History(),
+                    self.admission,
+                    chains=self.chains,
+                    needed=(),
+                )
+        except WireError:
+            return False
+        return True
+
+
+NUMBERS = st.one_of(st.integers(0, 9), st.sampled_from([-1, 1 << 40, 1 << 41, 2**63]))
+ENROLLED = encode(Enrolment(1, b"", "made", "light", pickle.dumps(None)))
+VALUES = st.one_of(
+    st.none(),
+    st.integers(-1, 9),
+    st.text(max_size=3),
+    st.lists(NUMBERS, max_size=3),
+    mutated().map(lambda record: targets.NO_PICKLE + record),
+    st.sampled_from(targets.VALID),
+    st.just(ENROLLED),
+)
+TIMES = st.one_of(st.integers(0, 3), st.sampled_from([-1, 2**63, -(2**63)]))
+OUTCOMES = st.builds(Outcome, NUMBERS, st.integers(-1, 2 * BLOCKED), TIMES, TIMES, VALUES)
+
+
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@given(records=st.lists(OUTCOMES, max_size=8))
+def test_nonsense_from_a_core_costs_that_core_alone(records):
+    """Well-formed records of any content are taken, or condemn the core; no token goes missing."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    loop = asyncio.new_event_loop()
+    half = Half(loop)
+    try:
+        half.hear(records)
+        half.scheduler.core_lost(1, {}, 0)
+        half.scheduler.validate()
+        for token in half.tokens:
+            token.ending()
+    finally:
+        half.mailbox.close()
+        loop.close()
+        logging.getLogger("asyncio").setLevel(logging.NOTSET)

@@ -1,0 +1,55 @@
+"""How often a core's processes may end in vain before the core is given up.
+
+A process that ended without having answered for any token was of no use, and the next one is likely
+to end as it did. One that did answer before was: a batch in which some tokens crash their process
+loses those, and goes on, however many they are, since each takes itself out of the batch. So only
+the former count.
+
+The first is replaced at once, and the further ones after pauses that double, up to a share of the
+period so small that all of them together take half of it. So a core whose processes end as soon as
+they are up is given up within the period, and one whose processes end now and then never is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+FIRST_PAUSE: Final = 0.01
+"""Seconds before the second replacement; twice as many before each further one."""
+
+
+class Intensity:
+    """The ends of one core's processes.
+
+    Args:
+        limit: How many may end in vain within a period.
+        period: Seconds.
+    """
+
+    __slots__ = ("_ends", "_limit", "_period")
+
+    def __init__(self, limit: int, period: float) -> None:
+        self._limit = limit
+        self._period = period
+        self._ends: deque[float] = deque()
+
+    def ended(self, now: float) -> float | None:
+        """A process has ended in vain.
+
+        Args:
+            now: When, in seconds of any one monotonic clock.
+
+        Returns:
+            How many seconds to wait before the next one is started; None: start none any more.
+        """
+        ends = self._ends
+        ends.append(now)
+        while ends[0] <= now - self._period:
+            ends.popleft()
+        if len(ends) > self._limit:
+            return None
+        if len(ends) == 1:
+            return 0.0
+        most = self._period / (2 * self._limit)
+        return min(most, FIRST_PAUSE * 2.0 ** min(len(ends) - 2, 60))

@@ -1,0 +1,36 @@
+"""What tokens are told for which no core is left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tokengate_mp.errors import CoreStartError, summary
+from tokengate_mp.wire.delivery import raised
+from tokengate_mp.worker_lost import InitializerFailed
+
+NEVER_UP = (
+    "each ended before it was ready. What they wrote to stderr says why; `python -m tokengate_mp "
+    "doctor` tries it too."
+)
+"""Why a core is given up whose processes do not come up."""
+
+
+def why_stranded(refusal: bytes, reasons: Mapping[int, str]) -> CoreStartError:
+    """The error of a token that may run on no other cores than those that were given up.
+
+    Args:
+        refusal: What the initializer raised, as an encoded failure; empty if it has not.
+        reasons: Why each core was given up, in the order in which that happened.
+    """
+    if refusal:
+        cause = raised(refusal)
+        error = InitializerFailed(
+            f"the initializer raised {summary(cause)}, so no core process can run this token"
+        )
+        error.__cause__ = cause
+        return error
+    core = list(reasons)[-1]
+    return CoreStartError(
+        "no core process can be started for this token. The last core that was given up is core "
+        f"{core}: {reasons[core]}"
+    )

@@ -1,0 +1,309 @@
+"""joblib's backend: `Parallel` on core processes.
+
+joblib takes the items and makes batches of them, whose size it adapts to how long they take; it
+calls back for each batch that has ended, and then sends the next one.
+
+Those callbacks run in a thread of each `Parallel`, not in the one that results arrive in: they read
+the caller's iterable, which may take long, or wait for the results of another `Parallel`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, Final
+
+from joblib.parallel import (
+    AutoBatchingMixin,
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+)
+
+from tokengate_mp import worker
+from tokengate_mp.decorator import is_constant, operation_name
+from tokengate_mp.errors import CoordinatorNotRunning, CoreStartError, PayloadError, summary
+from tokengate_mp.integrations.calls import Call, run_calls
+from tokengate_mp.integrations.reserve import Kind, Lease, lease
+from tokengate_mp.token_function import TokenFunction
+from tokengate_mp.wire.definition import define
+
+NAME: Final = "tokengate"
+"""What the backend is called in `joblib.parallel_config(backend=…)`."""
+
+IDLE_SECONDS: Final = 300.0
+"""How long core processes are kept after a `Parallel` has ended, as loky does."""
+
+_OF_OTHER_BACKENDS: Final = frozenset(
+    {"temp_folder", "max_nbytes", "mmap_mode", "verbose", "context"}
+)
+"""What joblib passes to every backend, and has no meaning here: arrays are not mapped to files."""
+
+_at_exit: Final = threading.Event()
+_backends: Final[weakref.WeakSet[TokenGateBackend]] = weakref.WeakSet()
+
+
+class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib publishes no types
+    """What `joblib.parallel_config(backend="tokengate")` makes.
+
+    Args:
+        nesting_level: How many `Parallel` it is in; joblib says that.
+        inner_max_num_threads: Threads that numeric libraries may use in each core process; default:
+            one, or what `OMP_NUM_THREADS` and the like say.
+        idle_worker_timeout: Seconds that core processes are kept after their last use; default 300.
+
+    Raises:
+        TypeError: There is no such option.
+    """
+
+    supports_retrieve_callback = True
+    supports_inner_max_num_threads = True
+
+    # A batch costs less to send than it does through a pipe, so it need not take as long.
+    MIN_IDEAL_BATCH_DURATION = 0.05
+    MAX_IDEAL_BATCH_DURATION = 0.5
+
+    def __init__(
+        self,
+        nesting_level: int | None = None,
+        inner_max_num_threads: int | None = None,
+        idle_worker_timeout: float | None = None,
+        **others: Any,
+    ) -> None:
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
+        _refuse(others)
+        self._idle_seconds = IDLE_SECONDS if idle_worker_timeout is None else idle_worker_timeout
+        self._jobs = 1
+        self._users = 0
+        self._fit = True
+        self._lock = threading.Lock()
+        self._lease: Lease | None = None
+        self._forgotten: weakref.finalize[Any, Any] | None = None
+        self._couriers: dict[int, _Courier] = {}
+        self._flying: dict[Future[Any], Any] = {}
+        self._definitions: weakref.WeakKeyDictionary[Any, bytes] = weakref.WeakKeyDictionary()
+        _backends.add(self)
+
+    # ---- what joblib asks
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """How many core processes `n_jobs` means; in a core process, one: the one there is.
+
+        Raises:
+            ValueError: It is 0.
+        """
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        if n_jobs is None or worker.core is not None:
+            return 1
+        if n_jobs > 0:
+            return n_jobs
+        from tokengate_mp.coordinator.topology import usable_cpus  # noqa: PLC0415 - not in a core
+
+        return max(len(usable_cpus()) + 1 + n_jobs, 1)
+
+    def configure(
+        self,
+        n_jobs: int = 1,
+        parallel: Any = None,
+        prefer: str | None = None,
+        require: str | None = None,
+        idle_worker_timeout: float | None = None,
+        **others: Any,
+    ) -> int:
+        """Make ready for a `Parallel`; returns how many core processes it has.
+
+        Raises:
+            FallbackToBackend: One job needs no core process.
+            TypeError: There is no such option.
+        """
+        del prefer, require  # joblib has heeded them
+        _refuse(others)
+        jobs = self.effective_n_jobs(n_jobs)
+        if jobs == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        if idle_worker_timeout is not None:
+            self._idle_seconds = idle_worker_timeout
+        with self._lock:
+            if self._lease is not None and jobs != self._jobs:
+                # Another Parallel that uses this backend goes on with that number of its own.
+                self._release()
+            self._jobs = jobs
+            self._users += 1
+            self._leased()
+        self.parallel = parallel
+        return jobs
+
+    def start_call(self) -> None:
+        """Functions are sent as they are now, once for each call of a `Parallel`."""
+        self._definitions.clear()
+
+    def terminate(self) -> None:
+        """A `Parallel` has ended."""
+        if _at_exit.is_set():
+            return  # no thread starts any more, and everything has ended
+        with self._lock:
+            self._users = max(0, self._users - 1)
+            if self._users:
+                return
+            self._release()
+            couriers = list(self._couriers.values())
+            self._couriers.clear()
+        for courier in couriers:
+            courier.end()
+        self.reset_batch_stats()
+
+    def submit(self, func: Any, callback: Any = None) -> Future[list[Any]]:
+        """Send a batch.
+
+        Args:
+            func: joblib's batch of calls.
+            callback: Called with the future when it is done.
+        """
+        try:
+            if _at_exit.is_set():
+                raise RuntimeError("the interpreter ends")  # noqa: TRY301 - see below
+            definitions, calls = self._taken_apart(func.items)
+            with self._lock:
+                executor = self._leased().executor
+            level = (self.nesting_level or 0) + 1
+            future = executor.submit(run_calls, level, definitions, calls)
+        except Exception as error:  # noqa: BLE001 - in joblib's callbacks nobody would hear of it
+            future = Future()
+            future.set_exception(error)
+        parallel = getattr(callback, "parallel", None)
+        self._flying[future] = parallel
+        with self._lock:
+            courier = self._couriers.get(id(parallel))
+            if courier is None:
+                courier = self._couriers[id(parallel)] = _Courier()
+        future.add_done_callback(lambda done: self._landed(done, courier, callback))
+        return future
+
+    def _landed(self, future: Future[Any], courier: _Courier, callback: Any) -> None:
+        self._flying.pop(future, None)
+        if callback is not None:
+            courier.hand(lambda: callback(future))
+
+    def retrieve_result_callback(self, out: Future[list[Any]]) -> list[Any]:
+        """The results of a batch.
+
+        Raises:
+            WorkerLost: Its core process died.
+            Exception: Whatever one of its calls raised.
+        """
+        try:
+            return out.result()
+        except (CoreStartError, CoordinatorNotRunning):
+            self._fit = False  # the next one needs other core processes
+            raise
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: FBT001, FBT002 - joblib's
+        """End the calls of whatever `Parallel` is to end, also those that run."""
+        del ensure_ready  # they are ready: no call takes others with it
+        for future, parallel in list(self._flying.items()):
+            if getattr(parallel, "_aborting", True):
+                kill = getattr(future, "kill", None)  # a failed one has none
+                if kill is not None:
+                    kill("joblib has no use for its result any more")
+
+    # ---- executors
+
+    def _leased(self) -> Lease:
+        if self._lease is None:
+            self._fit = True
+            self._lease = lease(Kind(self._jobs, self.inner_max_num_threads), self._idle_seconds)
+            # Forgotten without `terminate`, it has no use for it either.
+            self._forgotten = weakref.finalize(self, Lease.end, self._lease)
+            self._forgotten.atexit = False
+        return self._lease
+
+    def _release(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            if self._forgotten is not None:
+                self._forgotten.detach()
+            lease.end(keep=self._fit)
+
+    # ---- batches
+
+    def _taken_apart(self, items: list[Call]) -> tuple[tuple[bytes, ...], list[Call]]:
+        """The functions that are called, each once, and the calls with their places.
+
+        Raises:
+            PayloadError: A function cannot be sent.
+        """
+        places: dict[Any, int] = {}
+        definitions: list[bytes] = []
+        calls: list[Call] = []
+        for given, args, kwargs in items:
+            function = given.__wrapped__ if isinstance(given, TokenFunction) else given
+            if is_constant(function):
+                place = places.get(function)
+                if place is None:
+                    place = places[function] = len(definitions)
+                    definitions.append(self._definition(function))
+                calls.append((place, args, kwargs))
+            else:
+                calls.append((function, args, kwargs))
+        return tuple(definitions), calls
+
+    def _definition(self, function: Callable[..., Any]) -> bytes:
+        found = self._definitions.get(function)
+        if found is None:
+            try:
+                found = define(function)
+            except Exception as error:
+                raise PayloadError(
+                    f"{operation_name(function)!r} cannot be sent to a core process: "
+                    f"{summary(error)}. Pass what it refers to as arguments, or build it inside."
+                ) from error
+            self._definitions[function] = found
+        return found
+
+
+class _Courier:
+    """Runs callbacks one after the other, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self.hand = self._calls.put
+        threading.Thread(
+            target=_deliver, args=(self._calls,), name="tokengate-joblib", daemon=True
+        ).start()
+
+    def end(self) -> None:
+        """Run those that it was handed, and no more."""
+        self._calls.put(None)
+
+
+def _deliver(calls: SimpleQueue[Callable[[], object] | None]) -> None:
+    while (call := calls.get()) is not None:
+        call()
+        del call
+
+
+def _refuse(others: dict[str, Any]) -> None:
+    unknown = sorted(others.keys() - _OF_OTHER_BACKENDS)
+    if unknown:
+        raise TypeError(
+            f"the joblib backend {NAME!r} has no option {unknown[0]!r}; there are "
+            "inner_max_num_threads and idle_worker_timeout"
+        )
+
+
+def _abort_at_exit() -> None:
+    """What a generator that nobody has gone through to its end would still compute."""
+    _at_exit.set()
+    for backend in list(_backends):
+        for future in list(backend._flying):  # noqa: SLF001 - of this module
+            kill = getattr(future, "kill", None)
+            if kill is not None:
+                kill("the interpreter ends")
+
+
+atexit.register(_abort_at_exit)

@@ -1,0 +1,177 @@
+"""Executors that are kept from one use to the next.
+
+Starting core processes takes longer than most of what is done with them. So an executor that nobody
+uses any more stays for a while, and whoever asks for an equal one gets it. No two idle ones are
+kept: whoever asks for another size does not go back and forth as a rule.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from time import monotonic
+from typing import NamedTuple
+
+from tokengate_mp.integrations.calls import limit_threads
+
+GRACE = 0.2
+"""Seconds that an aborted call has to end after it was interrupted, before its process goes."""
+
+
+class Kind(NamedTuple):
+    """What makes executors equal.
+
+    Attributes:
+        workers: Core processes.
+        inner_threads: Threads that numeric libraries may use in each; None: as for every core.
+    """
+
+    workers: int
+    inner_threads: int | None = None
+
+
+class Lease:
+    """One use of an executor.
+
+    Attributes:
+        executor: The executor.
+    """
+
+    def __init__(self, kept: _Kept, idle_seconds: float) -> None:
+        self.executor = kept.executor
+        self._kept = kept
+        self._idle_seconds = idle_seconds
+        self._over = False
+
+    def end(self, *, keep: bool = True) -> None:
+        """It is not used any more. May be called again.
+
+        Args:
+            keep: Whether it is fit for another use.
+        """
+        with _lock:
+            if self._over:
+                return
+            self._over = True
+            kept = self._kept
+            kept.users -= 1
+            kept.wanted = kept.wanted and keep
+            kept.idle_seconds, kept.idle_since = self._idle_seconds, monotonic()
+            unwanted = _take_unwanted(spare=kept)
+            if any(not each.users for each in _all):
+                _watch_soon(self._idle_seconds)
+        _end(unwanted)
+
+
+class _Kept:
+    def __init__(self, kind: Kind) -> None:
+        from tokengate_mp.executor.executor import TokenGateExecutor  # noqa: PLC0415 - not in a core
+
+        threads = kind.inner_threads
+        self.kind = kind
+        self.executor = (
+            TokenGateExecutor(kind.workers, grace=GRACE)
+            if threads is None
+            else TokenGateExecutor(
+                kind.workers, initializer=limit_threads, initargs=(threads,), grace=GRACE
+            )
+        )
+        self.users = 0
+        self.wanted = True
+        self.idle_since = 0.0
+        self.idle_seconds = 0.0
+
+
+_lock = threading.Lock()
+_all: list[_Kept] = []
+_watch: threading.Timer | None = None
+
+
+def lease(kind: Kind, idle_seconds: float) -> Lease:
+    """Use an executor of that kind, a kept one if there is one.
+
+    Args:
+        kind: What it has to be like.
+        idle_seconds: How long it is kept after its last use.
+    """
+    with _lock:
+        for kept in _all:
+            if kept.kind == kind and kept.wanted:
+                break
+        else:
+            kept = _Kept(kind)
+            _all.append(kept)
+        kept.users += 1
+        unwanted = _take_unwanted(spare=kept)
+    _end(unwanted)
+    return Lease(kept, idle_seconds)
+
+
+def clear() -> None:
+    """Keep none: those that are not in use end now, and the others with their last use."""
+    with _lock:
+        for kept in _all:
+            kept.wanted = False
+        unwanted = _take_unwanted()
+        _stop_watching()
+    _end(unwanted)
+    for kept in unwanted:
+        kept.executor.shutdown()
+
+
+def _take_unwanted(spare: _Kept | None = None) -> list[_Kept]:
+    """Take out those that are idle, all but a wanted one to spare."""
+    unwanted = [kept for kept in _all if not kept.users and not (kept is spare and kept.wanted)]
+    for kept in unwanted:
+        _all.remove(kept)
+    return unwanted
+
+
+def _end(unwanted: list[_Kept]) -> None:
+    for kept in unwanted:
+        kept.executor.shutdown(wait=False)
+
+
+def _watch_soon(seconds: float) -> None:
+    global _watch  # noqa: PLW0603 - one for the process
+    if _watch is None:
+        _watch = threading.Timer(seconds, _look)
+        _watch.name = "tokengate-reserve"
+        _watch.daemon = True
+        _watch.start()
+
+
+def _stop_watching() -> None:
+    global _watch
+    watch, _watch = _watch, None
+    if watch is not None:
+        watch.cancel()
+
+
+def _look() -> None:
+    """End what has been idle for its time; look again if something still is."""
+    global _watch  # noqa: PLW0603 - one for the process
+    with _lock:
+        if _watch is not threading.current_thread():
+            return  # it was called off just now
+        _watch = None
+        now = monotonic()
+        idle = [kept for kept in _all if not kept.users]
+        over = [kept for kept in idle if now - kept.idle_since >= kept.idle_seconds]
+        for kept in over:
+            _all.remove(kept)
+        left = [k.idle_since + k.idle_seconds - now for k in idle if k not in over]
+        if left:
+            _watch_soon(min(left))
+    _end(over)
+
+
+def _forget() -> None:
+    """In a fork of this process: the executors are the parent's."""
+    global _lock, _watch  # noqa: PLW0603 - another thread may have held the lock
+    _lock = threading.Lock()
+    _watch = None
+    _all.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
