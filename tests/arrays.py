@@ -101,3 +101,30 @@ def lead(count: int) -> float:
     array = np.ones(count)
     tokens = [as_it_is(array), ones(count), total(array)]
     return float(sum(np.asarray(token.get()).sum() for token in tokens))
+
+
+def _through_children(array: Any, rounds: int) -> list[float]:
+    """Pass values of tokens on to tokens, and forget the former before the latter have begun."""
+    sums = [float(doubled(array).get().sum()), float(doubled(ones(len(array))).get().sum())]
+    for _ in range(rounds):
+        made = ones(len(array))
+        made.get()
+        taking = total(made), doubled(made), total(as_it_is(made))
+        del made
+        ones(len(array)).get()[:1].sum()
+        for _ in range(4):  # what is free is written anew by these
+            as_it_is(array).get()
+        sums += [float(np.sum(token.get())) for token in taking]
+    return sums
+
+
+@task_token_guard()
+def through_children(array: Any, rounds: int) -> list[float]:
+    """Do so outside of a chain."""
+    return _through_children(array, rounds)
+
+
+@task_token_guard(external_calls=["doubled", "ones", "total", "as_it_is"])
+def through_members(array: Any, rounds: int) -> list[float]:
+    """Do so in a chain."""
+    return _through_children(array, rounds)

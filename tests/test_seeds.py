@@ -46,6 +46,11 @@ def test_digest_policies_are_listed():
         task_token_guard("x", {"digest_policy": "md5"}, external_calls=["f"])
     with pytest.raises(ValueError, match="without external_calls"):
         task_token_guard("x", {"digest_policy": "fast"})
+    with pytest.raises(ValueError, match="full"):
+        task_token_guard("x", digest_policy="md5", external_calls=["f"])
+    as_a_keyword = task_token_guard("x", digest_policy="fast", external_calls=["f"])(len)
+    as_a_tag = task_token_guard("x", {"digest_policy": "fast"}, external_calls=["f"])(len)
+    assert as_a_keyword.token_options == as_a_tag.token_options
 
 
 def test_a_lead_has_no_anchor():

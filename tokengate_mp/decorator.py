@@ -33,6 +33,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
     idempotent: bool = False,
     sticky_anchor: str | None = None,
     external_calls: Sequence[Any] | None = None,
+    digest_policy: str | None = None,
     sticky_for: float = 0.0,
     max_running: int | None = None,
     breaker: CircuitBreaker | None = None,
@@ -62,8 +63,9 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
             equal arguments run on the same core, whichever function they call.
         external_calls: What the token is going to call: it is the *lead* of a chain. Every token
             made while it runs, or while one of those runs, runs in the same core process, and has
-            the same `seed`. (Tag `digest_policy`: how that is made; "full", "short", "fast" or
-            "minimal".)
+            the same `seed`.
+        digest_policy: How the seed is made: "full" (which it is by default), "short", "fast" or
+            "minimal".
         sticky_for: Seconds for which that core stays theirs after the last of them has ended, so
             that what it has in its cache is found again.
         max_running: How many tokens of the operation core processes are sent at once, and so run at
@@ -104,6 +106,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         "sticky_anchor": sticky_anchor,
         "sticky_for": sticky_for,
         "external_calls": external_calls,
+        "digest_policy": digest_policy,
         "max_running": max_running,
         "breaker": breaker,
         "context": context,

@@ -251,6 +251,7 @@ class Token(asyncio.Future[R]):
             "token_id": self.token_id,
             "operation_type": self.operation_type,
             "weight": self.weight,
+            "tags": dict(self.operation.tags),
             "state": self.state.value,
             "core": self.core,
             "seed": self.seed,

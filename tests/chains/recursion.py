@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gates
+from work import gated
 
 from tokengate_mp import task_token_guard
 
@@ -55,6 +56,31 @@ def fan_out(width: int) -> int:
 def descend(depth: int) -> int:
     """As deep as is said."""
     return 0 if depth == 0 else descend(depth - 1).get() + 1
+
+
+@task_token_guard(operation_type="bottomless")
+def bottomless(address: gates.Address, depth: int) -> int:
+    """A recursion without an end; it reports when it is deep."""
+    if depth == 100:
+        gates.report_to(address)
+    return bottomless(address, depth + 1).get()
+
+
+_left: list[Any] = []
+
+
+@task_token_guard(operation_type="leave_there")
+def leave_there(address: gates.Address) -> None:
+    """Make a token that stays at a gate, and leave it to whoever comes."""
+    _left.append(gated(address, "opened"))
+
+
+@task_token_guard(operation_type="wait_for_left")
+def wait_for_left(address: gates.Address) -> str:
+    """Wait for what was left."""
+    gates.report_to(address)
+    result: str = _left[-1].get()
+    return result
 
 
 @task_token_guard(operation_type="children")

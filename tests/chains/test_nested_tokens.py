@@ -141,6 +141,40 @@ def test_killing_the_one_that_waits(small):
     assert {core["pid"] for core in small.get_stats()["cores"]} == pids
 
 
+@pytest.mark.parametrize("end", ["kill", "cancel"])
+def test_a_recursion_without_an_end_goes_with_its_first_token(coordinator, end):
+    """Who waits for a token that waits for another …: what only an ended token wants ends too."""
+    with gates.Gate() as gate:
+        first = recursion.bottomless(gate.address, 0)
+        gate.arrivals()
+        assert getattr(first, end)()
+        assert recursion.plus_one(1).get(20) == 2
+        asyncio.run_coroutine_threadsafe(coordinator.join(), coordinator._host.loop).result(30)
+        stats = coordinator.get_stats()
+        assert stats["tokens"]["waiting"] == stats["tokens"]["executing"] == 0
+        assert stats["operations"]["bottomless"]["counts"]["killed"] > 100
+
+
+def test_what_others_want_too_does_not_go_with_the_one_that_waits():
+    """Only what the ended token alone waits for ends with it."""
+    with (
+        OperationsCoordinator(cores=1, threads_per_core=4, grace=20) as coordinator,
+        gates.Gate() as gate,
+        gates.Gate() as begun,
+    ):
+        recursion.leave_there(gate.address).get(20)
+        gate.arrivals()
+        killed = recursion.wait_for_left(begun.address)
+        other = recursion.wait_for_left(begun.address)
+        begun.arrivals(2)
+        waiters = coordinator._corridor._chains._waits._waiters
+        while coordinator._host.call(lambda: sum(map(len, waiters.values()))) < 2:
+            pass  # they are about to
+        assert killed.kill("enough")
+        gate.open()
+        assert other.get(20) == "opened"
+
+
 def test_get_with_a_timeout():
     """A wait that takes too long ends, and the token goes on."""
     with (

@@ -17,7 +17,7 @@ from tokengate_mp.wire.records import VALUE, encode
 def incarnation():
     """A core's process as the parent sees it, without the process."""
     mailbox = Mailbox.create(4096)
-    yield Incarnation(1, SimpleNamespace(mailbox=mailbox))
+    yield Incarnation(1, SimpleNamespace(mailbox=mailbox), SimpleNamespace())
     mailbox.close()
 
 

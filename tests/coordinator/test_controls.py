@@ -172,6 +172,7 @@ def test_the_history_tells_what_became_of_tokens(tmp_path, gate):
                 "token_id": good.token_id,
                 "operation_type": "echo",
                 "weight": "medium",
+                "tags": {},
                 "state": "completed",
                 "core": 1,
                 **good.timing._asdict(),
@@ -222,3 +223,23 @@ def test_controls_from_a_plain_script():
         assert c.drain_operation("echo") == 1
         with pytest.raises(TokenKilled):
             token.get(20)
+
+
+def test_the_users_own_tags_show_wherever_tokens_do(tmp_path):
+    """In the stats of the operation, the history, its file, and the token's status."""
+    colour = object()
+    painted = work.echo.options(operation_type="painted", tags={"team": "blue", "colour": colour})
+
+    async def main():
+        async with OperationsCoordinator(cores=1) as c:
+            token = painted(1)
+            await token
+            tags = {"team": "blue", "colour": colour}
+            assert token.get_status()["tags"] == tags
+            assert c.get_stats()["operations"]["painted"]["tags"] == tags
+            assert c.get_recent_executions(1)[0]["tags"] == tags
+            c.dump_execution_history(tmp_path / "history.jsonl")
+            (line,) = (tmp_path / "history.jsonl").read_text(encoding="utf-8").splitlines()
+            assert json.loads(line)["tags"] == {"team": "blue", "colour": repr(colour)}
+
+    asyncio.run(main())

@@ -15,9 +15,10 @@ threads. (A limit on its operation holds it back nevertheless, as long as that c
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic_ns
-from typing import Any, cast, get_args
+from typing import Any, Final, cast, get_args
 from weakref import WeakValueDictionary
 
 from tokengate_mp.coordinator.admission import Admission
@@ -33,6 +34,7 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Weight
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.token import Token
 from tokengate_mp.wire.codec import loads
@@ -57,6 +59,9 @@ from tokengate_mp.wire.records import (
 )
 from tokengate_mp.worker.invoke import failure
 
+LOOKED_OVER: Final = 16
+"""How many granted claims are looked over in a turn, on average."""
+
 
 class Chains:
     """The tokens that were made inside tokens.
@@ -73,6 +78,8 @@ class Chains:
 
     Attributes:
         claims: The tokens that a thread of a core process waits for, by number, and which process.
+        granted: Those of them that were sent there.
+        restless: Set when a token waits again that had been sent to a core: one of these, perhaps.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that a token passes on its way
@@ -98,6 +105,10 @@ class Chains:
         self._asked: dict[int, int] = {}
         self._hinted: dict[int, Incarnation] = {}
         self.claims: dict[int, tuple[InnerToken, Incarnation]] = {}
+        self.granted: dict[int, tuple[InnerToken, Incarnation]] = {}
+        self.restless = False
+        self._turns = 0
+        self._forsaken: deque[int] = deque()
         self._waits = Waits(scheduler, living, self._ask)
         self._told: dict[int, Callable[[Incarnation, Outcome], None]] = {
             CALL: self._called,
@@ -208,8 +219,12 @@ class Chains:
     def _claimed(self, incarnation: Incarnation, record: Outcome) -> None:
         token = incarnation.kept.get(record.number)
         if token is not None and not token.stage.ended:
+            self.granted.pop(token.number, None)
             self.claims[token.number] = token, incarnation
             self._waits.note(record.started, incarnation.core, token)
+            held = self._scheduler.held(incarnation.seat)
+            if record.started in held and held[record.started].stage.ended:
+                self.forsake(held[record.started])  # it was ended just before
 
     def _begun(self, incarnation: Incarnation, record: Outcome) -> None:
         incarnation.begun.add(record.number)
@@ -248,15 +263,18 @@ class Chains:
             token.keepers.remove(incarnation)
         incarnation.kept.clear()
         incarnation.carried.clear()
-        for number, (_token, claimant) in list(self.claims.items()):
+        for number, (_token, claimant) in [*self.claims.items(), *self.granted.items()]:
             if claimant is incarnation:
                 self._unclaim(number)
+        self.restless = True
 
     # ---- claims
 
     def grant(self) -> None:
         """Send tokens that are claimed to the cores that claim them, as far as they wait here."""
         now = monotonic_ns()
+        if self.granted:
+            self._look_over()
         # First of all: who waits for these goes on.
         for number in [n for n, (token, _) in self.claims.items() if token.stage.ended]:
             self._unclaim(number)
@@ -266,18 +284,57 @@ class Chains:
             if self._scheduler.claimed(token, claimant.seat, waiting, now, stalled):
                 records = claimant.lent.unload([number], [self._drafts.record(token)])
                 claimant.send([number], records)
+                self.granted[number] = self.claims.pop(number)
             elif token.needs and self._hinted.get(number) is not claimant:
-                self._hinted[number] = claimant
-                lacking = [n for n in token.needs if not n.stage.ended]
-                claimant.hint(number, [(n.number, n.operation_type) for n in lacking])
+                self._hint(token, claimant)
             elif token.stage is TokenState.ADMITTED:
                 holder = self._holder(token)
                 if holder is not None and holder is not claimant and holder.waits():
                     self._ask(token, holder)
         if len(self._living) > 1:
-            for seat, incarnation in self._living.items():
-                if incarnation.waits():
-                    self._scheduler.waits(seat)
+            self._spare_those_that_wait()
+
+    def _spare_those_that_wait(self) -> None:
+        """Send no more to processes of which every thread waits: others can begin it."""
+        for seat, incarnation in self._living.items():
+            if incarnation.waits():
+                self._scheduler.waits(seat)
+
+    def _hint(self, token: InnerToken, claimant: Incarnation) -> None:
+        """Tell a process what the token needs that it waits for: it may run that first."""
+        self._hinted[token.number] = claimant
+        lacking = [need for need in token.needs if not need.stage.ended]
+        claimant.hint(token.number, [(need.number, need.operation_type) for need in lacking])
+
+    def forsake(self, waiter: Ticket) -> None:
+        """A token was ended: those that it alone waits for, and nobody else can see, end with it.
+
+        (And those that these wait for. A recursion without an end would otherwise go on without
+        whoever began it.)
+        """
+        self._forsaken.append(waiter.number)
+        if len(self._forsaken) > 1:
+            return  # it ended in the loop below
+        while self._forsaken:
+            for token in self._waits.alone(self._forsaken[0]):
+                if not (token.shown or token.stage.ended):
+                    self._kill(token, "the token that waited for it was ended")
+            self._forsaken.popleft()
+
+    def _look_over(self) -> None:
+        """Find out which granted claims are over, or to be granted again.
+
+        Seldom: a deep recursion has thousands, of which hardly any has changed since.
+        """
+        self._turns += 1
+        if not self.restless and self._turns * LOOKED_OVER < len(self.granted):
+            return
+        self._turns, self.restless = 0, False
+        for number, (token, _) in list(self.granted.items()):
+            if token.stage.ended:
+                self._unclaim(number)
+            elif token.stage is not TokenState.ADMITTED:
+                self.claims[number] = self.granted.pop(number)
 
     def recall_overdue(self) -> None:
         """Call back tokens that are claimed, and have long lain in another core."""
@@ -289,7 +346,8 @@ class Chains:
                     self._ask(token, holder)
 
     def _unclaim(self, number: int) -> None:
-        del self.claims[number]
+        self.claims.pop(number, None)
+        self.granted.pop(number, None)
         self._asked.pop(number, None)
         self._hinted.pop(number, None)
         self._waits.ended(number)

@@ -29,12 +29,12 @@ class Controls:
             `completed`, `restarts` (after a process had ended by itself), `recycled` (times that
             one was replaced while it was well), and `dropped`: how many of its log records and
             pieces of output were, for want of room. `tokens`: how many are in each state.
-            `operations`: for each operation_type its `weight`, `counts`, `durations` (`p50`,
-            `p95`, `max`; ns), whether it is `paused`, its `max_running`, and if it has that, how
-            many tokens are `held` by cores, and its `breaker`: None, or its `state`, how many
-            tokens `ended` and `failed` within its window, and the `seconds` until it lets calls
-            through. `admission`: whether all of it is `paused`. `conductor` and `sticky`: live
-            counts.
+            `operations`: for each operation_type its `weight`, the user's own `tags`, `counts`,
+            `durations` (`p50`, `p95`, `max`; ns), whether it is `paused`, its `max_running`, and
+            if it has that, how many tokens are `held` by cores, and its `breaker`: None, or its
+            `state`, how many tokens `ended` and `failed` within its window, and the `seconds` until
+            it lets calls through. `admission`: whether all of it is `paused`. `conductor` and
+            `sticky`: live counts.
 
         Raises:
             CoordinatorNotRunning: It was never started.

@@ -95,8 +95,8 @@ class OperationsCoordinator(Controls):
             this process, in whole lines; "inherit": straight to where the output of this process
             goes, past whatever has taken their place here.
         initializer: Called in each core process before its first token, in those that replace
-            others too. What it leaves for them belongs in a module: functions of a script travel
-            with globals of their own. Should it raise, tokens raise `InitializerFailed`.
+            others too. What it leaves in global variables is there for tokens, in a module as in a
+            script. Should it raise, tokens raise `InitializerFailed`.
         initargs: Its arguments.
         max_tokens_per_core: A core process that has run so many tokens (a batch of `map` is one) is
             *recycled*: a fresh one is started, gets ready beside it, and takes over; the old one

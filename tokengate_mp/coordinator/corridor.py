@@ -107,6 +107,7 @@ class Corridor:
             self._drafts,
         )
         self.arena: ParentArena | None = None
+        self.desk.forsaken = self._chains.forsake
         self._in_burst = False
         self._looking = False
         self.turn_due = False
@@ -312,7 +313,7 @@ class Corridor:
         drafts = self._drafts
         if drafts.unfinished:
             drafts.walk()
-        if self._chains.claims:
+        if self._chains.claims or self._chains.granted:
             self._chains.grant()
         arena = self.arena
         if arena is not None and arena.returned:

@@ -50,6 +50,7 @@ class ControlDesk:
     Attributes:
         closed: Set when every token has been ended.
         history: What became of the latest tokens.
+        forsaken: Told of a token that was ended while a core held it.
     """
 
     def __init__(  # noqa: PLR0913 - everything that ending a token touches
@@ -64,6 +65,7 @@ class ControlDesk:
     ) -> None:
         self.closed = False
         self.history = History()
+        self.forsaken: Callable[[Token[Any]], object] = bool  # nothing, until there are chains
         self._host = host
         self._scheduler = scheduler
         self._supervisor = supervisor
@@ -94,7 +96,7 @@ class ControlDesk:
     def is_running(self, token: Token[Any]) -> bool:
         """Whether a crew thread runs a token now."""
         incarnation = self._holder(token)
-        return incarnation is not None and token.number in incarnation.running()
+        return incarnation is not None and incarnation.runs(token.number)
 
     # ---- for users, by way of the coordinator; in its thread
 
@@ -168,13 +170,14 @@ class ControlDesk:
         incarnation = self._holder(token)
         if incarnation is not None:
             self._tell(incarnation, token)
+            self.forsaken(token)
 
     def _holder(self, token: Token[Any]) -> Incarnation | None:
         """The process that was sent a token and has not answered for it."""
         return self._supervisor.living.get(self._scheduler.shifts.seat_of(token))
 
     def _tell(self, incarnation: Incarnation, token: Token[Any]) -> None:
-        began = token.number in incarnation.running()
+        began = incarnation.runs(token.number)
         incarnation.end(token.number)
         self._look_later(incarnation, token, began=began)
 

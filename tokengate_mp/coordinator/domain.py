@@ -216,6 +216,10 @@ class Incarnation:
         """The tokens that its crew runs now."""
         return [*self._mailbox.running(), *self.begun] if self.begun else self._mailbox.running()
 
+    def runs(self, number: int) -> bool:
+        """Whether its crew runs that token now."""
+        return number in self.begun or number in self._mailbox.running()
+
     def waits(self) -> bool:
         """Whether every one of its crew threads waits for a token."""
         return bool(self._words[page.WAITS])

@@ -75,7 +75,8 @@ class History:
 
     def lines(self) -> bytes:
         """All that is remembered, first ended first, as JSON lines."""
-        encode = msgspec.json.Encoder().encode
+        # A tag may be anything: what JSON has no word for goes as its repr.
+        encode = msgspec.json.Encoder(enc_hook=repr).encode
         return b"".join(encode(_execution(entry)) + b"\n" for entry in self._entries)
 
     def __len__(self) -> int:
@@ -88,6 +89,7 @@ def _execution(entry: tuple[Any, ...]) -> dict[str, Any]:
         "token_id": Token.id_of(number),
         "operation_type": operation.name,
         "weight": operation.weight,
+        "tags": dict(operation.tags),
         "state": stage.value,
         "core": core,
         "created": created,

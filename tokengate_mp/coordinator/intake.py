@@ -104,9 +104,11 @@ class Intake:
             PayloadError: The function cannot be sent to a core process.
         """
         index = self.functions.index(function, options.operation_type, options.policy.lead)
-        return index, self._scheduler.operation(
+        operation = self._scheduler.operation(
             options.operation_type, options.weight, options.policy
         )
+        operation.tags.update(options.tags)
+        return index, operation
 
     def vouch(self, token: Token[Any]) -> None:
         """Let a token be an argument.

@@ -101,11 +101,14 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
         incarnation.lent.answered([outcome.number for outcome in outcomes])
         if portion:
             incarnation.lent.answered([*portion.dropped, *portion.given_back])
+    if portion and (portion.given_back or portion.dropped):
+        chains.restless = True
     tokens = cast("list[Token[Any]]", tickets)
     history.completed(tokens, outcomes)
     for token, outcome in zip(tokens, outcomes, strict=True):
         stage = token.stage
         if stage is _WAITING:
+            chains.restless = True
             continue  # it is run again
         token.started = outcome.started
         token.finished = outcome.finished

@@ -72,6 +72,7 @@ def stats(  # noqa: PLR0913 - all that is shown
         "operations": {
             name: {
                 "weight": view.weight,
+                "tags": dict(view.tags),
                 "counts": {
                     "completed": view.completed,
                     "failed": view.failed,

@@ -73,6 +73,11 @@ class Waits:
             if not waiting:
                 del self._waiting[waiter]
 
+    def alone(self, number: int) -> list[InnerToken]:
+        """The tokens that this one waits for, and nobody else does."""
+        mine = self._waiting.get(number, {}).values()
+        return [token for token in mine if len(self._waiters[token.number]) == 1]
+
     def stalled(self, ticket: Ticket) -> bool:
         """Whether a token that its limit holds back would wait for ever, if it were up to that."""
         nodes: dict[int, _Node] = {}

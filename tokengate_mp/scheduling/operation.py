@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from tokengate_mp.options import Policy, Weight
 from tokengate_mp.scheduling import pacing
@@ -35,6 +35,7 @@ class OperationView:
         max_running: How many of its tokens cores may hold; None for any number.
         held: How many they do, those of its maps included; None where that is not limited.
         breaker: Its circuit breaker; None if it has none.
+        tags: The user's own tags of its functions.
     """
 
     weight: Weight
@@ -50,6 +51,7 @@ class OperationView:
     max_running: int | None
     held: int | None
     breaker: BreakerView | None
+    tags: Mapping[str, Any]
 
 
 class Operation:
@@ -63,6 +65,7 @@ class Operation:
         policy: What is done about tokens that take too long or fail; None for nothing.
         limit: How many of its tokens cores may hold; None for any number.
         breaker: Whether it takes calls; None if it always does.
+        tags: The user's own tags of the functions that were called, for whoever looks.
     """
 
     __slots__ = (
@@ -80,6 +83,7 @@ class Operation:
         "policy",
         "recent",
         "retried",
+        "tags",
         "threads",
         "timeout",
         "weight",
@@ -111,6 +115,7 @@ class Operation:
         self.failed: int = 0
         self.killed: int = 0
         self.timeout: int = 0
+        self.tags: dict[str, Any] = {}
         self.retried: int = 0
 
     def observe(self, durations: Sequence[int], *, blocking: bool) -> None:
@@ -166,4 +171,5 @@ def _view(
         max_running=None if limit is None else limit.most,
         held=None if limit is None else limit.held,
         breaker=None if breaker is None else breaker.view(now),
+        tags={tag: value for each in operations for tag, value in each.tags.items()},
     )

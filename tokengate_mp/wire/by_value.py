@@ -33,12 +33,13 @@ import zlib
 from collections import ChainMap, deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from types import FunctionType
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import cloudpickle
 
-from tokengate_mp.wire import classes, context_vars
+from tokengate_mp.wire import classes, context_vars, namespaces
 from tokengate_mp.wire.codec import PROTOCOL
 
 KEPT: Final = 1024
@@ -74,7 +75,7 @@ def dumps(
 def define(function: Callable[..., Any]) -> bytes:
     """A pickle of `function` that, unlike `dumps`, is one whole with the classes it refers to.
 
-    They share their global variables, as they do here.
+    They share their global variables, as they do here (see `namespaces`).
 
     Raises:
         Exception: Whatever pickling raises; a closure may hold anything.
@@ -218,7 +219,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
     def reducer_override(self, obj: Any) -> Any:
         """How to take `obj` apart; NotImplemented to let pickle decide."""
         if not issubclass(type(obj), type):
-            return super().reducer_override(obj)
+            reduced = super().reducer_override(obj)
+            if self._whole and type(obj) is FunctionType and reduced is not NotImplemented:
+                return namespaces.taken_apart(obj, reduced)
+            return reduced
         if not self._whole and obj in _definitions:
             return _class, (_identity(obj), _definitions[obj])
         reduced = super().reducer_override(obj)
