@@ -22,8 +22,8 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import Weight
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.wire.blanks import NOT_YET, Encoded, reduced
-from tokengate_mp.wire.buffers import Laden
 from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.freight import Laden
 
 R = TypeVar("R")
 

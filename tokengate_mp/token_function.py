@@ -31,11 +31,12 @@ from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
 from tokengate_mp.options import TokenOptions
 from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import FILLABLE, NOT_YET, Blanks, Encoded
-from tokengate_mp.wire.buffers import LARGE, Laden, laden, pack_call, packing
+from tokengate_mp.wire.buffers import LARGE, pack_call, packing
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
 from tokengate_mp.wire.context_vars import snapshot
 from tokengate_mp.wire.definition import identify, name_of, named
 from tokengate_mp.wire.draft import Blanked, Draft
+from tokengate_mp.wire.freight import Laden, laden
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 from tokengate_mp.worker.carried import InContext, InOneContext
 

@@ -12,19 +12,9 @@ import pytest
 from tokengate_mp import PayloadError
 from tokengate_mp.wire import arena as module
 from tokengate_mp.wire.arena import CoreArena
-from tokengate_mp.wire.buffers import (
-    ASIDE,
-    LARGE,
-    Freight,
-    Laden,
-    cargo_of,
-    laden,
-    pack,
-    pack_call,
-    place_of,
-    taken_up,
-)
+from tokengate_mp.wire.buffers import ASIDE, LARGE, pack, pack_call, place_of, taken_up
 from tokengate_mp.wire.codec import loads, to_pickle
+from tokengate_mp.wire.freight import Freight, Laden, cargo_of, laden
 from tokengate_mp.wire.regions import ParentArena
 
 MIB = 1 << 20

@@ -27,8 +27,9 @@ from tokengate_mp.options import TokenOptions
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.token import ForwardingToken, Recipient
 from tokengate_mp.wire.batches import BatchOutcome, decode_batch
-from tokengate_mp.wire.buffers import Laden, laden, pack_call
+from tokengate_mp.wire.buffers import pack_call
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS
+from tokengate_mp.wire.freight import Laden, laden
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 from tokengate_mp.wire.regions import ParentArena
 from tokengate_mp.worker.batch import ManyCalls

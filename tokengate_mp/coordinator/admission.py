@@ -16,8 +16,8 @@ from typing import Any, Final
 from tokengate_mp.errors import AdmissionRejected
 from tokengate_mp.settings import OnFull
 from tokengate_mp.token import Token
-from tokengate_mp.wire.buffers import Laden
 from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.freight import Laden
 
 LARGE: Final = 4096
 """Arguments are counted from this size on, bytes; smaller ones are bounded by their number."""

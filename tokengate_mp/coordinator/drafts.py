@@ -21,9 +21,10 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.token import Token
 from tokengate_mp.wire.blanks import NOT_YET, Encoded
-from tokengate_mp.wire.buffers import Laden, pack
+from tokengate_mp.wire.buffers import pack
 from tokengate_mp.wire.codec import SCALARS
 from tokengate_mp.wire.draft import Blanked, Draft
+from tokengate_mp.wire.freight import Laden
 
 NAMED: Final = 16
 """How many tokens of a chain a `DependencyFailed` names: those at its two ends."""

@@ -19,8 +19,8 @@ from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import ForwardingToken, Recipient, Token, VisitingToken
 from tokengate_mp.token_function import next_number
-from tokengate_mp.wire.buffers import Laden
 from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.freight import Laden
 from tokengate_mp.wire.regions import ParentArena
 
 R = TypeVar("R")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tokengate_mp.wire.arena import ArenaAddress, Block
-from tokengate_mp.wire.buffers import Laden
+from tokengate_mp.wire.freight import Laden
 from tokengate_mp.wire.records import Outcome
 from tokengate_mp.wire.regions import ParentArena
 

@@ -19,6 +19,7 @@ from tokengate_mp.coordinator.deferred import deliver_encoded
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.history import History
 from tokengate_mp.coordinator.inner import Answer
+from tokengate_mp.coordinator.lent import Lent
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
@@ -98,9 +99,7 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
         incarnation.begun.difference_update([outcome.number for outcome in outcomes])
         incarnation.begun.difference_update(portion.dropped if portion else ())
     if incarnation.lent.requests:
-        incarnation.lent.answered([outcome.number for outcome in outcomes])
-        if portion:
-            incarnation.lent.answered([*portion.dropped, *portion.given_back])
+        _give_back(incarnation.lent, outcomes, portion)
     if portion and (portion.given_back or portion.dropped):
         chains.restless = True
     tokens = cast("list[Token[Any]]", tickets)
@@ -143,6 +142,13 @@ class _Portion:
     given_back: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     encoded: set[int] = field(default_factory=set)
+
+
+def _give_back(lent: Lent, outcomes: list[Outcome], portion: _Portion | None) -> None:
+    """What a core was lent with requests, it does not need for these any more."""
+    lent.answered([outcome.number for outcome in outcomes])
+    if portion:
+        lent.answered([*portion.dropped, *portion.given_back])
 
 
 def _sorted_out(

@@ -7,8 +7,9 @@ from typing import Any, Generic, Self, TypeVar
 
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire.arena import Arena
-from tokengate_mp.wire.buffers import ASIDE, cargo_of, current_packing, flat, pack
+from tokengate_mp.wire.buffers import ASIDE, current_packing, flat, pack
 from tokengate_mp.wire.codec import loads
+from tokengate_mp.wire.freight import cargo_of
 
 T = TypeVar("T")
 

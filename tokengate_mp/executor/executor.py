@@ -32,8 +32,9 @@ from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.settings import coordinator_settings
 from tokengate_mp.token_function import TokenFunction, next_number
 from tokengate_mp.wire.arena import Arena
-from tokengate_mp.wire.buffers import LARGE, Laden, laden, pack_call
+from tokengate_mp.wire.buffers import LARGE, pack_call
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
+from tokengate_mp.wire.freight import Laden, laden
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 from tokengate_mp.worker.initializer import pack, with_authkey
 from tokengate_mp.worker.invoke import apply

@@ -15,8 +15,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol, Self
 
-from tokengate_mp.wire.buffers import cargo_of, current_packing
+from tokengate_mp.wire.buffers import current_packing
 from tokengate_mp.wire.codec import loads
+from tokengate_mp.wire.freight import cargo_of
 
 
 class Needed(Protocol):

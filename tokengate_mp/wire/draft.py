@@ -13,8 +13,9 @@ from typing import Any, Final
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import Encoded, Filled, Needed
-from tokengate_mp.wire.buffers import Laden, cargo_of, content, laden, writable
+from tokengate_mp.wire.buffers import content, writable
 from tokengate_mp.wire.codec import NOT_MSGPACK, PROTOCOL, SCALARS, dumps, to_pickle
+from tokengate_mp.wire.freight import Laden, cargo_of, laden
 from tokengate_mp.wire.records import CHAINED, MAX_PAYLOAD, encode
 
 WORTH_GOING: Final = 4096
