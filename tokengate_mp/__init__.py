@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.circuit_breaker import CircuitBreaker
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator
+    from tokengate_mp.coordinator.shared import Shared
     from tokengate_mp.decorator import task_token_guard
     from tokengate_mp.errors import (
         AdmissionRejected,
@@ -61,6 +62,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "OperationsCoordinator": "tokengate_mp.coordinator.coordinator",
     "CircuitBreaker": "tokengate_mp.circuit_breaker",
+    "Shared": "tokengate_mp.coordinator.shared",
     "Timing": "tokengate_mp.token",
     "Token": "tokengate_mp.token",
     "TokenFunction": "tokengate_mp.token_function",
@@ -104,6 +106,7 @@ __all__ = [
     "Progress",
     "RemoteError",
     "RemoteTraceback",
+    "Shared",
     "Timing",
     "Token",
     "TokenFunction",

@@ -38,6 +38,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
     max_running: int | None = None,
     breaker: CircuitBreaker | None = None,
     context: bool = False,
+    writable: bool = False,
 ) -> _Guard:
     """Decorate a synchronous function, so that its calls are tokens.
 
@@ -82,6 +83,8 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
             library, and those that stand in no module, are left out; a value that cannot be sent
             is a `PayloadError` that names its variable. (They count among the arguments where
             `sticky_anchor` asks whether these are equal.)
+        writable: Whether the function gets large arguments as copies that it may change. Without,
+            an array of 64 KiB or more is a read-only view of shared memory.
 
     Raises:
         TypeError: What is decorated is no plain synchronous function, or an option has the wrong
@@ -107,6 +110,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
         "max_running": max_running,
         "breaker": breaker,
         "context": context,
+        "writable": writable,
     }
     # Before there is a function: the mistake is in this line, not in the one below.
     token_options(operation_type or "operation", tags, **given)

@@ -72,6 +72,7 @@ class TokenOptions(msgspec.Struct, frozen=True):
             there is room.
         sticky_for: Seconds for which they keep it after the last of them has ended.
         context: Whether they run with the context variables of whoever made them.
+        writable: Whether large arguments are copied for the function, which may then change them.
     """
 
     operation_type: str
@@ -81,10 +82,12 @@ class TokenOptions(msgspec.Struct, frozen=True):
     sticky_anchor: str | None = None
     sticky_for: float = 0.0
     context: bool = False
+    writable: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.operation_type, self.weight, dict(self.tags), self.policy)
-        return TokenOptions, (*fields, self.sticky_anchor, self.sticky_for, self.context)
+        further = (self.sticky_anchor, self.sticky_for, self.context, self.writable)
+        return TokenOptions, (*fields, *further)
 
     def changed(self, overrides: Mapping[str, Any]) -> TokenOptions:
         """A copy with the given decorator options in place of these.
@@ -100,6 +103,7 @@ class TokenOptions(msgspec.Struct, frozen=True):
             given["sticky_anchor"] = self.sticky_anchor
         if given.get("sticky_anchor") or "sticky_anchor" in (tags or ()):
             given.setdefault("sticky_for", self.sticky_for)
+        given.setdefault("writable", self.writable)
         given.setdefault("context", self.context)
         fresh = token_options(
             self.operation_type if operation_type is None else operation_type, tags, **given
@@ -148,6 +152,11 @@ def token_options(
     chosen = options.pop("weight")
     anchor = options.pop("sticky_anchor", None)
     keep = options.pop("sticky_for", 0.0)
+    writable = options.pop("writable", False)
+    if not isinstance(writable, bool):
+        raise TypeError(
+            f"{operation_type!r}: writable must be a bool, not {type(writable).__name__}"
+        )
     _check_anchor(operation_type, anchor, keep, options.get("external_calls"))
     context = options.pop("context", False)
     if not isinstance(context, bool):
@@ -164,6 +173,7 @@ def token_options(
         anchor,
         float(keep),
         context,
+        writable,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
@@ -49,6 +50,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         max_pending: How many tokens may be pending.
         max_pending_bytes: How many bytes of large arguments may be pending.
         on_full: What becomes of a call beyond that.
+        max_shared_bytes: How many bytes of large arguments and results may be in shared memory.
         output: Where what functions print goes.
         max_tokens_per_core: After how many tokens a core process is recycled; None for never.
         exact: Whether it may be sent no more than that; else it goes on until it is relieved.
@@ -68,6 +70,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     max_pending: int
     max_pending_bytes: int
     on_full: OnFull
+    max_shared_bytes: int
     output: Output = "forward"
     max_tokens_per_core: int | None = None
     exact: bool = False
@@ -89,6 +92,7 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
     max_pending: int = MAX_PENDING,
     max_pending_bytes: int = MAX_RING_BYTES,
     on_full: str = "wait",
+    max_shared_bytes: int | None = None,
     output: str = "forward",
     max_tokens_per_core: int | None = None,
     exact: bool = False,
@@ -109,6 +113,7 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         max_pending: As for `OperationsCoordinator`.
         max_pending_bytes: As for `OperationsCoordinator`.
         on_full: As for `OperationsCoordinator`.
+        max_shared_bytes: As for `OperationsCoordinator`.
         output: As for `OperationsCoordinator`.
         max_tokens_per_core: As for `OperationsCoordinator`.
         exact: Whether no process may be sent more than that.
@@ -134,6 +139,11 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         max_pending=whole("max_pending", max_pending, 1, 1 << 62),
         max_pending_bytes=whole("max_pending_bytes", max_pending_bytes, 1, 1 << 62),
         on_full=one_of("on_full", on_full, ON_FULL),
+        max_shared_bytes=(
+            memory() // 4
+            if max_shared_bytes is None
+            else whole("max_shared_bytes", max_shared_bytes, 0, 1 << 46)
+        ),
         output=one_of("output", output, OUTPUTS),
         max_tokens_per_core=_or_none("max_tokens_per_core", max_tokens_per_core, 1),
         exact=exact,
@@ -141,6 +151,11 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         restart_limit=whole("restart_limit", restart_limit, 0, 1_000_000),
         restart_period=_above_zero("restart_period", restart_period),
     )
+
+
+def memory() -> int:
+    """How many bytes of memory this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _or_none(option: str, value: int | None, low: int) -> int | None:

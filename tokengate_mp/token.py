@@ -23,6 +23,7 @@ from tokengate_mp.options import Weight
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.wire.blanks import NOT_YET, Encoded, reduced
 from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.freight import Laden
 
 R = TypeVar("R")
 
@@ -120,7 +121,7 @@ class Token(asyncio.Future[R]):
     core: int | None
     cost: int
     admitted: int
-    record: bytes | Draft  # a draft while it waits for what it needs
+    record: bytes | Laden | Draft  # a draft while it waits for what it needs
     function: Callable[..., R] | None
     created: int
     started: int  # not there before the outcome is

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from itertools import count
 from types import MethodType
 from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
+    Final,
     Generic,
     NoReturn,
     ParamSpec,
@@ -30,10 +31,12 @@ from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
 from tokengate_mp.options import TokenOptions
 from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import FILLABLE, NOT_YET, Blanks, Encoded
+from tokengate_mp.wire.buffers import LARGE, pack_call, packing
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
 from tokengate_mp.wire.context_vars import snapshot
 from tokengate_mp.wire.definition import identify, name_of, named
 from tokengate_mp.wire.draft import Blanked, Draft
+from tokengate_mp.wire.freight import Laden, laden
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 from tokengate_mp.worker.carried import InContext, InOneContext
 
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.scheduling.operation import Operation
     from tokengate_mp.token import Token
+    from tokengate_mp.wire.arena import Arena
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -51,8 +55,16 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
+_SHORT: Final = SCALARS - {bytes}
+"""Types of arguments that go as msgpack without a look at how long they are."""
+
+
 class Intake(Protocol):
     """The coordinator, as calls see it."""
+
+    @property
+    def arena(self) -> Arena | None:
+        """Where large arguments go; None: with all others."""
 
     def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
         """Make a function known; the index it travels by, and the operation it counts as."""
@@ -61,7 +73,7 @@ class Intake(Protocol):
         self,
         number: int,
         operation: Operation,
-        record: bytes | Draft,
+        record: bytes | Laden | Draft,
         function: Callable[..., R],
     ) -> Token[R]:
         """Take in an encoded call."""
@@ -70,7 +82,7 @@ class Intake(Protocol):
         self,
         number: int,
         operation: Operation,
-        record: bytes | Draft,
+        record: bytes | Laden | Draft,
         function: Callable[..., R],
     ) -> Token[R]:
         """The same for a call that may be refused, as its operation takes none at the moment."""
@@ -132,6 +144,7 @@ class TokenFunction(Generic[P, R]):
         self.called: Callable[..., R] = function
         self._anchor = options.sticky_anchor
         self._keep = int(options.sticky_for * 1e9)
+        self._writable = options.writable
         self._guarded = options.policy.breaker is not None
         self._apart = self._guarded or self._anchor is not None
 
@@ -156,10 +169,10 @@ class TokenFunction(Generic[P, R]):
             self._index, self._operation = intake.enrol(self.called, self.token_options)
             self._enrolled_with = intake
         number = next(_numbers)
-        record: bytes | Draft
+        record: bytes | Laden | Draft
         if not kwargs:
             for argument in args:
-                if type(argument) not in SCALARS:
+                if type(argument) not in _SHORT:
                     record = self._pickled(number, args, kwargs)
                     break
             else:
@@ -274,25 +287,41 @@ class TokenFunction(Generic[P, R]):
                 record = encode((number, index, args))
             except NOT_MSGPACK:
                 pass
-        record = record or self._pickled(number, args, kwargs)
+        if not record:
+            there = self._pickled(number, args, kwargs)
+            assert not isinstance(there, Laden), "a core process has nowhere to put arguments"
+            record = there
         if anchored and self._anchor is not None:
             return self._anchored(record, args, kwargs)
         return record
 
     def _pickled(
         self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> bytes | Draft:
+    ) -> bytes | Laden | Draft:
         """A call as an encoded request, where msgpack would not keep its arguments exactly.
 
         With tokens among them it is only a draft of one.
         """
+        if (
+            not kwargs
+            and SCALARS.issuperset(map(type, args))
+            and not any(type(argument) is bytes and len(argument) >= LARGE for argument in args)
+        ):
+            try:
+                return encode((number, self._index, args))
+            except NOT_MSGPACK:
+                pass
         if not kwargs and not FILLABLE.isdisjoint(map(type, args)):
             listed = self._listed(number, args)
             if listed is not None:
                 return listed
         with Blanks(self._vouch) as blanks:
             pickled = arguments_to_pickle(
-                self.operation_type, args, kwargs, lambda: _parameters(self.__wrapped__)
+                self.operation_type,
+                args,
+                kwargs,
+                lambda: _parameters(self.__wrapped__),
+                partial(pack_call, arena=self._arena(), writable=self._writable),
             )
         if len(pickled) > MAX_PAYLOAD:
             raise PayloadError(
@@ -300,8 +329,12 @@ class TokenFunction(Generic[P, R]):
                 f"carries {MAX_PAYLOAD} at most; pass a file name instead, or split the work"
             )
         if blanks.tokens:
-            return Blanked(number, self._index, pickled, list(enumerate(blanks.tokens)))
-        return encode((number, self._index, pickled))
+            needs = list(enumerate(blanks.tokens))
+            return Blanked(number, self._index, pickled, needs, writable=self._writable)
+        return laden(encode((number, self._index, bytes(pickled))), pickled)
+
+    def _arena(self) -> Arena | None:
+        return None if self._enrolled_with is None else self._enrolled_with.arena
 
     def _vouch(self, token: Any) -> None:
         if self._enrolled_with is not None:
@@ -332,24 +365,24 @@ class TokenFunction(Generic[P, R]):
         try:
             if needs:
                 encode(filled)  # what msgpack refuses is better refused now
-                return Blanked(number, self._index, filled, needs)
+                return Blanked(number, self._index, filled, needs, writable=self._writable)
             return encode((number, self._index, filled))
         except NOT_MSGPACK:
             return None
 
     def _anchored(
-        self, record: bytes | Draft, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, record: bytes | Laden | Draft, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Draft:
         """An encoded call with its content key."""
         keep = self._keep
         if isinstance(record, Blanked):  # the values are content too, and not here yet
             record.anchor, record.keep = self._anchor, keep
             return record
-        assert isinstance(record, bytes), "there is no other draft of a call without a key"
+        assert isinstance(record, (bytes, Laden)), "there is no other draft of a call without a key"
         anchor = self._anchor or ""
         if not kwargs and SCALARS.issuperset(map(type, args)):
             return Draft(record, fingerprint.key(anchor, args, kwargs), keep)
-        with Blanks(self._vouch):
+        with Blanks(self._vouch), packing(self._arena()):
             if not FILLABLE.isdisjoint(map(type, (*args, *kwargs.values()))):
                 args = tuple(map(_itself, args))
                 kwargs = {name: _itself(value) for name, value in kwargs.items()}

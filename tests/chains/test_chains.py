@@ -176,7 +176,8 @@ def test_a_member_that_its_maker_runs_can_be_seen_and_killed():
     with gates.Gate() as gate, OperationsCoordinator(cores=1, threads_per_core=1) as coordinator:
         lead = recursion.wait_for_held.options(external_calls=["held"])(gate.address)
         gate.arrivals()
-        assert coordinator.get_stats()["tokens"]["executing"] == 2
+        while coordinator.get_stats()["tokens"]["executing"] < 2:
+            pass  # what a core says when nobody waits for it is heard a few milliseconds later
         coordinator.kill_all_by_operation("held")
         gate.open()
         with pytest.raises(TokenKilled):

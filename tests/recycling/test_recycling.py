@@ -430,3 +430,11 @@ def test_a_map_goes_over_many_workers():
     """Its batches are calls like others."""
     with TokenGateExecutor(2, max_tasks_per_child=2) as executor:
         assert list(executor.map(abs, range(-40, 0), chunksize=4)) == list(range(40, 0, -1))
+
+
+def test_a_coordinator_stops_while_a_process_and_its_successor_live():
+    """Both are ended, and what either said is heard."""
+    with OperationsCoordinator(cores=1, max_tokens_per_core=15) as coordinator:
+        supervisor_here = coordinator._corridor._supervisor
+        while recycled(coordinator) < 2 or not supervisor_here.successors:
+            work.nap(0.001).get(20)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokengate_mp.bench.competitors import OURS
-from tokengate_mp.bench.rows import Row
+from tokengate_mp.bench.row import Row
 from tokengate_mp.bench.sampling import Sample
 from tokengate_mp.bench.targets import Target, targets_for
 

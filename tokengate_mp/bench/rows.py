@@ -1,85 +1,22 @@
-"""What is measured: the rows of the benchmark.
-
-A row names its sizes, who takes part and up to which size, how one sample is taken, and how a raw
-sample (seconds or bytes, less is better) reads as a figure.
-"""
+"""What is measured: the rows of the benchmark (see `row`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import lru_cache, partial
-from importlib.util import find_spec
 from typing import Any, Final
 
 from tokengate_mp.bench import fresh
-from tokengate_mp.bench.competitors import COMPETITORS, OURS, UNDER_JOBLIB
-from tokengate_mp.bench.sampling import Job, Sample, run_alone, timed_checked, timed_trips
+from tokengate_mp.bench.competitors import OURS, UNDER_JOBLIB
+from tokengate_mp.bench.large_rows import LARGE_ROWS
+from tokengate_mp.bench.row import EVERYONE, MILLISECONDS, Row, Unit, scaled
+from tokengate_mp.bench.sampling import Job, run_alone, timed_checked, timed_trips
 from tokengate_mp.bench.schedule import longest_first
 from tokengate_mp.bench.workloads import Call, burn, mix_call, noop, uneven_durations
 
 _MS: Final = 1_000_000
 _LONG_SHARE: Final = 20
 _LONG_FACTOR: Final = 100
-
-EVERYONE: Final = tuple(COMPETITORS)
-COMPUTING: Final = tuple(name for name in EVERYONE if name != "asyncio")
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """How a raw sample is shown.
-
-    `figure` takes (raw, size, cores); `pattern` formats what it gives.
-    """
-
-    name: str
-    pattern: str
-    figure: Callable[[float, int, int], float]
-
-    def text(self, raw: float, size: int, cores: int) -> str:
-        """Return the figure as text, with its unit."""
-        return f"{self.figure(raw, size, cores):{self.pattern}} {self.name}".rstrip()
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the benchmark; at several sizes it fills several lines of the table."""
-
-    key: str
-    title: str
-    """A word or two for the table."""
-    meaning: str
-    """What the figure is, in a sentence."""
-    sizes: tuple[int, ...]
-    quick_sizes: tuple[int, ...]
-    unit: Unit
-    take: Callable[[str, int, int, int], tuple[float, dict[str, Any]]]
-    """Measures (competitor, size, cores, round) and returns the raw sample and its details."""
-    competitors: tuple[str, ...] = COMPUTING
-    caps: Mapping[str, int] = field(default_factory=dict[str, int])
-    """For those that would take minutes: the largest size they are asked to run."""
-    milliseconds: float | None = None
-    """How long each of its tokens computes, if all take equally long."""
-    package: str | None = None
-    """The distribution without which nobody can be measured in it."""
-
-    @property
-    def possible(self) -> bool:
-        """Whether it can be measured here."""
-        return self.package is None or find_spec(self.package) is not None
-
-    def capped(self, name: str, size: int) -> bool:
-        """Return whether `size` is beyond what that competitor is asked to run."""
-        return size > self.caps.get(name, size)
-
-    def sample(self, name: str, size: int, cores: int, turn: int) -> Sample:
-        """Take one sample; whatever a competitor does wrong becomes the sample's error."""
-        try:
-            raw, detail = self.take(name, size, cores, turn)
-        except Exception as error:  # noqa: BLE001 - one broken competitor must not end the run
-            return Sample(name, turn, None, f"{type(error).__name__}: {error}")
-        return Sample(name, turn, raw, detail=detail)
 
 
 def _checked(name: str, cores: int, job: Job, expected: Sequence[object]) -> float:
@@ -195,13 +132,7 @@ def _times_best(raw: float, size: int, cores: int) -> float:
     return raw / _best_uneven(size, cores)
 
 
-def _scaled(factor: float, raw: float, size: int, cores: int) -> float:
-    del size, cores
-    return raw * factor
-
-
-_BYTES: Final = Unit("B", ",.0f", partial(_scaled, 1))
-_MILLISECONDS: Final = Unit("ms", ",.2f", partial(_scaled, 1e3))
+_BYTES: Final = Unit("B", ",.0f", partial(scaled, 1))
 
 ROWS: Final = {
     row.key: row
@@ -223,7 +154,7 @@ ROWS: Final = {
             "from making one no-op to having its result, one after the other",
             (1_000,),
             (20,),
-            Unit("µs", ",.1f", partial(_scaled, 1e6)),
+            Unit("µs", ",.1f", partial(scaled, 1e6)),
             _trips,
             (OURS, "PPE", "Pool", "loky", "pebble"),
         ),
@@ -292,7 +223,7 @@ ROWS: Final = {
             "until it takes calls, in a fresh interpreter",
             (1,),
             (1,),
-            _MILLISECONDS,
+            MILLISECONDS,
             partial(_start, "opened"),
             fresh.STARTERS,
         ),
@@ -302,7 +233,7 @@ ROWS: Final = {
             "until the first result, in a fresh interpreter",
             (1,),
             (1,),
-            _MILLISECONDS,
+            MILLISECONDS,
             partial(_start, "first"),
             fresh.STARTERS,
         ),
@@ -324,7 +255,7 @@ ROWS: Final = {
             "until the first result of joblib.Parallel, in a fresh interpreter",
             (1,),
             (1,),
-            _MILLISECONDS,
+            MILLISECONDS,
             _start_under_joblib,
             tuple(UNDER_JOBLIB),
             package="joblib",
@@ -345,7 +276,7 @@ ROWS: Final = {
             "growth of parent and cores for each token, over the last 15 of 20 waves",
             (16_384,),
             (64,),
-            Unit("B", ",.3f", partial(_scaled, 1)),
+            Unit("B", ",.3f", partial(scaled, 1)),
             _growth,
             (OURS,),
         ),
@@ -355,7 +286,7 @@ ROWS: Final = {
             "from the call of a no-op child to its result, inside a lead on one core",
             (2_000,),
             (40,),
-            Unit("µs", ",.1f", partial(_scaled, 1e6)),
+            Unit("µs", ",.1f", partial(scaled, 1e6)),
             partial(_probe, "child_cost"),
             (OURS,),
         ),
@@ -390,6 +321,7 @@ ROWS: Final = {
             partial(_probe, "tagged_share"),
             (OURS,),
         ),
+        *LARGE_ROWS,
     )
 }
 """Every row by key, in the order of the table."""

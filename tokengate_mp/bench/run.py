@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from tokengate_mp.bench.competitors import COMPETITORS, OURS, installed
 from tokengate_mp.bench.report import Line
-from tokengate_mp.bench.rows import ROWS, Row
+from tokengate_mp.bench.row import Row
+from tokengate_mp.bench.rows import ROWS
 from tokengate_mp.bench.sampling import Sample, rotations
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tokengate_mp import task_token_guard
-from tokengate_mp.bench import leibniz, workloads
+from tokengate_mp.bench import arrays, leibniz, workloads
 from tokengate_mp.bench.workloads import Function
 
 if TYPE_CHECKING:
@@ -29,9 +29,16 @@ sum_chunk = task_token_guard("sum_chunk", weight="light")(leibniz.sum_chunk)
 sum_partial = task_token_guard("sum_partial", weight="medium")(leibniz.sum_partial)
 sum_total = task_token_guard("sum_total", weight="heavy")(leibniz.sum_total)
 
+add_up = task_token_guard("add_up")(arrays.add_up)
+ends_of = task_token_guard("ends_of")(arrays.ends_of)
+array_of = task_token_guard("array_of")(arrays.array_of)
+
 TOKEN_FUNCTIONS: Final[dict[Function, TokenFunction[..., Any]]] = {
     function.__wrapped__: function
-    for function in (noop, burn, cpu_crunch, string_transform, data_sort, hash_chain)
+    for function in (
+        *(noop, burn, cpu_crunch, string_transform, data_sort, hash_chain),
+        *(add_up, ends_of, array_of),
+    )
 }
 """For each plain function that is measured, the token function of it."""
 

@@ -27,8 +27,11 @@ from tokengate_mp.options import TokenOptions
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.token import ForwardingToken, Recipient
 from tokengate_mp.wire.batches import BatchOutcome, decode_batch
-from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, to_pickle
+from tokengate_mp.wire.buffers import pack_call
+from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS
+from tokengate_mp.wire.freight import Laden, laden
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
+from tokengate_mp.wire.regions import ParentArena
 from tokengate_mp.worker.batch import ManyCalls
 
 AHEAD: Final = 4
@@ -39,11 +42,19 @@ UNTAKEN: Final = 64
 
 
 class Sender(Protocol):
-    """Where calls are taken in."""
+    """Where calls are taken in.
+
+    Attributes:
+        closed: Whether no more are.
+        loop: The coordinator's loop.
+        cores: How many core domains there are.
+        arena: Where large arguments go; None: with all others.
+    """
 
     closed: bool
     loop: asyncio.AbstractEventLoop
     cores: int
+    arena: ParentArena | None
 
     def next_number(self) -> int:
         """The number of the next token."""
@@ -55,7 +66,7 @@ class Sender(Protocol):
         self,
         number: int,
         operation: Operation,
-        record: bytes,
+        record: bytes | Laden,
         function: Callable[..., Any],
         recipient: Recipient,
     ) -> ForwardingToken[Any]:
@@ -147,6 +158,7 @@ class Feed:
         self._index, self._operation = sender.enrol(self._function, options)
         self._rows = iter(rows)
         self._width = width
+        self._writable = options.writable
         self._pace = pace
         self._buffersize = buffersize
         self._driven = driven
@@ -226,7 +238,7 @@ class Feed:
             self._again.appendleft((first, rows))
             raise
 
-    def _encoded(self, number: int, rows: Sequence[Any]) -> bytes:
+    def _encoded(self, number: int, rows: Sequence[Any]) -> bytes | Laden:
         flat = rows if self._width == 1 else list(chain.from_iterable(rows))
         arguments = (self._width, *flat)
         if SCALARS.issuperset(map(type, flat)):
@@ -235,10 +247,10 @@ class Feed:
             except NOT_MSGPACK:
                 pass  # one of them has to be pickled after all
         try:
-            pickled = to_pickle((arguments, {}))
+            pickled = pack_call(arguments, {}, self.sender.arena, writable=self._writable)
             if len(pickled) > MAX_PAYLOAD:
                 raise PayloadError(f"they take {len(pickled)} bytes")  # noqa: TRY301 - see below
-            return encode((number, self._index, pickled))
+            return laden(encode((number, self._index, bytes(pickled))), pickled)
         except Exception as error:
             raise PayloadError(
                 f"{self.name!r}: the arguments cannot be sent to a core process: {summary(error)}. "

@@ -9,20 +9,9 @@ WAVES = 15
 """Waves of the demo when nothing else is asked for: 4 to 65,536 tokens."""
 
 ROWS = (
-    "noop",
-    "trip",
-    "mix",
-    "10us",
-    "100us",
-    "1ms",
-    "10ms",
-    "uneven",
-    "start",
-    "first",
-    "joblib",
-    "joblib-first",
-    "memory",
-    "growth",
+    *("noop", "trip", "mix", "10us", "100us", "1ms", "10ms", "uneven", "start", "first"),
+    *("joblib", "joblib-first", "memory", "growth", "child", "chained", "diamond", "tagged"),
+    *("there", "back", "shared", "stall"),
 )
 """The benchmark's rows. Written out, so that parsing loads no benchmark; a test compares."""
 

@@ -17,6 +17,7 @@ from tokengate_mp.errors import AdmissionRejected
 from tokengate_mp.settings import OnFull
 from tokengate_mp.token import Token
 from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.freight import Laden
 
 LARGE: Final = 4096
 """Arguments are counted from this size on, bytes; smaller ones are bounded by their number."""
@@ -61,7 +62,7 @@ class Admission:
         """Whether a limit is reached."""
         return self.vacancies() <= 0
 
-    def enter(self, record: bytes | Draft) -> None:
+    def enter(self, record: bytes | Laden | Draft) -> None:
         """A call was taken in."""
         if len(record) > LARGE:
             with self._counting:
@@ -74,7 +75,7 @@ class Admission:
             with self._counting:
                 self.large -= len(record)
 
-    def exchange(self, token: Token[Any], record: bytes) -> None:
+    def exchange(self, token: Token[Any], record: bytes | Laden) -> None:
         """The values of the tokens that a call needs are among its arguments now."""
         before, token.record = token.record, record
         if len(record) > LARGE:

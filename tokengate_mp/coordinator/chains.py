@@ -27,6 +27,7 @@ from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.coordinator.inner import InnerToken
+from tokengate_mp.coordinator.lent import kept, let_go
 from tokengate_mp.coordinator.waits import Waits
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
@@ -46,7 +47,9 @@ from tokengate_mp.wire.records import (
     CLAIM,
     DROP,
     ENROL,
+    KEEP,
     KILL,
+    LET_GO,
     LINK,
     RAISED,
     WANT,
@@ -117,6 +120,8 @@ class Chains:
             WANT: self._wanted,
             KILL: self._killed,
             LINK: self._linked,
+            KEEP: kept,
+            LET_GO: let_go,
         }
 
     # ---- what a core process says
@@ -132,7 +137,7 @@ class Chains:
             raise WireError(f"there is no outcome of kind {record.kind}")
         try:
             tell(incarnation, record)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, PayloadError) as error:
             raise WireError(
                 f"core {incarnation.core} speaks of something unknown: {error!r} in {record!r}"
             ) from error
@@ -277,7 +282,8 @@ class Chains:
         stalled = self._waits.stalled
         for number, (token, claimant) in list(self.claims.items()):
             if self._scheduler.claimed(token, claimant.seat, waiting, now, stalled):
-                claimant.send([number], [self._drafts.record(token)])
+                records = claimant.lent.unload([number], [self._drafts.record(token)])
+                claimant.send([number], records)
                 self.granted[number] = self.claims.pop(number)
             elif token.needs and self._hinted.get(number) is not claimant:
                 self._hint(token, claimant)

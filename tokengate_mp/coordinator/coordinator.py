@@ -28,6 +28,7 @@ from tokengate_mp.coordinator.controls import Controls
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.initializer_file import InitializerFile
+from tokengate_mp.coordinator.shared import Shared
 from tokengate_mp.coordinator.topology import usable_cpus
 from tokengate_mp.ctrl_c import HeldBack
 from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
@@ -47,6 +48,7 @@ from tokengate_mp.worker.invoke import apply
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 _claiming = threading.RLock()
 _running: OperationsCoordinator | None = None
@@ -85,6 +87,10 @@ class OperationsCoordinator(Controls):
         on_full: What a call does beyond that. "wait": it waits, in a thread without an event loop;
             within a loop it raises `AdmissionRejected`, as no call can wait there (`await ready()`
             before it does). "reject": it raises that everywhere.
+        max_shared_bytes: How many bytes of shared memory may be taken by arguments and results of
+            64 KiB and more: half of it by arguments and what is shared, the other half by results,
+            an equal part for each core. What finds no room goes the slower way, in pieces through
+            the rings. Default: a quarter of the machine's memory. 0: everything goes that way.
         output: Where what functions print goes. "forward": to the `sys.stdout` and `sys.stderr` of
             this process, in whole lines; "inherit": straight to where the output of this process
             goes, past whatever has taken their place here.
@@ -123,6 +129,7 @@ class OperationsCoordinator(Controls):
         max_pending: int = MAX_PENDING,
         max_pending_bytes: int | None = None,
         on_full: str = "wait",
+        max_shared_bytes: int | None = None,
         output: str = "forward",
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
@@ -144,6 +151,7 @@ class OperationsCoordinator(Controls):
                 virtual_memory().total // 2 if max_pending_bytes is None else max_pending_bytes
             ),
             on_full=on_full,
+            max_shared_bytes=max_shared_bytes,
             output=output,
             max_tokens_per_core=max_tokens_per_core,
             max_rss=max_rss,
@@ -322,6 +330,24 @@ class OperationsCoordinator(Controls):
             cast("Callable[..., R]", apply), token_options(operation_name(function))
         )
         return by_argument(function, *args, **kwargs)
+
+    def share(self, value: T) -> Shared[T]:
+        """Store a value in shared memory, once for all calls that it is passed to.
+
+        Returns:
+            A handle. Calls take it in place of the value, and their functions get the value; an
+            array is a read-only view. It can be closed, and be used in a `with` statement.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+            PayloadError: There is no room for it.
+            Exception: Whatever pickling it raises.
+        """
+        if self._corridor is None or not self._corridor.takes_calls():
+            raise CoordinatorNotRunning(
+                "share() was called on a coordinator that is not running; start it first"
+            )
+        return Shared(value, self._corridor.arena)
 
     async def ready(self) -> None:
         """Wait until there is room for a call within `max_pending` and `max_pending_bytes`.

@@ -24,6 +24,7 @@ from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
+from tokengate_mp.coordinator.lent import give_back
 from tokengate_mp.coordinator.recycling import Recycling
 from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.coordinator.stats import stats
@@ -40,6 +41,7 @@ from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.token import ForwardingToken, Token, open_desk
 from tokengate_mp.token_function import current_intake, open_intake
 from tokengate_mp.wire.doorbell import PATIENCE
+from tokengate_mp.wire.regions import ParentArena
 from tokengate_mp.worker.child import open_finder
 from tokengate_mp.worker.crew import COALESCE_NS
 from tokengate_mp.worker_lost import WorkerLost
@@ -65,6 +67,7 @@ class Corridor:
     Attributes:
         desk: Where tokens are ended and paused.
         admission: How much may be pending.
+        arena: Where what is large goes; None: with all else.
         doorkeeper: Which operations take no calls.
     """
 
@@ -103,6 +106,7 @@ class Corridor:
             self.doorkeeper,
             self._drafts,
         )
+        self.arena: ParentArena | None = None
         self.desk.forsaken = self._chains.forsake
         self._in_burst = False
         self._looking = False
@@ -126,6 +130,7 @@ class Corridor:
             CoreStartError: They cannot be started.
         """
         self._supervisor.start_all()
+        self.arena = self._intake.arena = self._supervisor.arena
         if self._public:
             open_intake(self._intake)
             open_desk(self.desk)
@@ -310,13 +315,19 @@ class Corridor:
             drafts.walk()
         if self._chains.claims or self._chains.granted:
             self._chains.grant()
+        arena = self.arena
+        if arena is not None and arena.returned:
+            give_back(arena, self._living)
         for core, tickets in self._scheduler.assign(monotonic_ns()).items():
-            records: list[bytes]
+            records: list[Any]
             if drafts.unfinished:
                 records = list(map(drafts.record, tickets))
             else:
                 records = [ticket.record for ticket in tickets]  # type: ignore[attr-defined]  # tokens
-            self._living[core].send([ticket.number for ticket in tickets], records)
+            numbers = [ticket.number for ticket in tickets]
+            if arena is not None and arena.blocks:
+                records = self._living[core].lent.unload(numbers, records)
+            self._living[core].send(numbers, records)
         if (tick := self._scheduler.next_tick()) is not None:
             self._tick.set(tick)
         if self._without:
@@ -470,6 +481,7 @@ class Corridor:
             self._intake.created(),
             self._supervisor,
             self._settings,
+            self.arena,
             dropped=self._voices.dropped(),
         )
 

@@ -12,6 +12,7 @@ from time import monotonic_ns
 
 from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.coordinator.launch import Launched
+from tokengate_mp.coordinator.lent import Lent
 from tokengate_mp.coordinator.voices import Listener
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.wire import mailbox as page
@@ -20,6 +21,7 @@ from tokengate_mp.wire.records import (
     ANSWER,
     DEFINE,
     FORGET,
+    FREE,
     HINT,
     JOIN,
     PART,
@@ -55,9 +57,12 @@ class Incarnation:
         shared: Whether another process of its core is at work beside it.
         fruitful: Whether it had answered for a token before it ended, or was ended for the sake of
             one that would not end: no sign of a fault.
+        lent: What it may look at in the arena.
     """
 
-    def __init__(self, core: int, launched: Launched, listener: Listener) -> None:
+    def __init__(
+        self, core: int, launched: Launched, listener: Listener, lent: Lent | None = None
+    ) -> None:
         self.core = core
         self.launched = launched
         self.listener = listener
@@ -70,6 +75,7 @@ class Incarnation:
         self.enrolled: dict[int, Operation] = {}
         self.carried: dict[int, list[InnerToken]] = {}
         self.gone = False
+        self.lent = Lent(None, None) if lent is None else lent
         self.condemned = ""
         self.made = monotonic_ns()
         self.seat = 0
@@ -98,6 +104,10 @@ class Incarnation:
     def forget(self, index: int) -> None:
         """Let the process drop a function."""
         self._send_one(index, encode((index, FORGET, b"")))
+
+    def free(self, offsets: list[int]) -> None:
+        """Results of the process, in its region, are needed no more."""
+        self._send_one(0, encode((0, FREE, encode(offsets))))
 
     def answer(self, number: int, outcome: bytes) -> None:
         """Send the outcome of a token that was made in this process, or is referred to there."""
@@ -248,6 +258,7 @@ class Incarnation:
     def close(self) -> None:
         """Give up everything shared with the process; it must have ended."""
         self.launched.close()
+        self.lent.close()
 
 
 def _frames(

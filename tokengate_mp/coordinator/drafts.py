@@ -21,8 +21,10 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.token import Token
 from tokengate_mp.wire.blanks import NOT_YET, Encoded
-from tokengate_mp.wire.codec import SCALARS, to_pickle
+from tokengate_mp.wire.buffers import pack
+from tokengate_mp.wire.codec import SCALARS
 from tokengate_mp.wire.draft import Blanked, Draft
+from tokengate_mp.wire.freight import Laden
 
 NAMED: Final = 16
 """How many tokens of a chain a `DependencyFailed` names: those at its two ends."""
@@ -161,7 +163,7 @@ class Drafts:
 
     # ---- out
 
-    def record(self, ticket: Ticket) -> bytes:
+    def record(self, ticket: Ticket) -> bytes | Laden:
         """The record of a token that is about to be sent."""
         token = cast("Token[Any]", ticket)
         record = token.record
@@ -179,7 +181,7 @@ def _carried(need: Token[Any]) -> object:
             return value
         if value is not NOT_YET:
             try:  # it was not known to be needed when it arrived
-                return Encoded(to_pickle(value))
+                return Encoded(pack(value, None))
             except Exception as error:  # noqa: BLE001 - pickling runs user code
                 return error
     ending = need.ending()

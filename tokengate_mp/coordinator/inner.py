@@ -112,6 +112,8 @@ class InnerToken(Token[Any]):
         if self.answer is not None:
             kind, value = self.answer
             times = getattr(self, "started", 0), getattr(self, "finished", 0)
+            if kind == PICKLED:
+                value = bytes(value)  # its blocks stay with this token
             keeper.answer(self.number, encode((self.number, kind, *times, value)))
 
     def show(self) -> None:

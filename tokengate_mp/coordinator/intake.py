@@ -20,6 +20,8 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import ForwardingToken, Recipient, Token, VisitingToken
 from tokengate_mp.token_function import next_number
 from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.freight import Laden
+from tokengate_mp.wire.regions import ParentArena
 
 R = TypeVar("R")
 
@@ -67,6 +69,7 @@ class Intake:
         loop: The coordinator's loop.
         cores: How many core domains there are.
         next_number: Gives the number of the next token.
+        arena: Where large arguments go; None: with all others.
     """
 
     next_number = staticmethod(next_number)
@@ -92,6 +95,7 @@ class Intake:
         self._inbox: list[Token[Any]] = []
         self._visitors: deque[Token[Any]] = deque()
         self._calls_left = 0
+        self.arena: ParentArena | None = None
 
     def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
         """Make a function known: its index, and the operation that its tokens count as.
@@ -122,7 +126,7 @@ class Intake:
         self,
         number: int,
         operation: Operation,
-        record: bytes | Draft,
+        record: bytes | Laden | Draft,
         function: Callable[..., R],
     ) -> Token[R]:
         """Take in an encoded call.
@@ -151,8 +155,8 @@ class Intake:
         token.stage = _CREATED
         token.core = None
         token.record = record
-        if record.__class__ is not bytes:
-            self._drafts.arrive(number, record)  # type: ignore[arg-type]  # as was looked at
+        if record.__class__ is not bytes and isinstance(record, Draft):
+            self._drafts.arrive(number, record)
         token.function = function
         token.created = monotonic_ns()
         if loop is home:
@@ -173,7 +177,7 @@ class Intake:
         self,
         number: int,
         operation: Operation,
-        record: bytes | Draft,
+        record: bytes | Laden | Draft,
         function: Callable[..., R],
     ) -> Token[R]:
         """Take in an encoded call, if its operation takes calls.
@@ -189,7 +193,10 @@ class Intake:
         return token
 
     def _admit(
-        self, operation: Operation, record: bytes | Draft, loop: asyncio.AbstractEventLoop | None
+        self,
+        operation: Operation,
+        record: bytes | Laden | Draft,
+        loop: asyncio.AbstractEventLoop | None,
     ) -> int:
         """Refuse a call beyond the limits, or let it wait for room if it comes from a thread.
 
@@ -213,7 +220,7 @@ class Intake:
         self,
         number: int,
         operation: Operation,
-        record: bytes,
+        record: bytes | Laden,
         function: Callable[..., Any],
         recipient: Recipient,
     ) -> ForwardingToken[Any]:

@@ -24,6 +24,7 @@ from tokengate_mp.coordinator.voices import levels
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.token import id_prefix
+from tokengate_mp.wire.arena import ArenaAddress
 from tokengate_mp.wire.mailbox import Mailbox
 from tokengate_mp.wire.voice import PIPE_BYTES
 from tokengate_mp.worker.main import CoreBrief
@@ -73,12 +74,13 @@ class Launched:
         self.mailbox.close()
 
 
-def launch(core: int, settings: CoordinatorSettings) -> Launched:
+def launch(core: int, settings: CoordinatorSettings, arena: ArenaAddress | None = None) -> Launched:
     """Start a process for a core.
 
     Args:
         core: The core's number.
         settings: The coordinator's settings.
+        arena: Where what is large goes; None: with all else.
 
     Raises:
         CoreStartError: There is no memory for its mailbox, or no process can be started.
@@ -109,6 +111,7 @@ def launch(core: int, settings: CoordinatorSettings) -> Launched:
                 lifeline=lifeline_end,
                 voice=VoiceBrief(voice_end, settings.output == "forward", known, disabled),
                 initializer=settings.initializer,
+                arena=arena,
             )
             process = _start(brief)
         except (OSError, ValueError) as error:

@@ -19,11 +19,13 @@ from tokengate_mp.coordinator.deferred import deliver_encoded
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.history import History
 from tokengate_mp.coordinator.inner import Answer
+from tokengate_mp.coordinator.lent import Lent
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import Token, watches
 from tokengate_mp.wire import delivery
+from tokengate_mp.wire.buffers import taken_up
 from tokengate_mp.wire.records import (
     BLOCKED,
     CALL,
@@ -96,6 +98,8 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
     if incarnation.begun:
         incarnation.begun.difference_update([outcome.number for outcome in outcomes])
         incarnation.begun.difference_update(portion.dropped if portion else ())
+    if incarnation.lent.requests:
+        _give_back(incarnation.lent, outcomes, portion)
     if portion and (portion.given_back or portion.dropped):
         chains.restless = True
     tokens = cast("list[Token[Any]]", tickets)
@@ -140,6 +144,13 @@ class _Portion:
     encoded: set[int] = field(default_factory=set)
 
 
+def _give_back(lent: Lent, outcomes: list[Outcome], portion: _Portion | None) -> None:
+    """What a core was lent with requests, it does not need for these any more."""
+    lent.answered([outcome.number for outcome in outcomes])
+    if portion:
+        lent.answered([*portion.dropped, *portion.given_back])
+
+
 def _sorted_out(
     outcomes: list[Outcome], incarnation: Incarnation, chains: Chains, needed: Collection[int]
 ) -> _Portion:
@@ -176,14 +187,22 @@ def _read(outcome: Outcome, portion: _Portion, needed: Collection[int]) -> Outco
     if kind == RAISED:
         error = portion.failed[number] = delivery.raised(value)
         value = Answer(kind, value) if number >= FIRST_INNER else error
-    elif kind == PICKLED and number >= FIRST_INNER:
-        # Made inside a token, and perhaps never looked at here: it stays as it travels.
-        value = Answer(kind, value)
-    elif kind == PICKLED and number in needed:
-        portion.encoded.add(number)
     elif kind == PICKLED:
-        try:
-            value = delivery.result(value)
-        except PayloadError as refused:
-            value = portion.failed[number] = refused
+        value = _taken_up(number, value, portion, needed)
     return Outcome(number, kind, outcome.started, outcome.finished, value)
+
+
+def _taken_up(number: int, pickled: bytes, portion: _Portion, needed: Collection[int]) -> Any:
+    """What is passed on of a pickled result."""
+    value = taken_up(pickled)
+    if number >= FIRST_INNER:
+        # Made inside a token, and perhaps never looked at here: it stays as it travels.
+        return Answer(PICKLED, value)
+    if number in needed:
+        portion.encoded.add(number)
+        return value
+    try:
+        return delivery.result(value)
+    except PayloadError as refused:
+        portion.failed[number] = refused
+        return refused

@@ -11,13 +11,15 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.breaker import BreakerView
 from tokengate_mp.scheduling.snapshot import Snapshot
 from tokengate_mp.settings import CoordinatorSettings
+from tokengate_mp.wire.regions import ParentArena
 
 
-def stats(
+def stats(  # noqa: PLR0913 - all that is shown
     snapshot: Snapshot,
     created: int,
     supervisor: Supervisor,
     settings: CoordinatorSettings,
+    arena: ParentArena | None,
     *,
     dropped: Mapping[int, int],
 ) -> dict[str, Any]:
@@ -28,6 +30,7 @@ def stats(
         created: Calls that the scheduler has not been told of yet.
         supervisor: Which processes there are, and have been.
         settings: The coordinator's settings.
+        arena: Where what is large goes, if there is such a place.
         dropped: How much of what each core printed and logged was dropped.
     """
     cores: list[dict[str, Any]] = []
@@ -88,6 +91,7 @@ def stats(
         "admission": {"paused": snapshot.paused},
         "conductor": {"domains": snapshot.domains},
         "sticky": {"pins": snapshot.pins},
+        "shared_memory": {"limit": settings.max_shared_bytes, **_in_use(arena)},
     }
 
 
@@ -98,3 +102,9 @@ def _breaker(view: BreakerView) -> dict[str, Any]:
         "failed": view.failed,
         "seconds": view.left / 1e9,
     }
+
+
+def _in_use(arena: ParentArena | None) -> dict[str, int]:
+    """How many bytes of shared memory arguments and results take."""
+    arguments, results = (0, 0) if arena is None else arena.held()
+    return {"arguments": arguments, "results": results}

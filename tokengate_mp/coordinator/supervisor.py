@@ -21,10 +21,12 @@ from typing import Final, Protocol
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.intensity import Intensity
 from tokengate_mp.coordinator.launch import launch
+from tokengate_mp.coordinator.lent import Lent
 from tokengate_mp.coordinator.stranding import NEVER_UP
 from tokengate_mp.coordinator.voices import Voices
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.settings import CoordinatorSettings
+from tokengate_mp.wire.regions import ParentArena
 from tokengate_mp.wire.segment import portable
 from tokengate_mp.worker.initializer import UNINITIALIZED
 
@@ -79,6 +81,7 @@ class Supervisor:
         recycled: How many times each core's process was relieved.
         voices: Hears what the processes print and log.
         refusal: What the initializer raised, as an encoded failure; empty if it has not.
+        arena: Where what is large goes; None: with all else.
         reasons: Why each core was given up that was, in the order in which they were.
     """
 
@@ -102,6 +105,7 @@ class Supervisor:
         self.successors: dict[int, Incarnation] = {}
         self.irreplaceable: dict[int, str] = {}
         self.refusal = b""
+        self.arena: ParentArena | None = None
         self.reasons: dict[int, str] = {}
         self.restarts = dict.fromkeys(range(1, len(settings.cpus) + 1), 0)
         self.recycled = dict.fromkeys(self.restarts, 0)
@@ -116,6 +120,8 @@ class Supervisor:
         Raises:
             CoreStartError: One cannot be started; those that were have been ended again.
         """
+        settings = self._settings
+        self.arena = ParentArena.create(settings.max_shared_bytes, len(settings.cpus))
         try:
             for core in self.restarts:
                 self._start(core)
@@ -130,8 +136,15 @@ class Supervisor:
         self.living[core] = incarnation
 
     def _launch(self, core: int) -> Incarnation:
-        launched = launch(core, self._settings)
-        incarnation = Incarnation(core, launched, self.voices.listener(core, launched, self._loop))
+        berth = None if self.arena is None else self.arena.berth()
+        lent = Lent(self.arena, berth)
+        try:
+            launched = launch(core, self._settings, berth)
+        except CoreStartError:
+            lent.close()
+            raise
+        listener = self.voices.listener(core, launched, self._loop)
+        incarnation = Incarnation(core, launched, listener, lent)
         incarnation.arm()
         self._watch(incarnation)
         self._watcher.launched(incarnation)
@@ -346,16 +359,9 @@ class Supervisor:
                 gone.register(incarnation.launched.control, select.POLLIN)
                 gone.poll(max(0.0, deadline - time.monotonic()) * 1000)
         finally:  # also at a Ctrl-C, for somebody who has no patience
-            for incarnation in leaving:
-                incarnation.launched.process.kill()
-            for incarnation in leaving:
-                incarnation.launched.process.wait()
-            try:
-                for incarnation in leaving:
-                    incarnation.listener.finish()
-            finally:
-                for incarnation in leaving:
-                    incarnation.close()
+            _end(leaving)
+            if self.arena is not None:
+                self.arena.close()
 
     def abandon(self) -> None:
         """In a fork of this process: let go of the children, which are the parent's."""
@@ -363,3 +369,19 @@ class Supervisor:
             os.close(incarnation.launched.lifeline)
             incarnation.launched.control.close()
             os.close(incarnation.launched.voice)
+        if self.arena is not None:
+            self.arena.abandon()
+
+
+def _end(processes: list[Incarnation]) -> None:
+    """End processes by force, unless they have ended, and give up what is shared with them."""
+    for incarnation in processes:
+        incarnation.launched.process.kill()
+    for incarnation in processes:
+        incarnation.launched.process.wait()
+    try:
+        for incarnation in processes:
+            incarnation.listener.finish()
+    finally:
+        for incarnation in processes:
+            incarnation.close()

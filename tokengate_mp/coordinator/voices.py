@@ -80,28 +80,28 @@ class Voices:
     def __init__(self, cores: int, held: Callable[[int], Mapping[int, Ticket]]) -> None:
         self._held = held
         self._before = dict.fromkeys(range(1, cores + 1), 0)
-        self._listening: dict[int, Listener] = {}
+        self._listening: dict[Listener, int] = {}  # by its core, which may have several processes
         self._warned = False
 
     def listener(self, core: int, launched: Launched, loop: asyncio.AbstractEventLoop) -> Listener:
         """Who hears a process that was started."""
-        listener = self._listening[core] = Listener(core, launched, loop, self)
+        listener = Listener(core, launched, loop, self)
+        self._listening[listener] = core
         return listener
 
-    def left(self, core: int, unheard: int) -> None:
-        """A process has ended, and so much of what it had to say was dropped."""
-        self._before[core] += unheard
-        del self._listening[core]
+    def left(self, listener: Listener) -> None:
+        """A process has ended."""
+        self._before[self._listening.pop(listener)] += listener.unheard()
 
     def hear_all(self) -> None:
         """Hear what all processes have said so far, the beginnings of lines too."""
-        for listener in list(self._listening.values()):
+        for listener in list(self._listening):
             listener.hear_out()
 
     def dropped(self) -> dict[int, int]:
         """How much of what each core had to say was dropped."""
         dropped = dict(self._before)
-        for core, listener in self._listening.items():
+        for listener, core in self._listening.items():
             dropped[core] += listener.unheard()
         return dropped
 
@@ -172,7 +172,7 @@ class Listener:
         self.hear_out()
         if not self._finished:
             self._finished = True
-            self._voices.left(self._core, self.unheard())
+            self._voices.left(self)
 
     def unheard(self) -> int:
         """How much of what the process had to say was dropped."""

@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
+from functools import partial
 from itertools import count
 from multiprocessing.context import BaseContext
 from multiprocessing.process import current_process
@@ -30,7 +31,10 @@ from tokengate_mp.options import token_options
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.settings import coordinator_settings
 from tokengate_mp.token_function import TokenFunction, next_number
+from tokengate_mp.wire.arena import Arena
+from tokengate_mp.wire.buffers import LARGE, pack_call
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
+from tokengate_mp.wire.freight import Laden, laden
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 from tokengate_mp.worker.initializer import pack, with_authkey
 from tokengate_mp.worker.invoke import apply
@@ -147,14 +151,14 @@ class TokenGateExecutor(Executor):
             if enrolled is None:
                 enrolled, function, arguments = self._enrol(engine, fn, args)
             number = next_number()
-            record = None
-            if not kwargs and SCALARS.issuperset(map(type, arguments)):
+            record: bytes | Laden | None = None
+            if not kwargs and _are_short(arguments):
                 try:
                     record = encode((number, enrolled.function, arguments))
                 except NOT_MSGPACK:
                     record = None
             if record is None:
-                record = _pickled(number, enrolled, arguments, kwargs)
+                record = _pickled(number, enrolled, arguments, kwargs, engine.intake.arena)
         except PayloadError as error:
             future.set_exception(error)
             return future
@@ -299,16 +303,29 @@ def _enrolled(
 
 
 def _pickled(
-    number: int, enrolled: _Enrolled, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> bytes:
+    number: int,
+    enrolled: _Enrolled,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    arena: Arena | None,
+) -> bytes | Laden:
     name = enrolled.operation.name
-    pickled = arguments_to_pickle(name, args, kwargs, list)
+    pickled = arguments_to_pickle(name, args, kwargs, list, partial(pack_call, arena=arena))
     if len(pickled) > MAX_PAYLOAD:
         raise PayloadError(
             f"{name!r}: the arguments take {len(pickled)} bytes, and a call carries {MAX_PAYLOAD} "
             "at most; pass a file name instead, or split the work"
         )
-    return encode((number, enrolled.function, pickled))
+    return laden(encode((number, enrolled.function, bytes(pickled))), pickled)
+
+
+def _are_short(arguments: tuple[Any, ...]) -> bool:
+    """Whether these are scalars, and none had better go by the arena."""
+    if not SCALARS.issuperset(map(type, arguments)):
+        return False
+    return bytes not in map(type, arguments) or not any(
+        type(each) is bytes and len(each) >= LARGE for each in arguments
+    )
 
 
 def _cpus(max_workers: int | None, usable: tuple[int, ...]) -> list[int]:

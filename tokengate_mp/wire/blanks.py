@@ -15,7 +15,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol, Self
 
+from tokengate_mp.wire.buffers import current_packing
 from tokengate_mp.wire.codec import loads
+from tokengate_mp.wire.freight import cargo_of
 
 
 class Needed(Protocol):
@@ -47,7 +49,14 @@ class Encoded:
         self.pickled = pickled
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return loads, (self.pickled,)
+        pickled = self.pickled
+        if type(pickled) is not bytes:
+            packing = current_packing()
+            if packing is not None:
+                for block in cargo_of(pickled):
+                    packing.add(block)
+            pickled = bytes(pickled)
+        return loads, (pickled,)
 
 
 class Blanks:
@@ -135,7 +144,7 @@ class Filled:
         self._values = values
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _filled, (self._arguments, self._values)
+        return _filled, (bytes(self._arguments), self._values)
 
 
 def _filled(arguments: bytes, values: list[Any]) -> Any:

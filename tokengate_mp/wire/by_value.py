@@ -57,13 +57,19 @@ _definitions: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
 _kept: deque[type] = deque(maxlen=KEPT)
 
 
-def dumps(value: object) -> bytes:
+def dumps(
+    value: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None
+) -> bytes:
     """A pickle of `value`, in which classes go as identity and definition.
+
+    Args:
+        value: The value.
+        buffer_callback: As for `pickle.dumps`.
 
     Raises:
         Exception: Whatever pickling raises.
     """
-    return _dump(value, whole=False)
+    return _dump(value, whole=False, buffer_callback=buffer_callback)
 
 
 def define(function: Callable[..., Any]) -> bytes:
@@ -77,9 +83,9 @@ def define(function: Callable[..., Any]) -> bytes:
     return pickle.dumps(_Whole(_dump(function, whole=True)), PROTOCOL)
 
 
-def _dump(value: object, *, whole: bool) -> bytes:
+def _dump(value: object, *, whole: bool, buffer_callback: Any = None) -> bytes:
     with io.BytesIO() as file:
-        _Pickler(file, whole=whole).dump(value)
+        _Pickler(file, whole=whole, buffer_callback=buffer_callback).dump(value)
         return file.getvalue()
 
 
@@ -201,12 +207,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
     Args:
         file: Where the bytes go.
         whole: Whether classes are part of this pickle, and not of their own.
+        buffer_callback: As for `pickle.dumps`.
     """
 
     dispatch_table: ClassVar[Any] = ChainMap(_OWN_REDUCERS, cloudpickle.Pickler.dispatch_table)
 
-    def __init__(self, file: io.BytesIO, *, whole: bool) -> None:
-        super().__init__(file, protocol=PROTOCOL)
+    def __init__(self, file: io.BytesIO, *, whole: bool, buffer_callback: Any) -> None:
+        super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self._whole = whole
 
     def reducer_override(self, obj: Any) -> Any:

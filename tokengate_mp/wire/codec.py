@@ -33,18 +33,29 @@ anything, where memory is short. Pickled, it then comes out right, or is refused
 dumps: Callable[..., bytes] = pickle.dumps
 loads: Callable[[bytes], Any] = pickle.loads
 PROTOCOL: Final = 5
-_MAIN: Final = b"__main__"
+MAIN: Final = b"__main__"
 
 
-def by_value(value: object) -> bytes:
+def by_value(
+    value: object,
+    protocol: int = PROTOCOL,
+    *,
+    buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+) -> bytes:
     """A pickle that carries functions and classes of `__main__`, and nested ones, themselves.
+
+    Args:
+        value: The value.
+        protocol: Always `PROTOCOL`.
+        buffer_callback: As for `pickle.dumps`.
 
     Raises:
         Exception: Whatever pickling raises.
     """
     from tokengate_mp.wire.by_value import dumps as dump  # noqa: PLC0415 - 40 ms, seldom needed
 
-    return dump(value)
+    assert protocol == PROTOCOL, "there is one"
+    return dump(value, buffer_callback)
 
 
 def to_pickle(value: object) -> bytes:
@@ -57,11 +68,15 @@ def to_pickle(value: object) -> bytes:
         pickled = dumps(value, PROTOCOL)
     except Exception:  # noqa: BLE001 - by value it may work; if not, that raises
         return by_value(value)
-    return by_value(value) if _MAIN in pickled else pickled
+    return by_value(value) if MAIN in pickled else pickled
 
 
 def arguments_to_pickle(
-    operation: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], names: Callable[[], list[str]]
+    operation: str,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    names: Callable[[], list[str]],
+    pack: Callable[[tuple[Any, ...], dict[str, Any]], bytes] | None = None,
 ) -> bytes:
     """A call's arguments as a pickle of `(args, kwargs)`.
 
@@ -70,14 +85,17 @@ def arguments_to_pickle(
         args: Positional arguments.
         kwargs: Keyword arguments.
         names: Gives the names of the positional parameters, for the error.
+        pack: Makes the pickle, if it is to be more than one.
 
     Raises:
         PayloadError: They cannot be pickled; it names the argument.
     """
+    if pack is None:
+        pack = _call_to_pickle
     try:
-        return to_pickle((args, dict(kwargs)))
+        return pack(args, dict(kwargs))
     except Exception as error:
-        culprit = _culprit(args, kwargs, names)
+        culprit = _culprit(args, kwargs, names, pack)
         raise PayloadError(
             f"{operation!r}: {culprit} cannot be sent to a core process: "
             f"{': '.join(describe(error))}. Pass what it is made from instead (a path, a "
@@ -85,8 +103,15 @@ def arguments_to_pickle(
         ) from error
 
 
+def _call_to_pickle(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    return to_pickle((args, kwargs))
+
+
 def _culprit(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any], names: Callable[[], list[str]]
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    names: Callable[[], list[str]],
+    pack: Callable[[tuple[Any, ...], dict[str, Any]], bytes],
 ) -> str:
     named = [f"argument {at}" for at in range(1, len(args) + 1)]
     for at, name in enumerate(names()[: len(args)]):
@@ -94,7 +119,7 @@ def _culprit(
     named += [f"argument {key!r}" for key in kwargs]
     for label, value in zip(named, [*args, *kwargs.values()], strict=True):
         try:
-            to_pickle(value)
+            pack((value,), {})
         except Exception:  # noqa: BLE001 - the first error is the one that is reported
             return f"{label}, of type {type(value).__name__},"
     return "the arguments, together,"

@@ -13,7 +13,9 @@ from typing import Any, Final
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import Encoded, Filled, Needed
+from tokengate_mp.wire.buffers import content, writable
 from tokengate_mp.wire.codec import NOT_MSGPACK, PROTOCOL, SCALARS, dumps, to_pickle
+from tokengate_mp.wire.freight import Laden, cargo_of, laden
 from tokengate_mp.wire.records import CHAINED, MAX_PAYLOAD, encode
 
 WORTH_GOING: Final = 4096
@@ -27,7 +29,7 @@ class Draft:
     """A call that is complete, and where it wants to go.
 
     Args:
-        record: The encoded request.
+        record: The request.
         key: The content key that it shares a core with (see `fingerprint`); None: with nobody.
         keep: How long its key stays pinned after its last token, ns.
 
@@ -43,7 +45,7 @@ class Draft:
     home = 0
     chain: tuple[int, str] | None = None
 
-    def __init__(self, record: bytes, key: bytes | None = None, keep: int = 0) -> None:
+    def __init__(self, record: bytes | Laden, key: bytes | None = None, keep: int = 0) -> None:
         self.record = record
         self.key = key
         self.keep = keep
@@ -54,9 +56,9 @@ class Draft:
 
     def travelling(self) -> tuple[Any, ...]:
         """All of it, as a core process tells the parent of a call that was made there."""
-        return self.record, 0, b"", (), None, self.key, self.keep
+        return self.record, 0, b"", (), None, self.key, self.keep, False
 
-    def complete(self) -> bytes:
+    def complete(self) -> bytes | Laden:
         """The request.
 
         Raises:
@@ -74,6 +76,7 @@ class Blanked(Draft):
         arguments: Positional arguments, of scalars where there is no blank; or a pickle of
             positional and keyword arguments (see `blanks`).
         needs: The tokens, each with its place: in the list, or the number of its blank.
+        writable: Whether the function is to get what is large as copies that it can change.
 
     Attributes:
         anchor: What its key is to be made with, once they are there; None for nothing.
@@ -87,6 +90,7 @@ class Blanked(Draft):
         "_places",
         "_size",
         "_values",
+        "_writable",
         "anchor",
         "chain",
         "home",
@@ -99,6 +103,8 @@ class Blanked(Draft):
         function: int,
         arguments: list[Any] | bytes,
         needs: Iterable[tuple[int, Needed]],
+        *,
+        writable: bool = False,
     ) -> None:
         super().__init__(b"")
         self._number = number
@@ -113,6 +119,7 @@ class Blanked(Draft):
         self.home = 0
         self.chain: tuple[int, str] | None = None
         self.anchor: str | None = None
+        self._writable = writable
 
     def __len__(self) -> int:
         """How many bytes its arguments take, without the values that they lack."""
@@ -122,7 +129,8 @@ class Blanked(Draft):
         """All of it, as a core process tells the parent of a call that was made there."""
         numbers = [need.number for need in self.needs]
         places = list(zip(self._places, numbers, strict=True))
-        return b"", self._function, self._arguments, places, self.anchor, self.key, self.keep
+        content_key = self.anchor, self.key, self.keep
+        return b"", self._function, self._arguments, places, *content_key, self._writable
 
     def fill(self, at: int, value: object, core: int | None) -> None:
         """The value of one of the tokens that it needs is there.
@@ -135,14 +143,15 @@ class Blanked(Draft):
         Raises:
             PayloadError: The call takes more bytes with it than can travel.
         """
-        size = 0
+        size = aside = 0
         if isinstance(value, Encoded):
             size = len(value.pickled)
+            aside = sum([block.place.size for block in cargo_of(value.pickled)])
         elif isinstance(value, (str, bytes)):
             size = len(value)
         self._size += size
-        if size > self._largest:
-            self._largest = size
+        if size + aside > self._largest:
+            self._largest = size + aside
             self.home = core or 0
         if self._size > MAX_PAYLOAD:
             raise PayloadError(
@@ -151,7 +160,7 @@ class Blanked(Draft):
             )
         self._values[at] = value
 
-    def complete(self) -> bytes:
+    def complete(self) -> bytes | Laden:
         """The request, now that all values are there.
 
         Raises:
@@ -161,10 +170,14 @@ class Blanked(Draft):
         if self.chain is None:
             return record
         number = self._number
-        return encode((number, CHAINED, encode((*self.chain, record))))
+        if not isinstance(record, Laden):
+            return encode((number, CHAINED, encode((*self.chain, record))))
+        chained = encode((number, CHAINED, encode((*self.chain, record.record))))
+        return Laden(chained, record.cargo)
 
-    def _completed(self) -> bytes:
+    def _completed(self) -> bytes | Laden:
         arguments = self._arguments
+        payloads = [each.pickled for each in self._values if isinstance(each, Encoded)]
         if isinstance(arguments, list):
             filled = self._listed(arguments)
             if SCALARS.issuperset(map(type, filled)):
@@ -175,7 +188,10 @@ class Blanked(Draft):
             pickled = dumps((tuple(filled), {}), PROTOCOL)
         else:
             pickled = dumps(Filled(arguments, self._values), PROTOCOL)
-        return encode((self._number, self._function, pickled))
+            payloads.append(arguments)
+        if self._writable:
+            pickled = writable(pickled)
+        return laden(encode((self._number, self._function, pickled)), *payloads)
 
     def make_key(self) -> None:
         """Make the content key, now that all values are there."""
@@ -188,11 +204,12 @@ class Blanked(Draft):
                 self.key = fingerprint.key(self.anchor, tuple(filled), {})
                 return
             arguments = b""
-        parts = [self.anchor.encode("utf-8", "surrogatepass")]
+        parts: list[bytes | memoryview] = [self.anchor.encode("utf-8", "surrogatepass")]
         for value in (arguments, *self._values):
-            part = value.pickled if isinstance(value, Encoded) else to_pickle(value)
-            # Its length first: where one ends and the next begins is content too.
-            parts += [len(part).to_bytes(8, "big"), part]
+            part = value.pickled if isinstance(value, Encoded) else value
+            for piece in content(part if isinstance(part, bytes) else to_pickle(part)):
+                # Its length first: where one ends and the next begins is content too.
+                parts += [len(piece).to_bytes(8, "big"), piece]
         self.key = b"=" + fingerprint.digest(*parts)
 
     def _listed(self, arguments: list[Any]) -> list[Any]:
@@ -210,9 +227,10 @@ def landed(number: int, travelled: Iterable[Any], find: Callable[[int], Needed])
         travelled: What was told.
         find: Gives the tokens that it needs, by their numbers.
     """
-    record, function, arguments, places, anchor, key, keep = travelled
+    record, function, arguments, places, anchor, key, keep, changeable = travelled
     if record:
         return Draft(record, key, keep)
-    draft = Blanked(number, function, arguments, [(place, find(n)) for place, n in places])
+    needs = [(place, find(needed)) for place, needed in places]
+    draft = Blanked(number, function, arguments, needs, writable=changeable)
     draft.anchor, draft.key, draft.keep = anchor, key, keep
     return draft

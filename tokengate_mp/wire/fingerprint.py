@@ -35,7 +35,7 @@ class _Unfolds(Exception):
     """Without memo there would be too much of it."""
 
 
-def digest(*parts: bytes) -> bytes:
+def digest(*parts: bytes | memoryview) -> bytes:
     """A digest of bytes, as short as a key should be."""
     from hashlib import blake2b  # noqa: PLC0415 - some ms that few core processes need pay
 

@@ -27,6 +27,7 @@ FORGET: Final = -4
 ANSWER: Final = -5
 CHAINED: Final = -6
 HINT: Final = -7
+FREE: Final = -8
 
 # What `Outcome.kind` says. VALUE is 0: a batch of nothing but plain values is told by one any().
 VALUE: Final = 0
@@ -49,7 +50,10 @@ WANT: Final = 13
 KILL: Final = 14
 LINK: Final = 15
 
-BLOCKED: Final = 16
+KEEP: Final = 16
+LET_GO: Final = 17
+
+BLOCKED: Final = 64
 """Flag beside VALUE, PICKLED or RAISED: the token spent most of its time off the CPU."""
 
 INNER_BITS: Final = 40
@@ -74,7 +78,8 @@ class Request(msgspec.Struct, array_like=True, gc=False, frozen=True):
         arguments: A list of positional arguments that msgpack keeps exactly; or bytes: a pickle
             of `(args, kwargs)`, the piece of a part, a function's definition; for an ANSWER the
             outcome of a token that was made in this process; for CHAINED a `Link`; for a HINT the
-            numbers and operations of the tokens that one which is waited for needs, encoded.
+            numbers and operations of the tokens that one which is waited for needs, encoded; for
+            FREE a list of offsets, encoded.
     """
 
     number: int
@@ -101,6 +106,9 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
                 the fields of a `Link`, and of whether the token is begun, as with BEGUN. If so, the
                 request may be empty, as it need never be sent again; if it is a draft, the token is
                 not here, and will be sent here
+        KEEP    these blocks of the arena are looked at on after their tokens: a list in `value`,
+                each as region and offset
+        LET_GO  these are looked at no more, each as often as it stands there; likewise
 
     Attributes:
         number: The token's number.

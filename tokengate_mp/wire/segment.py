@@ -53,7 +53,7 @@ class Segment:
         """
         fd = -1
         try:
-            fd = _unnamed(size) if portable() else os.memfd_create("tokengate_mp")
+            fd = unnamed(size) if portable() else os.memfd_create("tokengate_mp")
             _reserve(fd, size)
             return cls(fd, size)
         except (OSError, ValueError) as error:
@@ -91,7 +91,7 @@ class Segment:
         self.close()
 
 
-def _unnamed(size: int) -> int:
+def unnamed(size: int) -> int:
     """A descriptor of a shared memory block that has no name any more."""
     from multiprocessing.shared_memory import SharedMemory  # noqa: PLC0415 - portable path only
 

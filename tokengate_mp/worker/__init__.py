@@ -12,5 +12,8 @@ from typing import Any
 core: int | None = None
 """The number of the core that this process serves; None in any other process."""
 
+arena: Any = None
+"""Where large results go (a `wire.arena.CoreArena`); None: with all others."""
+
 calls: Any = None
 """Where calls go that are made inside tokens (a `chain.Calls`); None in any other process."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, TokenKilled
 from tokengate_mp.wire import delivery
 from tokengate_mp.wire.blanks import FILLABLE, NOT_YET, Encoded, reduced
+from tokengate_mp.wire.buffers import detached
 from tokengate_mp.wire.records import (
     BLOCKED,
     DROPPED,
@@ -176,8 +177,10 @@ class ChildToken:
         outcome = self._outcome
         if outcome is None or outcome.kind & ~BLOCKED == RAISED:
             return NOT_YET
-        pickled = outcome.kind & ~BLOCKED == PICKLED
-        return Encoded(outcome.value) if pickled else outcome.value
+        if outcome.kind & ~BLOCKED != PICKLED:
+            return outcome.value
+        # A call that takes the value with it may run when this token is not referred to any more.
+        return Encoded(detached(outcome.value))
 
     def result(self) -> Any:
         """Its result.

@@ -43,6 +43,7 @@ from tokengate_mp.worker.fork import Nowhere
 from tokengate_mp.worker.functions import Functions
 from tokengate_mp.worker.interrupts import Interrupts
 from tokengate_mp.worker.invoke import LONG_NS, Function, run
+from tokengate_mp.worker.kept import Kept
 from tokengate_mp.worker.members import Untold
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Crew:
         here: What this thread is doing.
         untold: Tokens that were made here, in chains, and of which the parent does not know.
         prefix: What the ids of tokens begin with.
+        kept: What is looked at in the arena.
     """
 
     def __init__(self, mailbox: Mailbox, threads: int, scout: Doorbell) -> None:
@@ -99,6 +101,7 @@ class Crew:
         self.dropped: deque[int] = deque()
         self.chained: dict[int, Chain] = {}
         self.prefix = ""
+        self.kept = Kept(self._publish)
         self._awaited: dict[int, ChildToken] = {}
         self._sorting = threading.Condition(threading.Lock())
         self._mail_wanted: set[int] = set()
@@ -151,11 +154,11 @@ class Crew:
         self._place.release()
         return True
 
-    def _hold(self, slot: int) -> None:  # noqa: C901 - in one piece, for every call counts here
+    def _hold(self, slot: int) -> None:  # noqa: C901, PLR0912 - in one piece, for every call counts here
         """Take and run tokens for as long as `slot` has the place."""
         queue, functions, words = self.queue, self.functions, self._words
         interrupts, made, chained = self.interrupts, self.made, self.chained
-        word = page.RUNNING + slot
+        word, untold = page.RUNNING + slot, self.kept.untold
         while True:
             if not queue:
                 words[word] = 0
@@ -178,6 +181,8 @@ class Crew:
                 self._leave_chain(None)
             else:
                 record, finished = run(function, request, interrupts, slot)
+            if untold:
+                self.kept.tell()
             self._publish(request.number, record)
             if made and request.number in made:
                 self._answered(request.number, record)
@@ -231,7 +236,7 @@ class Crew:
 
     def ring(self, now: int) -> None:
         """Wake the parent, if it sleeps."""
-        if self.dropped:
+        if self.dropped or self.kept.returned:
             self.tell_dropped()
         self.unrung = False
         self._last_ring = now
@@ -282,7 +287,7 @@ class Crew:
         """Sleep until there is mail. The mail lock is held."""
         if self.untold.members:
             self.untold.tell()
-        if self.unrung or self.dropped:
+        if self.unrung or self.dropped or self.kept.returned:
             self.ring(monotonic_ns())
         self._for_requests.arm()
         if not (self._requests.pending() or self.members or self.stopping):
@@ -338,20 +343,22 @@ class Crew:
                 self._sorting.notify_all()
         elif mark == records.FORGET:
             self.functions.forget(number)
+        elif mark == records.FREE:
+            self.kept.free(content)
         else:
             raise WireError(f"there is no request of kind {mark}")
 
     # ---- for threads that wait for tokens (see `waiting`)
 
     def tell_dropped(self) -> None:
-        """Tell the parent to which tokens nothing refers any more."""
+        """Tell the parent to which tokens and blocks nothing refers any more."""
         if self.untold.members:
             self.untold.tell()
-        dropped = self.dropped
-        while dropped:
+        self.kept.tell()  # first: what came with a token may outlive it
+        while self.dropped:
             numbers: list[int] = []
             try:
-                numbers.extend(dropped.popleft() for _ in range(DROPPED_AT_ONCE))
+                numbers.extend(self.dropped.popleft() for _ in range(DROPPED_AT_ONCE))
             except IndexError:  # that was the last one
                 pass
             self._publish(0, records.encode((0, records.DROP, 0, 0, numbers)))

@@ -13,6 +13,7 @@ from typing import Any, Final
 from tokengate_mp import worker
 from tokengate_mp.errors import PayloadError, describe, summary
 from tokengate_mp.seeds import Lead
+from tokengate_mp.wire.buffers import LARGE, flat, pack
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, loads, to_pickle
 from tokengate_mp.wire.definition import resolve
 from tokengate_mp.wire.records import (
@@ -61,6 +62,9 @@ class _ResultOf(threading.local):
 
 
 result_of: Final = _ResultOf()
+
+_SHORT: Final = SCALARS - {bytes}
+"""Types of results that go as msgpack without a look at how long they are."""
 
 _UNMEASURED: Final = 1 << 62
 
@@ -178,7 +182,7 @@ def run(
         kind, value = RAISED, failure(error)
     else:
         finished = monotonic_ns()
-        kind = VALUE if type(value) in SCALARS else PICKLED
+        kind = VALUE if type(value) in _SHORT else PICKLED
     function.last = finished - started
     if long and function.last > LONG_NS:
         # Waiting for other tokens is not blocking: the thread gives up its place for that.
@@ -189,7 +193,8 @@ def run(
 
 
 def _record(number: int, kind: int, started: int, finished: int, value: Any) -> bytes:
-    if not kind & ~BLOCKED:
+    if not kind & ~BLOCKED or (type(value) is bytes and kind & PICKLED and len(value) < LARGE):
+        kind &= BLOCKED
         try:
             return encode((number, kind, started, finished, value))
         except NOT_MSGPACK:
@@ -216,7 +221,7 @@ def _pickled(number: int, value: Any) -> bytes:
     carried: list[Any] = []
     result_of.carry = carried
     try:
-        pickled = to_pickle(value)
+        pickled = pack(flat(value), worker.arena)
     finally:
         result_of.carry = None
     if carried:

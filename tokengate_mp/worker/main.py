@@ -24,6 +24,7 @@ from typing import Final
 import msgspec
 
 from tokengate_mp import worker
+from tokengate_mp.wire.arena import ArenaAddress, CoreArena
 from tokengate_mp.wire.doorbell import Doorbell, create
 from tokengate_mp.wire.mailbox import READY, Mailbox, MailboxAddress
 from tokengate_mp.worker.chain import Calls
@@ -69,6 +70,7 @@ class CoreBrief(msgspec.Struct, frozen=True):
         lifeline: Descriptor that reaches its end when the parent is gone.
         voice: What becomes of what is printed and logged.
         initializer: Descriptor of what to run first (see `worker.initializer`); None for nothing.
+        arena: Where what is large goes; None: with all else.
     """
 
     core: int
@@ -81,12 +83,15 @@ class CoreBrief(msgspec.Struct, frozen=True):
     lifeline: int
     voice: VoiceBrief
     initializer: int | None = None
+    arena: ArenaAddress | None = None
 
     @property
     def fds(self) -> tuple[int, ...]:
         """Every descriptor that is inherited."""
         needed = (*self.mailbox.fds, self.control, self.lifeline, self.voice.fd)
-        return needed if self.initializer is None else (*needed, self.initializer)
+        if self.initializer is not None:
+            needed = (*needed, self.initializer)
+        return needed if self.arena is None else (*needed, self.arena.fd)
 
 
 def main(brief_json: str) -> None:
@@ -103,6 +108,8 @@ def main(brief_json: str) -> None:
         os.set_inheritable(fd, False)
     mailbox = Mailbox.attach(brief.mailbox)
     voice = open_voice(brief.voice, brief.core, brief.prefix, mailbox.words)
+    if brief.arena is not None:
+        worker.arena = CoreArena(brief.arena)
     if brief.initializer is not None:
         initialize(brief.initializer, brief.control)
     scout_bell = create()

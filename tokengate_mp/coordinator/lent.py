@@ -1,0 +1,105 @@
+"""What a core process may look at in the arena: so long its bytes stay.
+
+It is lent the blocks of each request until it has answered for that, and those that it says it
+keeps until it says that it does not. When the process ends, it looks at nothing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from tokengate_mp.wire.arena import ArenaAddress, Block
+from tokengate_mp.wire.freight import Laden
+from tokengate_mp.wire.records import Outcome
+from tokengate_mp.wire.regions import ParentArena
+
+if TYPE_CHECKING:
+    from tokengate_mp.coordinator.domain import Incarnation
+
+
+class Lent:
+    """The blocks that are lent to one core process.
+
+    Args:
+        arena: Where they are; None if there is none.
+        berth: What the process knows of it.
+
+    Attributes:
+        requests: By number, the blocks of the requests that it has not answered for.
+    """
+
+    def __init__(self, arena: ParentArena | None, berth: ArenaAddress | None) -> None:
+        self._arena = arena
+        self._berth = berth
+        self.requests: dict[int, tuple[Block, ...]] = {}
+        self._kept: dict[tuple[int, int], list[Block]] = {}
+
+    @property
+    def region(self) -> int | None:
+        """The region that the process writes; 0 if it has none."""
+        return None if self._berth is None else self._berth.region
+
+    def unload(self, numbers: Iterable[int], records: Iterable[bytes | Laden]) -> list[bytes]:
+        """The records of requests that are about to be sent; what they need is lent."""
+        unloaded: list[bytes] = []
+        for number, record in zip(numbers, records, strict=True):
+            if isinstance(record, Laden):
+                self.requests[number] = record.cargo
+                unloaded.append(record.record)
+            else:
+                unloaded.append(record)
+        return unloaded
+
+    def answered(self, numbers: Iterable[int]) -> None:
+        """The process has no more to do with these requests."""
+        for number in numbers:
+            self.requests.pop(number, None)
+
+    def keep(self, names: Iterable[tuple[int, int]]) -> None:
+        """The process looks at these blocks on.
+
+        Raises:
+            PayloadError: It cannot: nobody has kept them.
+        """
+        assert self._arena is not None, "blocks are in an arena"
+        for region, offset in names:
+            block = self._arena.known(region, offset)
+            self._kept.setdefault((region, offset), []).append(block)
+
+    def let_go(self, names: Iterable[tuple[int, int]]) -> None:
+        """The process looks at these no more.
+
+        Raises:
+            KeyError: It has not said that it did.
+        """
+        for region, offset in names:
+            kept = self._kept[region, offset]
+            kept.pop()
+            if not kept:
+                del self._kept[region, offset]
+
+    def close(self) -> None:
+        """The process has ended."""
+        self.requests.clear()
+        self._kept.clear()
+        if self._arena is not None and self._berth is not None:
+            self._arena.leave(self._berth.region)
+
+
+def kept(incarnation: Incarnation, record: Outcome) -> None:
+    """A core process says what it keeps."""
+    incarnation.lent.keep([(region, offset) for region, offset in record.value])
+
+
+def let_go(incarnation: Incarnation, record: Outcome) -> None:
+    """A core process says what it has let go."""
+    incarnation.lent.let_go([(region, offset) for region, offset in record.value])
+
+
+def give_back(arena: ParentArena, living: Mapping[int, Incarnation]) -> None:
+    """Results to which nobody refers any more: tell those who wrote them."""
+    for region, offsets in arena.take_returned().items():
+        for incarnation in living.values():
+            if incarnation.lent.region == region:
+                incarnation.free(offsets)

@@ -1,0 +1,83 @@
+"""A value that is stored once, for any number of tokens."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from tokengate_mp.errors import PayloadError
+from tokengate_mp.wire.arena import Arena
+from tokengate_mp.wire.buffers import ASIDE, current_packing, flat, pack
+from tokengate_mp.wire.codec import loads
+from tokengate_mp.wire.freight import cargo_of
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """A value in shared memory: `coordinator.share(value)` makes one.
+
+    As an argument of a call, wherever in it, it stands for the value: a function gets that, and an
+    array as a read-only view of the one copy there is. The memory is free again when the handle is
+    closed or forgotten, every token that it was passed to has ended, and no core process looks at
+    the value any more.
+    """
+
+    __slots__ = ("__weakref__", "_arena", "_pickled")
+
+    def __init__(self, value: T, arena: Arena | None) -> None:
+        self._arena = arena
+        pickled = pack(flat(value), arena, least=ASIDE)
+        if len(pickled) >= ASIDE and not cargo_of(pickled):
+            raise PayloadError(
+                f"there is no room to share {len(pickled):,} bytes; a higher max_shared_bytes has "
+                "more, and handles that are not needed any more can be closed"
+            )
+        self._pickled: bytes | None = pickled
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._pickled is None
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of shared memory it takes; 0 if it is closed, or so small as to travel."""
+        return sum(block.place.size for block in cargo_of(self._pickled))
+
+    def close(self) -> None:
+        """Pass it to no more calls. Those that were made go on as if it were open."""
+        self._pickled = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        packing = current_packing()
+        if packing is None:
+            raise TypeError(
+                "a shared value is pickled only as an argument of a call, which then gets the "
+                "value itself"
+            )
+        pickled = self._pickled
+        if pickled is None:
+            raise PayloadError("this shared value was closed; share it anew")
+        if packing.arena is not self._arena:
+            raise PayloadError(
+                "this value was shared by another coordinator, or by one that was stopped; share "
+                "it anew, by the one that runs the call"
+            )
+        for block in cargo_of(pickled):
+            packing.add(block)
+        return loads, (bytes(pickled),)
+
+    def __repr__(self) -> str:
+        return f"<Shared {'closed' if self.closed else f'{self.nbytes:,} bytes'}>"
