@@ -20,7 +20,7 @@ from tokengate_mp.wire import delivery
 from tokengate_mp.wire.batches import BatchOutcome, decode_batch
 from tokengate_mp.wire.blanks import Encoded
 from tokengate_mp.wire.definition import about, resolve
-from tokengate_mp.wire.draft import Draft
+from tokengate_mp.wire.draft import Blanked
 from tokengate_mp.wire.mailbox import Mailbox
 from tokengate_mp.wire.records import (
     BLOCKED,
@@ -165,11 +165,13 @@ def drafts(data: bytes) -> None:
             return None
 
     at = data[0] % 6
-    draft = Draft.with_blanks(3, 1, [None, None], [(0, Need()), (1, Need())])
+    draft = Blanked(3, 1, [None, None], [(0, Need()), (1, Need())])
     draft.anchor = "fuzz"
-    draft.fill(0, values[at])
-    draft.fill(1, values[(at + 1) % 6])
-    request = decode_request(draft.complete())
+    draft.fill(0, values[at], 1)
+    draft.fill(1, values[(at + 1) % 6], None)
+    record = draft.complete()
+    assert isinstance(record, bytes)
+    request = decode_request(record)
     assert (request.number, request.function) == (3, 1)
     draft.make_key()
     assert draft.key

@@ -15,14 +15,18 @@ from hypothesis import strategies as st
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.chains import Chains
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.coordinator.doorkeeper import Doorkeeper
+from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.coordinator.history import History
+from tokengate_mp.coordinator.lent import Lent
 from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.errors import WireError
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import Token
 from tokengate_mp.wire.mailbox import Mailbox
 from tokengate_mp.wire.records import BLOCKED, Enrolment, Outcome, encode
+from tokengate_mp.wire.regions import ParentArena
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,25 +87,33 @@ class Half:
     def __init__(self, loop):
         self.loop = loop
         self.mailbox = Mailbox.create(1 << 16)
-        self.incarnation = Incarnation(1, SimpleNamespace(mailbox=self.mailbox))
+        self.arena = ParentArena.create(1 << 20, 1)
+        lent = Lent(self.arena, self.arena.berth())
+        self.incarnation = Incarnation(1, SimpleNamespace(mailbox=self.mailbox), None, lent)
         self.scheduler = Scheduler(2, 2, "work_conserving", 2)
         self.admission = Admission(1000, 1 << 20, "wait", lambda: 0)
-        living = {1: self.incarnation}
-        functions = Functions()
-        killed = self.scheduler.killed
+        self.incarnation.seat = 1
+        desk = SimpleNamespace(kill=self.kill, deliver_error=self.kill)
+        drafts = Drafts(self.scheduler, self.admission, desk)
         self.chains = Chains(
             loop,
             self.scheduler,
-            functions,
-            living,
+            Functions(),
+            {1: self.incarnation},
             self.admission,
-            lambda token, _reason: killed(token),
+            self.kill,
+            Doorkeeper(self.scheduler, desk),
+            drafts,
         )
         self.scheduler.core_ready(1)
         operation = self.scheduler.operation("fuzz", "heavy")
         self.tokens = [self.token(number, operation) for number in range(1, 9)]
         self.scheduler.submitted(self.tokens)
         self.scheduler.assign(0)
+
+    def kill(self, token, _reason):
+        """End a token as the desk would."""
+        self.scheduler.killed(token)
 
     def token(self, number, operation):
         """Make a token that was called and not sent."""
@@ -130,6 +142,11 @@ class Half:
         except WireError:
             return False
         return True
+
+    def close(self):
+        self.incarnation.lent.close()
+        self.arena.close()
+        self.mailbox.close()
 
 
 NUMBERS = st.one_of(st.integers(0, 9), st.sampled_from([-1, 1 << 40, 1 << 41, 2**63]))
@@ -161,6 +178,6 @@ def test_nonsense_from_a_core_costs_that_core_alone(records):
         for token in half.tokens:
             token.ending()
     finally:
-        half.mailbox.close()
+        half.close()
         loop.close()
         logging.getLogger("asyncio").setLevel(logging.NOTSET)
