@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import psutil
 
-from tokengate_mp.bench import locality
+from tokengate_mp.bench import endings, locality
 from tokengate_mp.bench.competitors import COMPETITORS, OURS, UNDER_JOBLIB, TokengateMp
 from tokengate_mp.bench.workloads import noop
 
@@ -179,4 +179,8 @@ PROBES: Final[tuple[Callable[..., Any], ...]] = (
     locality.chain_share,
     locality.diamond_share,
     locality.tagged_share,
+    endings.kill_seconds,
+    endings.stuck_seconds,
+    endings.replaced_seconds,
+    endings.guarded_share,
 )

@@ -81,4 +81,10 @@ def scaled(factor: float, raw: float, size: int, cores: int) -> float:
     return raw * factor
 
 
+def rate(raw: float, size: int, cores: int) -> float:
+    """Return how many there are in a second, of `size` that took `raw` seconds."""
+    del cores
+    return size / raw
+
+
 MILLISECONDS: Final = Unit("ms", ",.2f", partial(scaled, 1e3))

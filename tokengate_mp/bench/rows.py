@@ -7,9 +7,11 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from tokengate_mp.bench import fresh
+from tokengate_mp.bench.bulk_rows import BULK_ROWS
 from tokengate_mp.bench.competitors import OURS, UNDER_JOBLIB
 from tokengate_mp.bench.large_rows import LARGE_ROWS
-from tokengate_mp.bench.row import EVERYONE, MILLISECONDS, Row, Unit, scaled
+from tokengate_mp.bench.own_rows import OWN_ROWS
+from tokengate_mp.bench.row import EVERYONE, MILLISECONDS, Row, Unit, rate, scaled
 from tokengate_mp.bench.sampling import Job, run_alone, timed_checked, timed_trips
 from tokengate_mp.bench.schedule import longest_first
 from tokengate_mp.bench.workloads import Call, burn, mix_call, noop, uneven_durations
@@ -108,22 +110,6 @@ def _growth(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[st
     return held["bytes_per_token"], held
 
 
-def _probe(probe: str, name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str, Any]]:
-    del name, turn
-    of_cores = (cores,) if probe in {"diamond_share", "tagged_share"} else ()
-    return fresh.in_fresh_interpreter(probe, size, *of_cores), {}
-
-
-def _inverse(raw: float, size: int, cores: int) -> float:
-    del size, cores
-    return 1 / raw
-
-
-def _rate(raw: float, size: int, cores: int) -> float:
-    del cores
-    return size / raw
-
-
 def _efficiency(milliseconds: float, raw: float, size: int, cores: int) -> float:
     return milliseconds * size / (raw * 1e3 * cores)
 
@@ -143,7 +129,7 @@ ROWS: Final = {
             "no-op tokens a second, made, awaited and gathered",
             (4, 64, 1_024, 16_384, 65_536, 262_144, 1_048_576),
             (4, 256),
-            Unit("tok/s", ",.0f", _rate),
+            Unit("tok/s", ",.0f", rate),
             _noops,
             tuple(name for name in EVERYONE if name != "shares"),
             {"PPE": 65_536, "Pool": 65_536, "loky": 16_384, "pebble": 16_384, "joblib": 262_144},
@@ -164,7 +150,7 @@ ROWS: Final = {
             "tokens of the mix a second",
             (16_384, 65_536),
             (64,),
-            Unit("tok/s", ",.0f", _rate),
+            Unit("tok/s", ",.0f", rate),
             _mixed,
             caps={"loky": 16_384, "pebble": 16_384},
         ),
@@ -280,47 +266,8 @@ ROWS: Final = {
             _growth,
             (OURS,),
         ),
-        Row(
-            "child",
-            "child",
-            "from the call of a no-op child to its result, inside a lead on one core",
-            (2_000,),
-            (40,),
-            Unit("µs", ",.1f", partial(scaled, 1e6)),
-            partial(_probe, "child_cost"),
-            (OURS,),
-        ),
-        Row(
-            "chained",
-            "chained",
-            "children of a chain, four at a time: their rate over that of gathers of four",
-            (2_000,),
-            (40,),
-            Unit("x", ".2f", _inverse),
-            partial(_probe, "chain_share"),
-            (OURS,),
-        ),
-        Row(
-            "diamond",
-            "diamond",
-            "four layers, each token of which needs two of the one before: the rate over that of "
-            "as many which need none",
-            (100_000,),
-            (80,),
-            Unit("x", ".3f", _inverse),
-            partial(_probe, "diamond_share"),
-            (OURS,),
-        ),
-        Row(
-            "tagged",
-            "tagged",
-            "no-ops that all have an anchor, or all lead a chain: their rate over that without",
-            (65_536,),
-            (256,),
-            Unit("x", ".3f", _inverse),
-            partial(_probe, "tagged_share"),
-            (OURS,),
-        ),
+        *OWN_ROWS,
+        *BULK_ROWS,
         *LARGE_ROWS,
     )
 }

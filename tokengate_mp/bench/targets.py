@@ -54,6 +54,10 @@ TARGETS: Final = (
     Target("joblib", 2_000, 1, "joblib", note="on loky: not slower"),
     Target("joblib-first", 1, 2, "joblib", note="on loky: half of its time"),
     Target("memory", 1_048_576, 1_000, at_least=False),
+    Target("submit", 16_384, 8, "PPE"),
+    Target("map", 262_144, 1, "Pool"),
+    Target("map-mix", 65_536, 1, "Pool"),
+    Target("map-uneven", 600, 1.05, "Pool"),
     Target("there", 64, 12, "PPE", note="1/12 of its time"),
     Target("back", 64, 8, "PPE", note="1/8 of its time"),
     Target("shared", 100, 50, "PPE", note="1/50 of its time"),
@@ -63,6 +67,10 @@ TARGETS: Final = (
     Target("chained", 2_000, 3),
     Target("diamond", 100_000, 0.5),
     Target("tagged", 65_536, 0.75, note="a quarter at the most"),
+    Target("kill", 20, 20, at_least=False),
+    Target("stuck", 5, 300, at_least=False),
+    Target("replaced", 5, 250, at_least=False),
+    Target("guarded", 65_536, 0.85),
 )
 """Every target of the benchmark.
 

@@ -25,6 +25,10 @@ def noop() -> None:
     """Do nothing: what is measured is the way there and back."""
 
 
+def noop_of(item: object) -> None:
+    """Do nothing with an item."""
+
+
 def burn(nanoseconds: int) -> int:
     """Use this much CPU time of the calling thread, then return the number asked for.
 
@@ -79,6 +83,12 @@ def mix_call(index: int) -> Call:
     if kind == 2:
         return data_sort, (400 + index % 300,)
     return hash_chain, (f"wave_seed_{index}", 120 + index % 80)
+
+
+def mix_item(index: int) -> object:
+    """Return the result of token `index` of the mix."""
+    function, arguments = mix_call(index)
+    return function(*arguments)
 
 
 def uneven_durations(count: int, long: int, short_ns: int, factor: int, seed: int) -> list[int]:

@@ -11,6 +11,8 @@ WAVES = 15
 ROWS = (
     *("noop", "trip", "mix", "10us", "100us", "1ms", "10ms", "uneven", "start", "first"),
     *("joblib", "joblib-first", "memory", "growth", "child", "chained", "diamond", "tagged"),
+    *("kill", "stuck", "replaced", "guarded"),
+    *("submit", "map", "map-mix", "map-uneven"),
     *("there", "back", "shared", "stall"),
 )
 """The benchmark's rows. Written out, so that parsing loads no benchmark; a test compares."""

@@ -1,0 +1,157 @@
+"""Probes of how fast tokens are ended, and core processes replaced; and what being ready costs.
+
+Each takes place in an interpreter of its own, whose coordinator is asked for nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Sequence
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from tokengate_mp.bench.workloads import noop
+from tokengate_mp.decorator import task_token_guard
+from tokengate_mp.worker_lost import WorkerLost
+
+ROUNDS: Final = 3
+"""How often each wave of the guarded tokens is run, and of the bare ones."""
+
+GRACE: Final = 0.2
+"""Seconds that a function has to end in the probes that wait for it."""
+
+QUEUED: Final = 60
+
+
+@task_token_guard(operation_type="bench_spin")
+def spin(address: str) -> None:
+    """Compute for ever, having said so: what is ended is pure Python."""
+    _say(address)
+    while True:
+        pass
+
+
+@task_token_guard(operation_type="bench_stuck")
+def stuck(address: str) -> None:
+    """Never come back from C code, having said so."""
+    _say(address)
+    while True:
+        try:
+            time.sleep(3600)
+        except BaseException:  # noqa: BLE001, S110 - it was on its way there still
+            pass
+
+
+@task_token_guard(operation_type="bench_number")
+def number(value: int) -> int:
+    """Take a moment, and give the number: of some that are queued, one is running."""
+    time.sleep(0.001)
+    return value
+
+
+plain: Final = task_token_guard("bench_plain")(noop)
+limited: Final = plain.options(operation_type="bench_limited", timeout=3600)
+
+
+def _say(path: str) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+
+
+def _kills(function: Any, rounds: int) -> float:
+    """Return the seconds from `kill` of a running token to the next result of its core, least."""
+    from tokengate_mp.coordinator.coordinator import OperationsCoordinator  # noqa: PLC0415 - late
+
+    least = float("inf")
+    with (
+        TemporaryDirectory() as folder,
+        OperationsCoordinator(cores=1, threads_per_core=1, grace=GRACE),
+    ):
+        number(0).get()
+        for turn in range(rounds):
+            sign = os.path.join(folder, str(turn))  # noqa: PTH118 - it is asked for all the time
+            token = function(sign)
+            while not os.path.exists(sign):  # noqa: PTH110 - likewise
+                time.sleep(0.001)
+            after = number(1)
+            begin = time.perf_counter()
+            token.kill()
+            after.get()
+            least = min(least, time.perf_counter() - begin)
+    return least
+
+
+def kill_seconds(rounds: int) -> float:
+    """Return how long the kill of a token takes that runs Python."""
+    return _kills(spin, rounds)
+
+
+def stuck_seconds(rounds: int) -> float:
+    """Return how long the kill of a token takes that is stuck in C, beyond `grace`."""
+    return _kills(stuck, rounds) - GRACE
+
+
+def replaced_seconds(rounds: int) -> float:
+    """Return how long a core is without a process after a SIGKILL, until it answers, least.
+
+    Raises:
+        RuntimeError: More was lost than the one token that it ran.
+    """
+    from tokengate_mp.coordinator.coordinator import OperationsCoordinator  # noqa: PLC0415 - late
+
+    least = float("inf")
+    with OperationsCoordinator(cores=1, threads_per_core=1) as coordinator:
+        number(0).get()
+        for _ in range(rounds):
+            tokens = [number(value) for value in range(QUEUED)]
+            while not tokens[1].done():
+                pass
+            pid = coordinator.get_stats()["cores"][0]["pid"]
+            begin = time.perf_counter()
+            os.kill(pid, signal.SIGKILL)
+            least = min(least, _first_after_loss(tokens) - begin)
+    return least
+
+
+def _first_after_loss(tokens: Sequence[Any]) -> float:
+    """Return when the token after the one that is lost had its result, as `time.perf_counter`."""
+    lost = 0
+    after: float | None = None
+    for value, token in enumerate(tokens):
+        try:
+            result = token.get(60)
+        except WorkerLost:
+            lost += 1
+            continue
+        if result != value:
+            raise RuntimeError(f"token {value} gave {result!r}")
+        if lost and after is None:
+            after = time.perf_counter()
+    if lost != 1 or after is None:
+        raise RuntimeError(f"{lost} of {len(tokens)} tokens were lost, and one was running")
+    return after
+
+
+def guarded_share(tokens: int, cores: int) -> float:
+    """Return the time of no-ops with a deadline each, and a limit on all, over that without."""
+    from tokengate_mp.coordinator.coordinator import OperationsCoordinator  # noqa: PLC0415 - late
+
+    async def wave(function: Any) -> float:
+        begin = time.perf_counter()
+        await asyncio.gather(*[function() for _ in range(tokens)])
+        return time.perf_counter() - begin
+
+    async def measure() -> float:
+        bare = guarded = float("inf")
+        for _ in range(ROUNDS):
+            async with OperationsCoordinator(cores=cores):
+                await wave(plain)
+                bare = min(bare, await wave(plain))
+            async with OperationsCoordinator(cores=cores, max_pending=2 * tokens, max_rss=1 << 40):
+                await wave(limited)
+                guarded = min(guarded, await wave(limited))
+        return guarded / bare
+
+    return asyncio.run(measure())
