@@ -37,14 +37,13 @@ from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire import records
 from tokengate_mp.wire.doorbell import PATIENCE, Doorbell, Sleeper
 from tokengate_mp.wire.mailbox import Arming, Mailbox, Ringing
-from tokengate_mp.wire.ring import RingWriter
 from tokengate_mp.worker.context import CHAIN, Chain, Here
-from tokengate_mp.worker.fork import Nowhere
 from tokengate_mp.worker.functions import Functions
 from tokengate_mp.worker.interrupts import Interrupts
 from tokengate_mp.worker.invoke import LONG_NS, Function, run
 from tokengate_mp.worker.kept import Kept
 from tokengate_mp.worker.members import Untold
+from tokengate_mp.worker.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from tokengate_mp.worker.child import ChildToken
@@ -72,8 +71,7 @@ class Crew:
             queue is empty, if nobody who waits for one has taken it.
         holder: The slot that has the place, or None.
         stopping: Set when no further token is to be begun.
-        published: Outcomes so far.
-        unrung: Whether outcomes were published since the parent's bell was last rung.
+        outgoing: What this process says.
         scout_asleep: Whether the scout wants to be woken when there is mail.
         made: The tokens made or referred to in this process, by number.
         dropped: The numbers of those to which nothing refers any more, and the parent is to know.
@@ -94,8 +92,8 @@ class Crew:
         self.members: dict[int, records.Request] = {}
         self.holder: int | None = None
         self.stopping = False
-        self.published = 0
-        self.unrung = False
+        self.outgoing = outgoing = Outgoing(mailbox)
+        self._publish = outgoing.publish
         self.scout_asleep = True
         self.made: dict[int, ref[ChildToken]] = {}
         self.dropped: deque[int] = deque()
@@ -117,17 +115,11 @@ class Crew:
         self._mail_bell = mailbox.requests
         self._words = mailbox.words
         self._requests = mailbox.request_reader()
-        self._outcomes: RingWriter | Nowhere = mailbox.outcome_writer()
         self._mail_lock = threading.Lock()
-        self._outcome_lock = threading.Lock()
         self._for_requests = Arming(mailbox.words, page.REQUESTS_ARMED)
-        self._for_room = Arming(mailbox.words, page.ROOM_ARMED)
-        self._parent = Ringing(mailbox.outcomes, mailbox.words, page.OUTCOMES_ARMED)
         self._starved = Ringing(mailbox.outcomes, mailbox.words, page.STARVED)
         self._mail = Sleeper(mailbox.requests)
-        self._room = Sleeper(mailbox.room)
-        self._last_ring = 0
-        self.untold = Untold(self._outcome_lock, self._write)
+        self.untold = Untold(outgoing)
 
     # ---- the threads
 
@@ -159,6 +151,7 @@ class Crew:
         queue, functions, words = self.queue, self.functions, self._words
         interrupts, made, chained = self.interrupts, self.made, self.chained
         word, untold = page.RUNNING + slot, self.kept.untold
+        outgoing, publish = self.outgoing, self._publish
         while True:
             if not queue:
                 words[word] = 0
@@ -171,7 +164,7 @@ class Crew:
             words[word] = request.number
             function = functions[request.function]
             if function.last > LONG_NS:
-                if self.unrung and function.last > COALESCE_NS:
+                if outgoing.unrung and function.last > COALESCE_NS:
                     self.ring(monotonic_ns())
                 if function.blocks:
                     self.leave(slot)
@@ -183,7 +176,7 @@ class Crew:
                 record, finished = run(function, request, interrupts, slot)
             if untold:
                 self.kept.tell()
-            self._publish(request.number, record)
+            publish(request.number, record)
             if made and request.number in made:
                 self._answered(request.number, record)
             if self.holder != slot:
@@ -191,56 +184,17 @@ class Crew:
                 words[word] = 0
                 self.ring(finished)
                 return
-            overdue = finished - self._last_ring > COALESCE_NS
+            overdue = finished - outgoing.rung_at > COALESCE_NS
             if overdue or not (queue or self.members or self._requests.pending()):
                 self.ring(finished)
 
     # ---- outcomes
 
-    def _publish(self, number: int, record: bytes) -> None:
-        writer = self._outcomes
-        with self._outcome_lock:
-            if len(record) > writer.part_limit:
-                self._write_in_pieces(number, record)
-            elif not writer.write(record, 1):
-                self._write_when_there_is_room(record)
-            self.published += 1
-            self.unrung = True
-
-    def _write(self, number: int, record: bytes) -> None:
-        """Write what is no outcome. The lock is held."""
-        if len(record) > self._outcomes.part_limit:
-            self._write_in_pieces(number, record)
-        elif not self._outcomes.write(record, 1):
-            self._write_when_there_is_room(record)
-        self.published += 1
-        self.unrung = True
-
-    def _write_in_pieces(self, number: int, record: bytes) -> None:
-        writer = self._outcomes
-        for piece in records.split(
-            number, record, writer.part_limit, records.OUTCOME_PART, records.OUTCOME_JOIN
-        ):
-            if not writer.write(piece, 1):
-                self._write_when_there_is_room(piece)
-
-    def _write_when_there_is_room(self, record: bytes) -> None:
-        """Wait for the parent to read, and write. The other threads wait meanwhile, on the lock."""
-        while True:
-            self._parent.ring_if_armed()
-            self._for_room.arm()
-            if self._outcomes.write(record, 1):
-                self._for_room.disarm()
-                return
-            self._room.sleep()
-
     def ring(self, now: int) -> None:
         """Wake the parent, if it sleeps."""
         if self.dropped or self.kept.returned:
             self.tell_dropped()
-        self.unrung = False
-        self._last_ring = now
-        self._parent.ring_if_armed()
+        self.outgoing.ring(now)
 
     # ---- requests
 
@@ -287,7 +241,7 @@ class Crew:
         """Sleep until there is mail. The mail lock is held."""
         if self.untold.members:
             self.untold.tell()
-        if self.unrung or self.dropped or self.kept.returned:
+        if self.outgoing.unrung or self.dropped or self.kept.returned:
             self.ring(monotonic_ns())
         self._for_requests.arm()
         if not (self._requests.pending() or self.members or self.stopping):
@@ -389,8 +343,7 @@ class Crew:
 
     def abandon(self) -> None:
         """In a fork of this process: what the function in it comes to is nobody's (see `fork`)."""
-        self._outcomes = Nowhere()
-        self._outcome_lock = threading.Lock()  # another thread may have held the old one
+        self.outgoing.abandon()
 
     def _leave_chain(self, outer: Chain | None) -> None:
         """The token has returned: what it has made is known before its outcome is."""

@@ -15,8 +15,6 @@ in one record, and what it is called with stays in this process.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from threading import Lock
 from typing import Any, Final, cast
 
 import msgspec
@@ -25,6 +23,7 @@ from tokengate_mp.wire.codec import NOT_MSGPACK, to_pickle
 from tokengate_mp.wire.records import BEGUN, LINK, Request, encode
 from tokengate_mp.worker.context import Chain
 from tokengate_mp.worker.enrolments import Enrolled
+from tokengate_mp.worker.outgoing import Outgoing
 
 TOLD_AT_ONCE: Final = 64
 """How many members may be untold: the parent takes them in while more are made."""
@@ -67,34 +66,32 @@ class Untold:
     """The members that the parent does not know of.
 
     Args:
-        lock: Held by whoever writes outcomes. A member is taken out of here under it, so that one
-            that is not here was told of.
-        write: Writes what is said of the token of a number, while the lock is held.
+        outgoing: Where the parent is told. A member is taken out of here under its lock, so that
+            one that is not here was told of.
 
     Attributes:
         members: By number, in the order of their calls.
     """
 
-    __slots__ = ("_lock", "_write", "members")
+    __slots__ = ("_outgoing", "members")
 
-    def __init__(self, lock: Lock, write: Callable[[int, bytes], None]) -> None:
+    def __init__(self, outgoing: Outgoing) -> None:
         self.members: dict[int, Member] = {}
-        self._lock = lock
-        self._write = write
+        self._outgoing = outgoing
 
     def tell(self) -> None:
         """Tell the parent of all of them."""
         members = self.members
-        with self._lock:
+        with self._outgoing.lock:
             for number in list(members):
-                self._write(number, members[number].link(begun=False))
+                self._outgoing.write(number, members[number].link(begun=False))
                 del members[number]
 
     def begin(self, number: int) -> None:
         """Tell the parent that a token is begun by a thread that is running another one."""
         member = self.members.get(number)
         record = b"" if member is None else member.link(begun=True)
-        with self._lock:
+        with self._outgoing.lock:
             if not self.members.pop(number, None):  # it was told of, if only just now
                 record = encode((number, BEGUN, 0, 0, 0))
-            self._write(number, record)
+            self._outgoing.write(number, record)

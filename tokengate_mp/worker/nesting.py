@@ -41,7 +41,7 @@ class NestingCrew(Crew):
                 self._claims += 1
                 self._words[page.CALLED] = self._claims
         if not quiet:
-            self._parent.ring_if_armed()
+            self.outgoing.nudge()
 
     def shield(self) -> Shield:
         """Keeps this thread from being interrupted: see `interrupts`."""

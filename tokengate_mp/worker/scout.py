@@ -49,7 +49,7 @@ class Scout:
     def look(self) -> float | None:
         """Look at the crew; seconds until the next look, or None to sleep until woken."""
         crew = self._crew
-        if crew.unrung:
+        if crew.outgoing.unrung:
             crew.ring(monotonic_ns())
         running = crew.running()
         if not running:
@@ -79,13 +79,13 @@ class Scout:
         self._remember()
 
     def _remember(self) -> None:
-        self._published = self._crew.published
+        self._published = self._crew.outgoing.published
         self._at = monotonic_ns()
         self._cpu = process_time_ns()
 
     def _still(self) -> bool:
         """Whether since the last look nothing was finished and hardly any CPU time used."""
-        return self._crew.published == self._published and self._is_little(0, 0)
+        return self._crew.outgoing.published == self._published and self._is_little(0, 0)
 
     def _is_little(self, starved: int, late: int) -> bool:
         used = process_time_ns() - self._cpu
@@ -111,9 +111,11 @@ class Scout:
             holder = crew.holder
             if holder is not None:
                 crew.leave(holder)
-        elif len(running) < crew.threads and self._hungry_at != crew.published + len(running):
-            # Once for each situation; what the parent sends, or an outcome, makes a new one.
-            self._hungry_at = crew.published + len(running)
+            return
+        # Once for each situation; what the parent sends, or an outcome, makes a new one.
+        situation = crew.outgoing.published + len(running)
+        if len(running) < crew.threads and self._hungry_at != situation:
+            self._hungry_at = situation
             self._hungry += 1
             self._words[HUNGRY] = self._hungry
             crew.ring(monotonic_ns())
