@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import threading
 import time
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from tokengate_mp.errors import CoordinatorNotRunning
@@ -59,6 +59,32 @@ def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
     return done.result()
 
 
+class Bell:
+    """Rung in one thread, and waited for in another.
+
+    A Ctrl-C may end the wait at any moment, and ringing does not block even then. (A
+    `threading.Event` takes its lock in Python code. Ctrl-C may come when it has just been taken,
+    and nobody gives it back.)
+    """
+
+    __slots__ = ("_rung",)
+
+    def __init__(self) -> None:
+        self._rung: SimpleQueue[None] = SimpleQueue()
+
+    def ring(self, _cause: object = None) -> None:
+        """Wake whoever waits, or will wait; each ring counts."""
+        self._rung.put(None)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is rung, so many seconds at most; whether it was."""
+        try:
+            self._rung.get(timeout=seconds)
+        except Empty:
+            return False
+        return True
+
+
 async def heard(news: asyncio.Event, seconds: float) -> bool:
     """Wait for `news`, so many seconds at most; whether there is some.
 
@@ -91,11 +117,8 @@ def wait(future: asyncio.Future[Any], timeout: float | None) -> None:
             "token.get() would stop the event loop that its result has to arrive in; "
             "use `await token` here"
         )
-    done = threading.Event()
-
-    def ring(_future: object) -> None:
-        done.set()
-
+    done = Bell()
+    ring = done.ring
     try:
         loop.call_soon_threadsafe(future.add_done_callback, ring)
     except RuntimeError as error:

@@ -82,6 +82,11 @@ ALLOWED = {
         *[begun(1), raised(1)] * 4,
         ended(1, End.FAILED),
     ],
+    "lost in a run after one that raised": [
+        made(1, Kind.FLAKY),
+        *[begun(1), raised(1)],
+        *[shot(THERE), lost(1, THERE)],
+    ],
     "run again after a death": [
         made(1, Kind.SURE),
         begun(1),

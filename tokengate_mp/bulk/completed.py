@@ -8,13 +8,12 @@ waits for.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from tokengate_mp.crossing import STOPPED_SECONDS, heard, is_here
+from tokengate_mp.crossing import STOPPED_SECONDS, Bell, heard, is_here
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.token import Token, watches
 
@@ -54,20 +53,18 @@ class Completed(Generic[R]):
         self._bell: Callable[[], object] | None = None
 
     def __iter__(self) -> Iterator[Token[R]]:
-        news = threading.Event()
         loops = {token.get_loop() for token in self._waiting.values()}
         if any(map(is_here, loops)):
             raise RuntimeError(
                 "`for` would stop the event loop that the tokens have to end in; "
                 "use `async for` here"
             )
-        return self._synchronously(news)
+        return self._synchronously(Bell())
 
-    def _synchronously(self, news: threading.Event) -> Iterator[Token[R]]:
-        self._open(news.set)
+    def _synchronously(self, news: Bell) -> Iterator[Token[R]]:
+        self._open(news.ring)
         try:
             while True:
-                news.clear()
                 yield from self._take()
                 if not self._waiting:
                     return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
@@ -14,7 +13,7 @@ from tokengate_mp.bulk.feed import Batch, Feed, Sender
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.progress import Meter, Wanted, chosen, total_of
 from tokengate_mp.bulk.results import PLAIN, TROUBLED, Raised, opened
-from tokengate_mp.crossing import STOPPED_SECONDS, heard, is_here
+from tokengate_mp.crossing import STOPPED_SECONDS, Bell, heard, is_here
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.options import TokenOptions
 
@@ -174,13 +173,12 @@ def _results(
             "`for` would stop the event loop that the results have to arrive in; "
             "use `async for` or `await` here"
         )
-    news = threading.Event()
-    feed.bell = news.set
+    news = Bell()
+    feed.bell = news.ring
     try:
         meter.begin()
         while True:
             meter.check()
-            news.clear()
             batch = _next(feed, ordered=ordered)
             if batch is not None:
                 values, kind = opened(batch, feed.name)

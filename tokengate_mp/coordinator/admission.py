@@ -50,7 +50,9 @@ class Admission:
         self._on_full = on_full
         self._count = count
         self._counting = threading.Lock()
-        self._room = threading.Condition()
+        # Entered by this, as its own way in is Python code: a Ctrl-C there would leave it locked.
+        self._entry = threading.RLock()
+        self._room = threading.Condition(self._entry)
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
@@ -99,7 +101,7 @@ class Admission:
         """
         if self._on_full == "reject":
             raise self.refusal(operation)
-        with self._room:
+        with self._entry:
             self.crowded = True
             while self.is_full() and not self._closed:
                 # With a limit: room may come about without anybody seeing that somebody waits.
@@ -127,7 +129,7 @@ class Admission:
             if not waiter.done():
                 waiter.set_result(None)
                 vacancies -= 1
-        with self._room:
+        with self._entry:
             self._room.notify_all()
             self.crowded = bool(self._waiters)
 

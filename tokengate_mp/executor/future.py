@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from _thread import RLock
 from concurrent.futures import Future
 from concurrent.futures._base import PENDING
 from typing import Any, Final, Protocol, TypeVar
@@ -34,37 +35,23 @@ _SLIM: Final = vars(Future()).keys() == {
 """Whether a standard future consists of what it has consisted of since Python 3.2."""
 
 
-class Meeting:
+class Meeting(RLock):  # type: ignore[misc]  # final for type checkers alone
     """A condition that is made when somebody waits: most futures are done before anyone does.
 
     (A `threading.Condition` is eight objects, more than the rest of the call, and the garbage
-    collector goes through them for each future that is alive.)
+    collector goes through them for each future that is alive. And it is entered by Python code: a
+    Ctrl-C that comes there leaves it locked, and whoever sets the result waits for ever.)
     """
 
-    __slots__ = ("_condition", "_lock")
+    __slots__ = ("_condition",)
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
         self._condition: threading.Condition | None = None
-
-    def __enter__(self) -> bool:
-        return self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def acquire(self) -> bool:
-        """Take the lock."""
-        return self._lock.acquire()
-
-    def release(self) -> None:
-        """Give the lock back."""
-        self._lock.release()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until notified; the lock is held, and given back meanwhile."""
         if self._condition is None:
-            self._condition = threading.Condition(self._lock)
+            self._condition = threading.Condition(self)
         return self._condition.wait(timeout)
 
     def notify_all(self) -> None:

@@ -241,7 +241,9 @@ class Audit:
         passed_on = kind is Kind.ASKER and life.runs and life.runs[-1][1] is Event.RAISED
         if passed_on:
             return  # the loss of a token that it waited for
-        if life.runs and life.runs[-1][0] != pid and kind not in _AFTER_DEATHS:
+        raised = bool(life.runs) and life.runs[-1][1] is Event.RAISED
+        again = kind in _AFTER_DEATHS or (raised and kind in _AFTER_ERRORS)
+        if life.runs and life.runs[-1][0] != pid and not again:
             what = f"was lost with process {pid}, and had begun in {life.runs[-1][0]}"
             self._say(Rule.LOST, number, kind, what)
         if kind is not Kind.ASKER:  # which may be waiting beneath another

@@ -64,7 +64,13 @@ class ParentArena(Arena):
                 os.close(fd)
             return None
         key = int.from_bytes(os.urandom(7), "big")
-        return cls(ArenaAddress(fd, key, region_bytes, regions, 0, own), core_limit)
+        arena = cls(ArenaAddress(fd, key, region_bytes, regions, 0, own), core_limit)
+        try:
+            arena.region(0)
+        except (OSError, ValueError):
+            arena.close()
+            return None
+        return arena
 
     # ---- core processes
 
@@ -72,7 +78,7 @@ class ParentArena(Arena):
         """The arena for a new core process.
 
         It gets a region of its own; or none, if results of processes that have ended still lie in
-        every one: its limit is 0 then.
+        every one, or it cannot be mapped here: its limit is 0 then.
         """
         for region in tuple(self._left):
             if not any(at == region for at, _offset in tuple(self.blocks)):
@@ -81,6 +87,12 @@ class ParentArena(Arena):
         if not self._vacant:
             return msgspec.structs.replace(self._address, limit=0)
         region = self._vacant.popleft()
+        try:
+            # Not with its first result: so descriptors (each map has one) are as many all the time.
+            self.region(region)
+        except (OSError, ValueError):
+            self._vacant.appendleft(region)
+            return msgspec.structs.replace(self._address, limit=0)
         return msgspec.structs.replace(self._address, region=region, limit=self._core_limit)
 
     def leave(self, region: int) -> None:
@@ -89,6 +101,8 @@ class ParentArena(Arena):
             self._left.add(region)
             if not self._closed:
                 self._sweep(region)
+                # What is looked at there keeps the map that it is in.
+                self._maps.pop(region % self._address.regions, None)
 
     def take_returned(self) -> dict[int, list[int]]:
         """What was returned: taken back here, and given, by region, for those who write the others.
