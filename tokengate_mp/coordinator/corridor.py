@@ -9,7 +9,6 @@ lasted `TURN_NS` leaves what remains to the next one, and the loop runs in betwe
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from time import monotonic_ns
@@ -19,12 +18,14 @@ from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.alarm import Alarm, Appointment
 from tokengate_mp.coordinator.chains import Chains
 from tokengate_mp.coordinator.desk import ControlDesk, tokens_of
+from tokengate_mp.coordinator.dispatch import Dispatch
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
-from tokengate_mp.coordinator.lent import give_back
+from tokengate_mp.coordinator.joins import Joins
+from tokengate_mp.coordinator.losses import losses
 from tokengate_mp.coordinator.recycling import Recycling
 from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.coordinator.stats import stats
@@ -35,7 +36,6 @@ from tokengate_mp.coordinator.voices import Voices
 from tokengate_mp.errors import CoordinatorNotRunning, TokenGateError, WireError
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.token import ForwardingToken, Token, open_desk
@@ -44,7 +44,6 @@ from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.wire.regions import ParentArena
 from tokengate_mp.worker.child import open_finder
 from tokengate_mp.worker.crew import COALESCE_NS
-from tokengate_mp.worker_lost import WorkerLost
 
 TURN_NS: Final = 4_000_000
 """How long a turn may go on taking up outcomes, ns."""
@@ -67,7 +66,6 @@ class Corridor:
     Attributes:
         desk: Where tokens are ended and paused.
         admission: How much may be pending.
-        arena: Where what is large goes; None: with all else.
         doorkeeper: Which operations take no calls.
     """
 
@@ -106,7 +104,15 @@ class Corridor:
             self.doorkeeper,
             self._drafts,
         )
-        self.arena: ParentArena | None = None
+        self._joins = Joins(host.loop, self._is_done)
+        self._dispatch = Dispatch(
+            self._scheduler,
+            self._supervisor,
+            self._intake,
+            self._drafts,
+            self._chains,
+            self.doorkeeper,
+        )
         self.desk.forsaken = self._chains.forsake
         self._in_burst = False
         self._looking = False
@@ -114,7 +120,6 @@ class Corridor:
         self._ended = False
         self._cpu = -1
         self._without = 0  # the cores that were given up, as bits
-        self._joining: list[asyncio.Future[None]] = []
         self._recall = Alarm(host.loop, RECALL_NS / 1e9, self._take_back)
         self._glance = Alarm(host.loop, COALESCE_NS / 1e9, self._look_around)
         self._tick = Appointment(host.loop, self._heed_the_time)
@@ -130,7 +135,7 @@ class Corridor:
             CoreStartError: They cannot be started.
         """
         self._supervisor.start_all()
-        self.arena = self._intake.arena = self._supervisor.arena
+        self._intake.arena = self._supervisor.arena
         if self._public:
             open_intake(self._intake)
             open_desk(self.desk)
@@ -151,7 +156,7 @@ class Corridor:
         if self._public:
             open_desk(None)
             open_finder(None)
-        self._end_joins()
+        self._joins.end()
         self._supervisor.stop_all()
 
     def takes_calls(self) -> bool:
@@ -228,8 +233,7 @@ class Corridor:
                     self._recall.set()
             if self.admission.crowded:
                 self.admission.make_room()
-            if self._joining and self.is_done():
-                self._end_joins()
+            self._joins.look()
         except Exception as error:  # noqa: BLE001 - whatever it is, no token may wait for ever
             self._break(error)
 
@@ -307,48 +311,15 @@ class Corridor:
 
     def _send(self) -> None:
         """Take in calls and send what is ordered."""
-        self.take_in()
-        if self._scheduler.breakers.opened:
-            self.doorkeeper.end_blocked()
-        drafts = self._drafts
-        if drafts.unfinished:
-            drafts.walk()
-        if self._chains.claims or self._chains.granted:
-            self._chains.grant()
-        arena = self.arena
-        if arena is not None and arena.returned:
-            give_back(arena, self._living)
-        for core, tickets in self._scheduler.assign(monotonic_ns()).items():
-            records: list[Any]
-            if drafts.unfinished:
-                records = list(map(drafts.record, tickets))
-            else:
-                records = [ticket.record for ticket in tickets]  # type: ignore[attr-defined]  # tokens
-            numbers = [ticket.number for ticket in tickets]
-            if arena is not None and arena.blocks:
-                records = self._living[core].lent.unload(numbers, records)
-            self._living[core].send(numbers, records)
+        self._dispatch.send()
         if (tick := self._scheduler.next_tick()) is not None:
             self._tick.set(tick)
         if self._without:
             self._end_stranded()
 
     def take_in(self) -> None:
-        """New functions, then new tokens: a token must find its function known."""
-        # Taken first: those who made them have enrolled their functions before.
-        tokens = self._intake.take()
-        functions = self._intake.functions
-        if functions.news:
-            for index, definition in functions.read_news():
-                for incarnation in self._supervisor.processes():
-                    if definition is None:
-                        incarnation.forget(index)
-                    else:
-                        incarnation.define(index, definition)
-        if tokens:
-            if self._drafts.arriving:
-                tokens = self._drafts.take_out(tokens)
-            self._scheduler.submitted(tokens)
+        """New functions, then new tokens."""
+        self._dispatch.take_in()
 
     def _take_back(self) -> None:
         """A core is idle and nothing waits: take back what others hold and have not begun."""
@@ -412,13 +383,7 @@ class Corridor:
         try:
             self._look_at(incarnation, None)
             if incarnation.ready:
-                pid = incarnation.launched.process.pid
-                held = self._scheduler.held(incarnation.seat)
-                errors = {
-                    number: WorkerLost(pid, exitcode, _doing(held[number]), incarnation.condemned)
-                    for number in incarnation.running()
-                    if number in held
-                }
+                errors = losses(incarnation, exitcode, self._scheduler.held(incarnation.seat))
                 self._recycling.ended(incarnation)
                 lost = self._scheduler.core_lost(incarnation.seat, errors, monotonic_ns())
                 if incarnation.seat != incarnation.core:
@@ -453,26 +418,22 @@ class Corridor:
 
     # ---- joining and looking
 
+    @property
+    def arena(self) -> ParentArena | None:
+        """Where what is large goes; None: with all else."""
+        return self._intake.arena
+
     def _pending(self) -> int:
         return self._scheduler.unended_count + self._intake.count()
 
-    def is_done(self) -> bool:
-        """Whether every token has ended."""
+    def _is_done(self) -> bool:
         return self._intake.is_empty() and not self._scheduler.unended_count
 
     async def join(self) -> None:
         """Wait, in the coordinator's loop, until every token has ended."""
-        if not self._ended and not self.is_done():
-            waiter = self._loop.create_future()
-            self._joining.append(waiter)
-            await waiter
+        if not self._ended:
+            await self._joins.join()
         self._voices.hear_all()
-
-    def _end_joins(self) -> None:
-        for waiter in self._joining:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._joining.clear()
 
     def stats(self) -> dict[str, Any]:
         """The numbers of `get_stats`."""
@@ -484,7 +445,3 @@ class Corridor:
             self.arena,
             dropped=self._voices.dropped(),
         )
-
-
-def _doing(ticket: Ticket) -> str:
-    return f"it was running {ticket.operation.name!r} ({Token.id_of(ticket.number)})"

@@ -6,7 +6,7 @@ and each comes back as one `BatchOutcome`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import starmap
 from time import monotonic_ns
 from typing import Any
@@ -96,16 +96,25 @@ def _failure(error: BaseException) -> bytes:
 
 
 def _encoded(nanoseconds: int, values: list[Any], raised: list[int]) -> bytes:
-    if SCALARS.issuperset(map(type, values)):
-        try:
-            return encode_batch(BatchOutcome(nanoseconds, values, [], raised))
-        except NOT_MSGPACK:
-            pass  # one of them has to be pickled after all
+    pickled: list[int] = []
+    places = [place for place, kind in enumerate(map(type, values)) if kind not in SCALARS]
+    if places:
+        raised = _pickle(values, places, raised, pickled)
+    try:
+        return encode_batch(BatchOutcome(nanoseconds, values, pickled, raised))
+    except NOT_MSGPACK:  # a scalar, of those that have to be pickled after all
+        scalars = sorted({*range(len(values))}.difference(pickled, raised))
+    raised = _pickle(values, scalars, raised, pickled)
+    return encode_batch(BatchOutcome(nanoseconds, values, pickled, raised))
+
+
+def _pickle(
+    values: list[Any], places: Iterable[int], raised: list[int], pickled: list[int]
+) -> list[int]:
+    """Pickle the values in these places; those that cannot be raise, and are added to `raised`."""
     failed = set(raised)
-    pickled = []
-    for place, value in enumerate(values):
-        if place in failed:
-            continue
+    for place in places:
+        value = values[place]
         try:
             values[place] = to_pickle(value)
         except Interrupted:
@@ -119,4 +128,4 @@ def _encoded(nanoseconds: int, values: list[Any], raised: list[int]) -> bytes:
             failed.add(place)
         else:
             pickled.append(place)
-    return encode_batch(BatchOutcome(nanoseconds, values, pickled, sorted(failed)))
+    return sorted(failed)
