@@ -9,6 +9,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from functools import partial
 
 import gates
@@ -26,6 +27,13 @@ from tokengate_mp import (
 )
 
 PATIENCE = 20
+
+
+@task_token_guard(operation_type="slow later")
+def slow_later(number: int) -> tuple[int, int]:
+    """Take long, from an item on: nobody could know that beforehand."""
+    time.sleep(0.001 if number < 100 else 0.05)
+    return number, os.getpid()
 
 
 @task_token_guard(operation_type="picky")
@@ -411,3 +419,16 @@ def test_one_cancellation_is_enough(how):
             coordinator.drain_pool()
 
     asyncio.run(main())
+
+
+def test_a_batch_that_takes_too_long_is_shared():
+    """What it has not come to goes to whichever core is free, and is run once, in its place."""
+    with OperationsCoordinator(cores=2) as c:
+        results = list(slow_later.map(range(140)))
+        batches = c.get_stats()["operations"]["slow later.map"]["counts"]["completed"]
+    assert [number for number, _ in results] == list(range(140))
+    late = [pid for number, pid in results if number >= 100]
+    # A batch of as many items as before, some twenty, would have been for one core.
+    assert all(late.count(pid) >= 10 for pid in set(late))
+    assert len(set(late)) == 2
+    assert batches >= 40

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -19,13 +18,14 @@ from typing import Any, Final, cast
 from tokengate_mp import TokenGateExecutor
 from tokengate_mp.bench.competitors import OURS, ignore_interrupts
 from tokengate_mp.bench.sampling import WrongResultError
-from tokengate_mp.bench.workloads import burn, mix_item, noop_of
+from tokengate_mp.bench.workloads import burn, mix_item, noop_of, uneven_durations
 
 SUBMITTERS: Final = (OURS, "PPE")
 MAPPERS: Final = (OURS, "PPE", "Pool")
 
-_SHORTEST_NS: Final = 100_000
-_FACTOR: Final = 100
+_SHORT_NS: Final = 1_000_000
+_LONG_SHARE: Final = 20
+_LONG_FACTOR: Final = 100
 _WARM_UP: Final = 256
 _MAP_TIMES: Final = 3
 
@@ -87,9 +87,8 @@ def mapped_mix(name: str, size: int, cores: int, turn: int) -> _Taken:
 
 
 def mapped_uneven(name: str, size: int, cores: int, turn: int) -> _Taken:
-    """Seconds for a map over items of 0.1 to 10 ms of CPU time, their logarithms drawn evenly."""
-    draw = random.Random(turn)
-    durations = [round(_SHORTEST_NS * _FACTOR ** draw.random()) for _ in range(size)]
+    """Seconds for a map over items of 1 ms, and one in 20 of 100 ms: where is drawn by the turn."""
+    durations = uneven_durations(size, size // _LONG_SHARE, _SHORT_NS, _LONG_FACTOR, seed=turn)
     return _mapped(name, cores, _Work(burn, durations, durations))
 
 

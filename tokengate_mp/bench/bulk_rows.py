@@ -44,8 +44,8 @@ BULK_ROWS: Final = (
     Row(
         "map-uneven",
         "uneven map",
-        "calls of 0.1 to 10 ms a second by the same, in no order",
-        (600,),
+        "calls a second by the same, of which 1 in 20 takes 100 ms and the others 1 ms",
+        (200,),
         (20,),
         _PER_SECOND,
         bulk.mapped_uneven,

@@ -57,7 +57,7 @@ TARGETS: Final = (
     Target("submit", 16_384, 8, "PPE"),
     Target("map", 262_144, 1, "Pool"),
     Target("map-mix", 65_536, 1, "Pool"),
-    Target("map-uneven", 600, 1.05, "Pool"),
+    Target("map-uneven", 200, 1.05, "Pool"),
     Target("there", 64, 12, "PPE", note="1/12 of its time"),
     Target("back", 64, 8, "PPE", note="1/8 of its time"),
     Target("shared", 100, 50, "PPE", note="1/50 of its time"),

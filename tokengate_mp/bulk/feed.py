@@ -4,9 +4,10 @@ Items are taken by whoever takes results, in that one's thread: as many as keep 
 no more than may be under way. So an endless iterable works, and a generator runs where its owner
 is. A *driven* feed has its items from the start, and goes on by itself with each batch that ends.
 
-A batch is a token whose outcome goes to the feed. Whatever belongs to one item stays with it: a
-batch whose arguments cannot be encoded here or decoded there, so that no call was made, is halved
-until the item stands alone that is to blame.
+A batch is a token whose outcome goes to the feed. What it has had no time for is sent again, to
+whichever core is free. Whatever belongs to one item stays with it: a batch whose arguments cannot
+be encoded here or decoded there, so that no call was made, is halved until the item stands alone
+that is to blame.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ class Feed:
         self.sender = sender
         self.name = options.operation_type
         self.bell: Callable[[], object] | None = None
-        self._function = ManyCalls(function)
+        self._function = ManyCalls(function, pace.most_ns)
         self._index, self._operation = sender.enrol(self._function, options)
         self._rows = iter(rows)
         self._width = width
@@ -185,12 +186,22 @@ class Feed:
             cores = self.sender.cores
             while len(self._flying) < AHEAD * cores:
                 if self._again:
-                    first, rows = self._again.popleft()
+                    first, rows = self._next_again(cores)
                 else:
                     first, rows = self._read, self._read_on(cores)
                 if not rows:
                     break
                 self._send(first, rows)
+
+    def _next_again(self, cores: int) -> tuple[int, Sequence[Any]]:
+        """Some of the items that were sent, and are to be sent again."""
+        first, rows = self._again.popleft()
+        left = sum([len(rest) for _, rest in self._again]) + len(rows)
+        size = self._pace.size(left + max(0, length_hint(self._rows, 0)), cores)
+        if len(rows) > size:
+            self._again.appendleft((first + size, rows[size:]))
+            rows = rows[:size]
+        return first, rows
 
     def _read_on(self, cores: int) -> list[Any]:
         if self._all_read:
@@ -273,7 +284,11 @@ class Feed:
         """What came of a batch is here. In the coordinator's thread."""
         outcome, error = batch.outcome, batch.error
         if outcome is not None:
-            self._pace.observe(batch.count, outcome.nanoseconds)
+            done = len(outcome.values)
+            if done < batch.count:  # it took too long for all of them
+                self._again.append((batch.first + done, batch.rows[done:]))
+                batch.count = done
+            self._pace.observe(done, outcome.nanoseconds)
         no_call_made = (
             error is not None
             and isinstance(error.__cause__, RemoteTraceback)

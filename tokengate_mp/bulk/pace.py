@@ -1,6 +1,6 @@
 """How many items a batch has: sized from measured durations.
 
-A batch is to keep a core busy for a few milliseconds: long beside what a token costs, and short
+A batch is to keep a core busy for some milliseconds: long beside what a token costs, and short
 beside what a wrong guess would cost. The first one of a function that was never measured has one
 item. Pure: durations come in as arguments.
 """
@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import Final
 
-TARGET_NS: Final = 5_000_000
+TARGET_NS: Final = 20_000_000
 """How long a batch is meant to take, ns."""
 
 LEAST_NS: Final = 400_000
 """A batch is not made shorter than this for the sake of an even end, ns."""
+
+OVERDUE_NS: Final = 2 * TARGET_NS
+"""A batch that has run for so long, ns, comes back with what it has done."""
 
 TARGET_BYTES: Final = 1 << 18
 """How large a batch's request may be: a piece of the ring that leaves room for others."""
@@ -39,6 +42,11 @@ class Pace:
         self._item_ns = 0.0
         self._bytes = 0.0
         self._largest = 1
+
+    @property
+    def most_ns(self) -> int | None:
+        """After how long no further item of a batch is begun, ns; None for never."""
+        return OVERDUE_NS if self._fixed is None else None
 
     def size(self, left: int | None, cores: int) -> int:
         """How many items the next batch should have.

@@ -371,12 +371,13 @@ class Corridor:
         self._end_burst()
         try:
             self._look_at(incarnation, monotonic_ns() + TURN_NS)
-            if self._scheduler.has_waiting or self._chains.claims:
-                self._send()
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
-            self.request_turn()
+            if self._scheduler.has_waiting or self._chains.claims:
+                self._turn_in_loop()
+            else:
+                self.request_turn()
 
     def exited(self, incarnation: Incarnation, exitcode: int | None) -> None:
         """A core's process is gone; its last outcomes are still in the ring."""

@@ -192,9 +192,14 @@ def _read(outcome: Outcome, portion: _Portion, needed: Collection[int]) -> Outco
     return Outcome(number, kind, outcome.started, outcome.finished, value)
 
 
-def _taken_up(number: int, pickled: bytes, portion: _Portion, needed: Collection[int]) -> Any:
+def _taken_up(number: int, pickled: object, portion: _Portion, needed: Collection[int]) -> Any:
     """What is passed on of a pickled result."""
-    value = taken_up(pickled)
+    if not isinstance(pickled, bytes):
+        raise WireError(f"token {number} has a pickled result that is no bytes")
+    try:
+        value = taken_up(pickled)
+    except PayloadError as error:
+        raise WireError(f"the result of token {number} is in no arena: {error}") from error
     if number >= FIRST_INNER:
         # Made inside a token, and perhaps never looked at here: it stays as it travels.
         return Answer(PICKLED, value)

@@ -44,6 +44,9 @@ R = TypeVar("R")
 
 MAX_WORKERS: Final = 4096
 
+_FIXED: Final = frozenset({range, tuple, str, bytes, frozenset})
+"""Iterables that stay as they are, whatever becomes of those who hold them."""
+
 _next_cpu = count()
 """So that executors with few workers each do not all sit on the first CPUs."""
 
@@ -228,7 +231,7 @@ class TokenGateExecutor(Executor):
             iterables: As for the built-in `map`. They are read to their end at once, unless there
                 is a `buffersize`.
             timeout: Seconds from now in which all results have to be there.
-            chunksize: How many items a batch has; default: as many as take a few milliseconds, by
+            chunksize: How many items a batch has; default: as many as take 20 ms or so, by
                 how long those before took.
             buffersize: The most items that are read and not given back as results. They are then
                 read as results are asked for.
@@ -252,7 +255,8 @@ class TokenGateExecutor(Executor):
             engine.intake,
             function,
             batched(token_options(operation_name(function), weight="heavy")),
-            rows if buffersize is not None else list(rows),
+            # What cannot change need not be read at once.
+            rows if buffersize is not None or type(rows) in _FIXED else list(rows),
             width=len(iterables),
             pace=Pace(chunksize),
             buffersize=buffersize,

@@ -219,7 +219,7 @@ class Router:
                     cores = (ledger.idle if idle else ledger.open) & ~at_home
                     given |= self._place(share, cores, share.away, orders, now)
                 served = self._with_waiting()
-            if idle or not served:
+            if idle or not served or not ledger.open:
                 break
         return served
 

@@ -330,7 +330,7 @@ class _Apart(pickle.Unpickler):
 
 def place_of(pickled: bytes) -> Place | None:
     """Where the value is that a pickle is of; None if it is in the pickle itself."""
-    if pickled[: len(_MARK)] != _MARK:
+    if pickled[: len(_MARK)] != _MARK or len(pickled) < len(_MARK) + _PLACE.size:
         return None
     return Place(*_PLACE.unpack_from(pickled, len(_MARK)))
 

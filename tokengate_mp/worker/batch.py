@@ -2,14 +2,17 @@
 
 A short call costs less than a token does. So what is mapped over many items travels in batches,
 and each comes back as one `BatchOutcome`.
+
+How long a batch will take is a guess. One that has run for too long comes back with what it has
+done, and the items that are left go to whichever core is free.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import starmap
+from itertools import islice, starmap
 from time import monotonic_ns
-from typing import Any
+from typing import Any, Final
 
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.batches import BatchOutcome, encode_batch
@@ -18,25 +21,29 @@ from tokengate_mp.wire.definition import define, resolve
 from tokengate_mp.worker.interrupts import Interrupted
 from tokengate_mp.worker.invoke import failure
 
+_NEVER: Final = 1 << 62
+
 
 class ManyCalls:
     """Calls a function for each item of a batch.
 
     Args:
         function: The function.
+        most_ns: After how long no further item of a batch is begun, ns; None for never.
     """
 
-    __slots__ = ("__weakref__", "_function")
+    __slots__ = ("__weakref__", "_function", "_most_ns")
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], most_ns: int | None = None) -> None:
         self._function = function
+        self._most_ns = most_ns
 
     def __tokengate_define__(self) -> bytes:
         """As it travels: as its function would by itself."""
         return dumps(self, PROTOCOL)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _many_calls, (define(self._function),)
+        return _many_calls, (define(self._function), self._most_ns)
 
     def __call__(self, width: int, *flat: object) -> bytes:
         """Call the function for each item.
@@ -46,8 +53,8 @@ class ManyCalls:
             flat: The arguments of all calls, one after the other.
 
         Returns:
-            An encoded `BatchOutcome`. A call that raises ends with its failure, and the others
-            are made.
+            An encoded `BatchOutcome`, of one item at least. A call that raises ends with its
+            failure, and the others are made.
 
         Raises:
             Interrupted: The token was ended from outside.
@@ -58,14 +65,23 @@ class ManyCalls:
         count = len(flat) // width
         rows = zip(*[iter(flat)] * width, strict=True)
         calls = map(self._function, flat) if width == 1 else starmap(self._function, rows)
+        most_ns, step = self._most_ns, 1
+        if most_ns is None:
+            most_ns, step = _NEVER, count
         started = monotonic_ns()
-        while len(values) < count:
+        while (done := len(values)) < count:
             try:
                 # A list keeps what it was extended by before a call raises, and `calls` goes on
                 # behind that call.
-                values.extend(calls)
-                if len(values) == count:
-                    break
+                values.extend(islice(calls, step))
+                if len(values) == min(done + step, count):
+                    # The time is looked at often while calls are long, and hardly if they are not.
+                    elapsed = monotonic_ns() - started
+                    if elapsed > most_ns:
+                        break
+                    if elapsed * 8 < most_ns:
+                        step *= 2
+                    continue
                 failed = _failure(StopIteration())  # which, raised in a call, looks like the end
             except Interrupted:
                 raise
@@ -86,8 +102,8 @@ class ManyCalls:
             ) from error
 
 
-def _many_calls(definition: bytes) -> ManyCalls:
-    return ManyCalls(resolve(definition))
+def _many_calls(definition: bytes, most_ns: int | None) -> ManyCalls:
+    return ManyCalls(resolve(definition), most_ns)
 
 
 def _failure(error: BaseException) -> bytes:
@@ -97,8 +113,8 @@ def _failure(error: BaseException) -> bytes:
 
 def _encoded(nanoseconds: int, values: list[Any], raised: list[int]) -> bytes:
     pickled: list[int] = []
-    places = [place for place, kind in enumerate(map(type, values)) if kind not in SCALARS]
-    if places:
+    if not SCALARS.issuperset(map(type, values)):
+        places = [place for place, kind in enumerate(map(type, values)) if kind not in SCALARS]
         raised = _pickle(values, places, raised, pickled)
     try:
         return encode_batch(BatchOutcome(nanoseconds, values, pickled, raised))
