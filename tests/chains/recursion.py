@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import itertools
 import os
@@ -130,6 +131,20 @@ def catches(message: str) -> tuple[str, str]:
     except ValueError as error:
         return str(error), type(error.__cause__).__name__
     return "", ""
+
+
+@task_token_guard(operation_type="awaits")
+def awaits(number: int) -> str:
+    """Await a child, which can only be got."""
+
+    async def main() -> int:
+        return await fib(number)
+
+    try:
+        asyncio.run(main())
+    except TypeError as error:
+        return str(error)
+    return "awaited"
 
 
 @task_token_guard(operation_type="exits")

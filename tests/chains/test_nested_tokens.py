@@ -115,6 +115,11 @@ def test_what_the_child_raised(small):
     assert recursion.catches("as said").get(20) == ("as said", "RemoteTraceback")
 
 
+def test_awaiting_the_child(small):
+    """It says what to do instead."""
+    assert "wait for it with get()" in recursion.awaits(1).get(20)
+
+
 def test_a_child_is_run_again(coordinator, tmp_path):
     """A child with retries that fails is run again, and who waits for it gets the result."""
     assert recursion.retries(str(tmp_path / "runs")).get(20) == "3 runs"

@@ -245,6 +245,7 @@ def test_an_initializer_that_cannot_be_sent_is_refused():
         ({"max_workers": "2"}, TypeError, "int, not str"),
         ({"max_tasks_per_child": 0}, ValueError, "max_tasks_per_child"),
         ({"max_tasks_per_child": "3"}, TypeError, "int, not str"),
+        ({"mp_context": "fork"}, TypeError, "must be a context of multiprocessing, not str"),
         ({"mp_context": multiprocessing.get_context("fork")}, ValueError, "fresh interpreters"),
         ({"initializer": 3}, TypeError, "callable"),
         ({"threads_per_core": 0}, ValueError, "threads_per_core"),

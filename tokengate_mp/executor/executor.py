@@ -100,12 +100,7 @@ class TokenGateExecutor(Executor):
     ) -> None:
         if max_tasks_per_child is not None:
             whole("max_tasks_per_child", max_tasks_per_child, 1, 1 << 62)
-        if mp_context is not None and mp_context.get_start_method() == "fork":
-            raise ValueError(
-                "mp_context asks for forked workers, which begin with a copy of this process; core "
-                "processes are fresh interpreters. Leave it out, and set up what they need in an "
-                "initializer."
-            )
+        _check_context(mp_context)
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be callable")
         usable = tuple(usable_cpus())
@@ -282,6 +277,20 @@ class TokenGateExecutor(Executor):
             engine.end(cancel=cancel_futures)
             if wait:
                 engine.wait()
+
+
+def _check_context(context: Any) -> None:
+    if context is None:
+        return
+    if not isinstance(context, BaseContext):
+        kind = type(context).__name__
+        raise TypeError(f"mp_context must be a context of multiprocessing, not {kind}")
+    if context.get_start_method() == "fork":
+        raise ValueError(
+            "mp_context asks for forked workers, which begin with a copy of this process; core "
+            "processes are fresh interpreters. Leave it out, and set up what they need in an "
+            "initializer."
+        )
 
 
 class _Enrolled(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, TokenKilled
 from tokengate_mp.wire import delivery
@@ -129,6 +129,12 @@ class ChildToken:
     def done(self) -> bool:
         """Whether it has ended, and what became of it is known here."""
         return self._outcome is not None
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} was made inside a token, where no event loop runs that its result arrives "
+            "in: wait for it with get(), or return it to the caller, who can await it"
+        )
 
     def get(self, timeout: float | None = None) -> Any:
         """Its result, waiting for it.
