@@ -88,7 +88,7 @@ def stall(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str,
     """Seconds that a task which wants to run each ms is late while `size` MiB are submitted.
 
     At the most, and beyond the time that copying takes. They come as several arrays, one after the
-    other, and the loop turns in between.
+    other, and the loop turns in between: so that is the time for copying one of them.
     """
     del turn
     worst, copying = run_alone(partial(_stalled, cores, size), name)
@@ -129,9 +129,9 @@ async def _stalled(cores: int, size: int, competitor: Competitor) -> tuple[float
 
 
 def _copying(array: Any) -> float:
-    """Seconds for copying all the pieces into memory that is new to this process."""
+    """Seconds for copying one of the pieces into memory that is new to this process."""
     begin = time.perf_counter()
     copies = [array.copy() for _ in range(_PIECES)]
     elapsed = time.perf_counter() - begin
     del copies
-    return elapsed
+    return elapsed / _PIECES
