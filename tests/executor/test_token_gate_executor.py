@@ -11,7 +11,9 @@ import signal
 import threading
 from functools import partial
 
+import arrays
 import gates
+import numpy as np
 import pytest
 import work
 
@@ -90,6 +92,16 @@ def test_a_killed_worker_does_not_poison_the_executor(executor, gate):
     gate.close()
     assert [future.result(PATIENCE) for future in others] == list(range(200))
     assert executor.submit(abs, -1).result(PATIENCE) == 1
+
+
+def test_a_writable_function_gets_copies(executor):
+    """One that is decorated so, by whatever it is called; a plain one gets what is read-only."""
+    array = np.ones(100_000)
+    assert executor.submit(arrays.doubled, array).result(PATIENCE).sum() == 200_000
+    assert [each.sum() for each in executor.map(arrays.doubled, [array] * 3)] == [200_000] * 3
+    assert array.sum() == 100_000
+    with pytest.raises(ValueError, match="read-only"):
+        executor.submit(arrays.doubled.__wrapped__, array).result(PATIENCE)
 
 
 def test_cancelling_what_has_not_been_sent(gate):

@@ -183,6 +183,8 @@ def test_argument_lists_come_back_as_they_were(arguments):
         pathlib.PurePosixPath("a/b"),
         uuid.UUID(int=5),
         memoryview(b"abcd").cast("H"),
+        memoryview(b""),
+        memoryview(b"abcdefgh").cast("d")[:0],
         memoryview(bytearray(b"abcd")).cast("B", (2, 2)),
         {1: 2}.keys(),
     ],
@@ -320,3 +322,19 @@ def test_files_in_memory_travel():
     back = travelled(io.StringIO("text"))
     assert type(back) is io.StringIO
     assert back.read() == "text"
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        memoryview(np.zeros(3, ">i4")),
+        memoryview(np.zeros(3, "f2")),
+        memoryview(np.zeros(3, [("a", "i4"), ("b", "f8")])),
+        memoryview(np.zeros((0, 3))),
+    ],
+    ids=["order", "half", "record", "empty"],
+)
+def test_a_memoryview_that_cannot_be_made_anew(view):
+    """It is refused, however many bytes it has: what came out would be something else."""
+    with pytest.raises(pickle.PicklingError, match=r"view.cast\('B'\)"):
+        to_pickle(view)

@@ -178,9 +178,10 @@ class TokenGateExecutor(Executor):
             applied = self._applied.get(name)
             if applied is None:
                 applied = self._applied[name] = _enrolled(engine, name, apply)
-            return applied, apply, (function, *args)
+            return applied._replace(writable=_wants_copies(fn)), apply, (function, *args)
         if fn is not function:
-            return _enrolled(engine, name, function), function, args
+            enrolled = _enrolled(engine, name, function)
+            return enrolled._replace(writable=_wants_copies(fn)), function, args
         known, key = self._functions, id(fn)
         watch = weakref.ref(fn, lambda _: known.pop(key, None))
         known[key] = enrolled = _enrolled(engine, name, function, watch)
@@ -239,17 +240,23 @@ class TokenGateExecutor(Executor):
             PayloadError: The function cannot be encoded.
             CoreStartError: The core processes cannot be started.
         """
-        if chunksize is not None and chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
+        if chunksize is not None:
+            if isinstance(chunksize, bool) or not isinstance(chunksize, int):
+                raise TypeError(f"chunksize must be an int or None, not {type(chunksize).__name__}")
+            if chunksize < 1:
+                raise ValueError("chunksize must be >= 1.")
         checked(buffersize)
         function = fn.__wrapped__ if isinstance(fn, TokenFunction) else fn
         refuse_unsuitable(function)
         rows: Iterable[Any] = iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False)
         engine = self._running()
+        options = token_options(
+            operation_name(function), weight="heavy", writable=_wants_copies(fn)
+        )
         feed = Feed(
             engine.intake,
             function,
-            batched(token_options(operation_name(function), weight="heavy")),
+            batched(options),
             # What cannot change need not be read at once.
             rows if buffersize is not None or type(rows) in _FIXED else list(rows),
             width=len(iterables),
@@ -300,11 +307,17 @@ class _Enrolled(NamedTuple):
         function: What it travels as.
         operation: What its calls count as.
         remembered: Keeps watch over the function, where it is remembered by its id.
+        writable: Whether it is to get large arguments as copies that it can change.
     """
 
     function: int
     operation: Operation
     remembered: object
+    writable: bool = False
+
+
+def _wants_copies(fn: Callable[..., Any]) -> bool:
+    return isinstance(fn, TokenFunction) and fn.token_options.writable
 
 
 def _enrolled(
@@ -323,7 +336,8 @@ def _pickled(
     arena: Arena | None,
 ) -> bytes | Laden:
     name = enrolled.operation.name
-    pickled = arguments_to_pickle(name, args, kwargs, list, partial(pack_call, arena=arena))
+    packed = partial(pack_call, arena=arena, writable=enrolled.writable)
+    pickled = arguments_to_pickle(name, args, kwargs, list, packed)
     if len(pickled) > MAX_PAYLOAD:
         raise PayloadError(
             f"{name!r}: the arguments take {len(pickled)} bytes, and a call carries {MAX_PAYLOAD} "

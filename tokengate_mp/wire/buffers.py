@@ -26,6 +26,7 @@ from typing import Any, Final
 from tokengate_mp.wire.arena import Arena, Block, Place, arena_of
 from tokengate_mp.wire.codec import MAIN, PROTOCOL, by_value, dumps, to_pickle
 from tokengate_mp.wire.freight import Freight
+from tokengate_mp.wire.views import form_of, view_of
 
 LARGE: Final = 1 << 16
 """From so many bytes on a value goes by the arena."""
@@ -348,7 +349,7 @@ class _Flat:
         value = self._value
         buffer = pickle.PickleBuffer(value)
         if type(value) is memoryview:
-            return _memory, (buffer, value.format, value.shape)
+            return view_of, (buffer, *form_of(value))
         return type(value), (buffer,)
 
 
@@ -363,9 +364,3 @@ def flat(value: Any) -> Any:
     if kind is memoryview:
         return _Flat(value) if value.nbytes >= LARGE and value.c_contiguous else value
     return _Flat(value) if len(value) >= LARGE else value
-
-
-def _memory(data: Any, kind: str, shape: tuple[int, ...]) -> memoryview:
-    whole: Any = memoryview(data)
-    view: memoryview = whole.cast(kind, shape)
-    return view

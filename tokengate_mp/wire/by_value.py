@@ -41,6 +41,7 @@ import cloudpickle
 
 from tokengate_mp.wire import classes, context_vars, namespaces
 from tokengate_mp.wire.codec import PROTOCOL
+from tokengate_mp.wire.views import form_of, view_of
 
 KEPT: Final = 1024
 """How many of the classes that arrived last are kept although nothing else may refer to them.
@@ -162,15 +163,9 @@ _ENUM_OWN: Final = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_
 """Attributes of an enum's member that the enum itself sees to."""
 
 
-def _memory(data: bytes | bytearray, kind: str, shape: tuple[int, ...]) -> memoryview:
-    flat: Any = memoryview(data)
-    view: memoryview = flat.cast(kind, shape)
-    return view
-
-
 def _reduce_memory(view: memoryview) -> tuple[Any, ...]:
     data = view.tobytes()
-    return _memory, (data if view.readonly else bytearray(data), view.format, view.shape)
+    return view_of, (data if view.readonly else bytearray(data), *form_of(view))
 
 
 def _reduce_file(file: io.TextIOWrapper) -> tuple[Any, ...]:
