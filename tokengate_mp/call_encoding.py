@@ -20,6 +20,7 @@ from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
 from tokengate_mp.wire.draft import Blanked, Draft
 from tokengate_mp.wire.freight import Laden, laden
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
+from tokengate_mp.worker.invoke import apply
 
 if TYPE_CHECKING:
     from tokengate_mp.wire.arena import Arena
@@ -127,6 +128,7 @@ class CallEncoding:
                 kwargs,
                 lambda: _parameters(self.__wrapped__),
                 partial(pack_call, arena=self._arena(), writable=self._writable),
+                applied=self.__wrapped__ is apply,
             )
         if len(pickled) > MAX_PAYLOAD:
             raise PayloadError(

@@ -99,6 +99,13 @@ def test_a_writable_function_gets_copies(coordinator):
         arrays.doubled.options(writable=False)(array).get(20)
 
 
+def test_small_arrays_stay_changeable_whatever_travels_with_them(coordinator):
+    """Only an array that is large itself is a view."""
+    small, large = np.ones(2_000), np.ones(100_000)
+    writable = [kind[2] for kind in arrays.kinds(small, small, small, small, large).get(20)]
+    assert writable == [True] * 4 + [False]
+
+
 def test_a_result_lives_as_long_as_its_views(coordinator):
     """Beyond its token, and beyond its core process; then its memory is free again."""
     result = arrays.ones(MIB // 8).get(20)

@@ -7,6 +7,7 @@ import math
 import operator
 import threading
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import work
@@ -160,6 +161,8 @@ def test_what_cannot_be_sent_is_refused(coordinator):
         coordinator.submit(lock.acquire)
     with pytest.raises(PayloadError, match="argument 1"):
         coordinator.submit(len, lock)
+    with pytest.raises(PayloadError, match="argument 1, of type lock"):
+        coordinator.submit(partial(len), lock)
     assert coordinator.submit(len, "abc").get(20) == 3
 
 

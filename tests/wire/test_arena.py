@@ -12,7 +12,7 @@ import pytest
 from tokengate_mp import PayloadError
 from tokengate_mp.wire import arena as module
 from tokengate_mp.wire.arena import CoreArena
-from tokengate_mp.wire.buffers import ASIDE, LARGE, pack, pack_call, place_of, taken_up
+from tokengate_mp.wire.buffers import LARGE, pack, pack_call, place_of, taken_up
 from tokengate_mp.wire.codec import loads, to_pickle
 from tokengate_mp.wire.freight import Freight, Laden, cargo_of, laden
 from tokengate_mp.wire.regions import ParentArena
@@ -53,16 +53,26 @@ def test_a_large_value_goes_aside_and_comes_back_as_a_view(arena):
 
 def test_a_small_value_is_an_ordinary_pickle(arena):
     """Below the threshold, in sum, nothing goes aside, and what is loaded can be changed."""
-    for value in ([1, 2], np.ones(10), np.ones(LARGE // 8 - 64), [np.ones(ASIDE // 8)] * 2):
+    for value in ([1, 2], np.ones(10), np.ones(LARGE // 8 - 64), [np.ones(LARGE // 32)] * 2):
         packed = pack(value, arena)
         assert type(packed) is bytes
         assert packed == to_pickle(value)
         assert not arena.blocks
 
 
+def test_small_arrays_go_with_the_pickle(arena):
+    """However many there are: one block, and what is loaded can be changed."""
+    arrays = [np.full(LARGE // 32, n) for n in range(8)]
+    packed = pack(arrays, arena)
+    assert len(cargo_of(packed)) == 1
+    loaded = loads(packed)
+    assert all((one == other).all() for one, other in zip(arrays, loaded, strict=True))
+    assert all(array.flags.writeable for array in loaded)
+
+
 def test_many_buffers_make_one_block(arena):
-    """They count together, and each is aligned for vector instructions."""
-    arrays = [np.full(ASIDE // 8 + 3, n) for n in range(8)]
+    """Each is aligned for vector instructions."""
+    arrays = [np.full(LARGE // 8 + 3, n) for n in range(8)]
     packed = pack(arrays, arena)
     assert len(cargo_of(packed)) == 1
     loaded = loads(packed)

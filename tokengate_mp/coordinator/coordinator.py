@@ -90,7 +90,8 @@ class OperationsCoordinator(Controls):
         max_shared_bytes: How many bytes of shared memory may be taken by arguments and results of
             64 KiB and more: half of it by arguments and what is shared, the other half by results,
             an equal part for each core. What finds no room goes the slower way, in pieces through
-            the rings. Default: a quarter of the machine's memory. 0: everything goes that way.
+            the rings; `share` raises `PayloadError` then. Default: a quarter of the machine's
+            memory. 0: there is no shared memory.
         output: Where what functions print goes. "forward": to the `sys.stdout` and `sys.stderr` of
             this process, in whole lines; "inherit": straight to where the output of this process
             goes, past whatever has taken their place here.

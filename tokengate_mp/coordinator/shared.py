@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire.arena import Arena
-from tokengate_mp.wire.buffers import ASIDE, current_packing, flat, pack
+from tokengate_mp.wire.buffers import current_packing, flat, pack
 from tokengate_mp.wire.codec import loads
 from tokengate_mp.wire.freight import cargo_of
 
 T = TypeVar("T")
+
+LEAST: Final = 1 << 14
+"""From so many bytes on it is worth it: less travels with each call."""
 
 
 class Shared(Generic[T]):
@@ -27,8 +30,12 @@ class Shared(Generic[T]):
 
     def __init__(self, value: T, arena: Arena | None) -> None:
         self._arena = arena
-        pickled = pack(flat(value), arena, least=ASIDE)
-        if len(pickled) >= ASIDE and not cargo_of(pickled):
+        pickled = pack(flat(value), arena, least=LEAST)
+        if len(pickled) >= LEAST and not cargo_of(pickled):
+            if arena is None:
+                raise PayloadError(
+                    "there is no shared memory: max_shared_bytes is 0, or the system refuses it"
+                )
             raise PayloadError(
                 f"there is no room to share {len(pickled):,} bytes; a higher max_shared_bytes has "
                 "more, and handles that are not needed any more can be closed"

@@ -178,7 +178,8 @@ class TokenGateExecutor(Executor):
             applied = self._applied.get(name)
             if applied is None:
                 applied = self._applied[name] = _enrolled(engine, name, apply)
-            return applied._replace(writable=_wants_copies(fn)), apply, (function, *args)
+            applied = applied._replace(writable=_wants_copies(fn), applied=True)
+            return applied, apply, (function, *args)
         if fn is not function:
             enrolled = _enrolled(engine, name, function)
             return enrolled._replace(writable=_wants_copies(fn)), function, args
@@ -308,12 +309,14 @@ class _Enrolled(NamedTuple):
         operation: What its calls count as.
         remembered: Keeps watch over the function, where it is remembered by its id.
         writable: Whether it is to get large arguments as copies that it can change.
+        applied: Whether this stands for any function, which travels with its arguments.
     """
 
     function: int
     operation: Operation
     remembered: object
     writable: bool = False
+    applied: bool = False
 
 
 def _wants_copies(fn: Callable[..., Any]) -> bool:
@@ -337,7 +340,7 @@ def _pickled(
 ) -> bytes | Laden:
     name = enrolled.operation.name
     packed = partial(pack_call, arena=arena, writable=enrolled.writable)
-    pickled = arguments_to_pickle(name, args, kwargs, list, packed)
+    pickled = arguments_to_pickle(name, args, kwargs, list, packed, applied=enrolled.applied)
     if len(pickled) > MAX_PAYLOAD:
         raise PayloadError(
             f"{name!r}: the arguments take {len(pickled)} bytes, and a call carries {MAX_PAYLOAD} "

@@ -1,10 +1,10 @@
 """Large payloads: values whose bytes go by the arena, beside the ring.
 
 A pickle of protocol 5 leaves the buffers of large objects aside (numpy arrays, pandas frames,
-Arrow tables). If all together takes `LARGE` bytes or more, the buffers are put into a block of the
-arena, and so is the pickle if it is large by itself. What travels by the ring is a few bytes: a
-pickle again, of a call that finds the block and loads what is in it. So whoever loads a value need
-not know how it came, and a value that came this way can go on as it is.
+Arrow tables). Those of `LARGE` bytes or more are put into a block of the arena, and so is the
+pickle if it is large by itself. What travels by the ring is a few bytes: a pickle again, of a call
+that finds the block and loads what is in it. So whoever loads a value need not know how it came,
+and a value that came this way can go on as it is.
 
 What is loaded looks straight at the block, and cannot change it. `bytes` and `bytearray` own their
 memory, so these are copies.
@@ -29,10 +29,11 @@ from tokengate_mp.wire.freight import Freight
 from tokengate_mp.wire.views import form_of, view_of
 
 LARGE: Final = 1 << 16
-"""From so many bytes on a value goes by the arena."""
+"""From so many bytes on a buffer goes by the arena, and so does a pickle."""
 
-ASIDE: Final = 1 << 14
-"""From so many bytes on a buffer is left aside, to see how many bytes there are in all."""
+INNER: Final = 1 << 14
+"""From so many bytes on a pickle goes there together with the buffers that belong to it."""
+
 
 _PLACE: Final = struct.Struct("<QQQQ")
 
@@ -110,7 +111,7 @@ def pack(
         value: The value.
         arena: Where large buffers go; None if there is no such place.
         writable: Whether what is loaded has to be changeable.
-        least: From how many bytes on it goes there.
+        least: From how many bytes on a buffer, or the pickle, goes there.
 
     Raises:
         Exception: Whatever pickling raises; user code takes part in it.
@@ -122,9 +123,9 @@ def pack(
         if arena is None and not writable:
             pickled = to_pickle(value)
         else:
-            pickled, buffers = _dumped(value)
+            pickled, buffers = _dumped(value, least)
             if buffers or len(pickled) >= least:
-                pickled = _sent_aside(value, pickled, buffers, collected, least)
+                pickled = _sent_aside(pickled, buffers, collected)
     finally:
         _here.packing = before
     if writable and (len(collected) > 1 or len(pickled) >= least):
@@ -147,13 +148,13 @@ def pack_call(
     return pack((args, kwargs), arena, writable=writable)
 
 
-def _dumped(value: object) -> tuple[bytes, list[memoryview]]:
-    """A pickle, and the buffers of `ASIDE` bytes and more that are not in it."""
+def _dumped(value: object, least: int) -> tuple[bytes, list[memoryview]]:
+    """A pickle, and the buffers of so many bytes and more, which are not in it."""
     buffers: list[memoryview] = []
 
     def put_aside(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
-        if raw.nbytes < ASIDE:
+        if raw.nbytes < least:
             return True  # into the pickle with it
         buffers.append(raw)
         return False
@@ -168,13 +169,9 @@ def _dumped(value: object) -> tuple[bytes, list[memoryview]]:
     return by_value(value, buffer_callback=put_aside), buffers
 
 
-def _sent_aside(
-    value: object, pickled: bytes, buffers: list[memoryview], collected: Packing, least: int
-) -> bytes:
-    """What is to travel of a value, with what is large of it in a block if it is large in all."""
+def _sent_aside(pickled: bytes, buffers: list[memoryview], collected: Packing) -> bytes:
+    """What is to travel of a value, with what is large of it in a block if there is room."""
     arena = collected.arena
-    if len(pickled) + sum([raw.nbytes for raw in buffers]) < least:
-        return to_pickle(value) if buffers else pickled
     stowed = None if arena is None else _stowed(arena, pickled, buffers)
     if arena is None or stowed is None:
         return pickle.dumps(_Together(pickled, buffers), PROTOCOL) if buffers else pickled
@@ -188,7 +185,7 @@ def _sent_aside(
 def _stowed(arena: Arena, pickled: bytes, buffers: list[memoryview]) -> tuple[bytes, Place] | None:
     """A pickle and its buffers in a block: the pickle that finds them; None if there is no room."""
     parts, inner = list(buffers), pickled
-    if len(pickled) >= ASIDE:
+    if len(pickled) >= INNER:
         parts, inner = [memoryview(pickled), *buffers], b""
     put = arena.put(parts)
     if put is None:

@@ -71,12 +71,14 @@ def to_pickle(value: object) -> bytes:
     return by_value(value) if MAIN in pickled else pickled
 
 
-def arguments_to_pickle(
+def arguments_to_pickle(  # noqa: PLR0913 - four for the error alone
     operation: str,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     names: Callable[[], list[str]],
     pack: Callable[[tuple[Any, ...], dict[str, Any]], bytes] | None = None,
+    *,
+    applied: bool = False,
 ) -> bytes:
     """A call's arguments as a pickle of `(args, kwargs)`.
 
@@ -86,6 +88,7 @@ def arguments_to_pickle(
         kwargs: Keyword arguments.
         names: Gives the names of the positional parameters, for the error.
         pack: Makes the pickle, if it is to be more than one.
+        applied: Whether the first is the function, which travels with its arguments.
 
     Raises:
         PayloadError: They cannot be pickled; it names the argument.
@@ -95,7 +98,7 @@ def arguments_to_pickle(
     try:
         return pack(args, dict(kwargs))
     except Exception as error:
-        culprit = _culprit(args, kwargs, names, pack)
+        culprit = _culprit(args, kwargs, names, pack, applied=applied)
         raise PayloadError(
             f"{operation!r}: {culprit} cannot be sent to a core process: "
             f"{': '.join(describe(error))}. Pass what it is made from instead (a path, a "
@@ -112,10 +115,15 @@ def _culprit(
     kwargs: Mapping[str, Any],
     names: Callable[[], list[str]],
     pack: Callable[[tuple[Any, ...], dict[str, Any]], bytes],
+    *,
+    applied: bool,
 ) -> str:
-    named = [f"argument {at}" for at in range(1, len(args) + 1)]
-    for at, name in enumerate(names()[: len(args)]):
-        named[at] += f" ({name!r})"
+    if applied:
+        named = ["the function", *[f"argument {at}" for at in range(1, len(args))]]
+    else:
+        named = [f"argument {at}" for at in range(1, len(args) + 1)]
+        for at, name in enumerate(names()[: len(args)]):
+            named[at] += f" ({name!r})"
     named += [f"argument {key!r}" for key in kwargs]
     for label, value in zip(named, [*args, *kwargs.values()], strict=True):
         try:
