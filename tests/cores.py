@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import work
 
@@ -17,3 +19,9 @@ async def all_up(coordinator, gate) -> None:
         seen.update(arrival.pid for arrival in await asyncio.to_thread(gate.arrivals))
     gate.open()
     await asyncio.gather(*tokens)
+
+
+def stop(pid: int) -> None:
+    """Stop a child process by SIGSTOP: when this returns, each of its threads has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)

@@ -66,7 +66,8 @@ def test_a_turn_ends_when_its_time_is_up(monkeypatch, callbacks):
     assert max(callbacks.values()) <= CORES
     # Other tasks ran between the turns, and none while the calls were being made.
     assert made == 0
-    in_one_round = 2 * CORES + CORES  # a turn, a look around, and every core that rang
+    # A turn, a look around, and for every core that rang a look and perhaps a turn.
+    in_one_round = CORES + CORES + CORES * (1 + CORES)
     assert beats * in_one_round >= callbacks.total()
 
 

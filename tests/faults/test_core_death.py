@@ -12,6 +12,7 @@ import psutil
 import pytest
 import scripts
 import work
+from cores import stop
 from gates import Gate
 
 from tokengate_mp import OperationsCoordinator, TokenState, WorkerLost
@@ -211,7 +212,7 @@ def test_a_core_that_stands_still_holds_up_only_what_it_was_sent(gate):
         async with OperationsCoordinator(cores=2, threads_per_core=1) as coordinator:
             held = [work.gated(gate.address, str(n)) for n in range(2)]
             arrivals = await asyncio.to_thread(gate.arrivals, 2)
-            os.kill(arrivals[0].pid, signal.SIGSTOP)
+            stop(arrivals[0].pid)
             try:
                 gate.open(arrivals[1].name)
                 assert await held[int(arrivals[1].name)] == arrivals[1].name
@@ -239,7 +240,7 @@ def test_stop_with_a_core_that_stands_still(gate):
     try:
         token = work.gated(gate.address)
         (arrival,) = gate.arrivals()
-        os.kill(arrival.pid, signal.SIGSTOP)
+        stop(arrival.pid)
     finally:
         coordinator.stop()
     assert token.state is TokenState.KILLED

@@ -11,6 +11,7 @@ import bombs
 import gates
 import pytest
 import work
+from cores import stop
 
 from tokengate_mp import (
     OperationsCoordinator,
@@ -122,7 +123,7 @@ def test_a_process_that_stops_starting():
 
     async def main():
         async with OperationsCoordinator(cores=1) as c:
-            os.kill(c.get_stats()["cores"][0]["pid"], signal.SIGSTOP)
+            stop(c.get_stats()["cores"][0]["pid"])
             with pytest.raises(TokenTimeout):
                 await work.square.options(timeout=0.2)(3)
 
@@ -137,7 +138,7 @@ def test_a_process_that_stops_idle(threads):
         async with OperationsCoordinator(cores=1, threads_per_core=threads, grace=0.1) as c:
             await work.square(3)
             pid = c.get_stats()["cores"][0]["pid"]
-            os.kill(pid, signal.SIGSTOP)
+            stop(pid)
             with pytest.raises(TokenTimeout):
                 await work.square.options(timeout=0.2)(3)
             await nothing_else_is_harmed(c, [], threads=threads, died=True)

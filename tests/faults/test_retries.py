@@ -12,6 +12,7 @@ import endings
 import gates
 import pytest
 import work
+from cores import stop
 
 from tokengate_mp import OperationsCoordinator, TokenTimeout, WorkerLost, task_token_guard
 
@@ -219,7 +220,7 @@ def test_a_stopped_process_is_no_way_round_a_time_limit(gate):
         async with OperationsCoordinator(cores=1, grace=0.05) as c:
             token = endings.sleeps.options(timeout=5)(gate.address)
             (arrival,) = await asyncio.to_thread(gate.arrivals, 1)
-            os.kill(arrival.pid, signal.SIGSTOP)
+            stop(arrival.pid)
             assert token.kill()
             assert await work.square(3) == 9
             assert c.get_stats()["cores"][0]["pid"] != arrival.pid
