@@ -15,9 +15,20 @@ def _runner(kind: str) -> asyncio.Runner:
     return asyncio.Runner(debug=True)
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+BOTH = {"test_controls", "test_forms", "test_lost_loops", "test_threads", "test_tokens"}
+"""What is tested in both kinds of loop: whatever has to do with loops."""
+
+
+def pytest_generate_tests(metafunc):
+    """Choose the kinds of event loop."""
+    if "run" in metafunc.fixturenames:
+        both = metafunc.module.__name__ in BOTH
+        metafunc.parametrize("run", ["asyncio", "uvloop"] if both else ["asyncio"], indirect=True)
+
+
+@pytest.fixture
 def run(request):
-    """Run a coroutine function in each kind of event loop; its loop may report no exception."""
+    """Run a coroutine function in an event loop of some kind, which may report no exception."""
 
     def run(main, *args):
         reported = []
