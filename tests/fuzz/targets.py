@@ -19,6 +19,7 @@ from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.wire import delivery
 from tokengate_mp.wire.batches import BatchOutcome, decode_batch
 from tokengate_mp.wire.blanks import Encoded
+from tokengate_mp.wire.buffers import place_of, taken_up
 from tokengate_mp.wire.definition import about, resolve
 from tokengate_mp.wire.draft import Blanked
 from tokengate_mp.wire.mailbox import Mailbox
@@ -43,6 +44,9 @@ from tokengate_mp.wire.ring import RingReader, RingWriter
 
 NO_PICKLE: Final = b"\xff\xff"
 """Bytes that no pickle begins with."""
+
+IN_A_BLOCK: Final = b"\x80\x05C\x20"
+"""How a pickle begins that is in shared memory."""
 
 
 def single_records(data: bytes) -> None:
@@ -177,6 +181,17 @@ def drafts(data: bytes) -> None:
     assert draft.key
 
 
+def places(data: bytes) -> None:
+    """Whatever follows on the mark of a large payload, it has a place or has none."""
+    for pickled in (data, IN_A_BLOCK + data):
+        place = place_of(pickled)
+        assert place is None or len(pickled) >= len(IN_A_BLOCK) + 32
+        try:
+            taken_up(pickled)
+        except PayloadError:  # no such arena, unless it is none at all
+            assert place is not None
+
+
 def rings(data: bytes) -> None:
     """Whatever a dying process may have left in the words of a ring is refused or has its size."""
     if len(data) < 16:
@@ -241,6 +256,7 @@ TARGETS: Final[tuple[Callable[[bytes], None], ...]] = (
     deliveries,
     definitions,
     drafts,
+    places,
     rings,
     status_pages,
 )

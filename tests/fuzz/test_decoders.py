@@ -157,6 +157,7 @@ VALUES = st.one_of(
     st.text(max_size=3),
     st.lists(NUMBERS, max_size=3),
     mutated().map(lambda record: targets.NO_PICKLE + record),
+    st.binary(max_size=40).map(lambda data: targets.IN_A_BLOCK + data),
     st.sampled_from(targets.VALID),
     st.just(ENROLLED),
 )

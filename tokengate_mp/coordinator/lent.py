@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from tokengate_mp.wire.arena import ArenaAddress, Block
+from tokengate_mp.wire.arena import ArenaAddress, Block, Place
 from tokengate_mp.wire.freight import Laden
 from tokengate_mp.wire.records import Outcome
 from tokengate_mp.wire.regions import ParentArena
@@ -39,6 +39,15 @@ class Lent:
     def region(self) -> int | None:
         """The region that the process writes; 0 if it has none."""
         return None if self._berth is None else self._berth.region
+
+    def wrote(self, place: Place) -> bool:
+        """Whether this is a place that the process can have put something into."""
+        berth = self._berth
+        return (
+            berth is not None
+            and (place.arena, place.region) == (berth.key, berth.region)
+            and place.offset + place.size <= berth.limit
+        )
 
     def unload(self, numbers: Iterable[int], records: Iterable[bytes | Laden]) -> list[bytes]:
         """The records of requests that are about to be sent; what they need is lent."""

@@ -25,7 +25,7 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import Token, watches
 from tokengate_mp.wire import delivery
-from tokengate_mp.wire.buffers import taken_up
+from tokengate_mp.wire.buffers import place_of, taken_up
 from tokengate_mp.wire.records import (
     BLOCKED,
     CALL,
@@ -170,13 +170,13 @@ def _sorted_out(
         else:
             # Held until the result is decoded: what it refers to must be there then.
             carried = chains.carried_by(incarnation, outcome.number) if incarnation.carried else ()
-            portion.outcomes.append(_read(outcome, portion, needed))
+            portion.outcomes.append(_read(outcome, portion, needed, incarnation.lent))
             if carried:
                 chains.carry(outcome.number, carried)
     return portion
 
 
-def _read(outcome: Outcome, portion: _Portion, needed: Collection[int]) -> Outcome:
+def _read(outcome: Outcome, portion: _Portion, needed: Collection[int], lent: Lent) -> Outcome:
     """An outcome with its value decoded; what is particular about it is noted in `portion`."""
     number, value = outcome.number, outcome.value
     kind = outcome.kind & ~BLOCKED
@@ -188,18 +188,20 @@ def _read(outcome: Outcome, portion: _Portion, needed: Collection[int]) -> Outco
         error = portion.failed[number] = delivery.raised(value)
         value = Answer(kind, value) if number >= FIRST_INNER else error
     elif kind == PICKLED:
-        value = _taken_up(number, value, portion, needed)
+        value = _taken_up(number, value, portion, needed, lent)
     return Outcome(number, kind, outcome.started, outcome.finished, value)
 
 
-def _taken_up(number: int, pickled: object, portion: _Portion, needed: Collection[int]) -> Any:
+def _taken_up(
+    number: int, pickled: object, portion: _Portion, needed: Collection[int], lent: Lent
+) -> Any:
     """What is passed on of a pickled result."""
     if not isinstance(pickled, bytes):
         raise WireError(f"token {number} has a pickled result that is no bytes")
-    try:
-        value = taken_up(pickled)
-    except PayloadError as error:
-        raise WireError(f"the result of token {number} is in no arena: {error}") from error
+    place = place_of(pickled)
+    if place is not None and not lent.wrote(place):
+        raise WireError(f"the result of token {number} is where its core does not write: {place}")
+    value = taken_up(pickled)
     if number >= FIRST_INNER:
         # Made inside a token, and perhaps never looked at here: it stays as it travels.
         return Answer(PICKLED, value)
