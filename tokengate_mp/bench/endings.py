@@ -111,12 +111,19 @@ def replaced_seconds(rounds: int) -> float:
             pid = coordinator.get_stats()["cores"][0]["pid"]
             begin = time.perf_counter()
             os.kill(pid, signal.SIGKILL)
-            least = min(least, _first_after_loss(tokens) - begin)
+            after = _first_after_loss(tokens)
+            if after is not None:
+                least = min(least, after - begin)
+    if least == float("inf"):
+        raise RuntimeError(f"in {rounds} rounds no kill came while a token was running")
     return least
 
 
-def _first_after_loss(tokens: Sequence[Any]) -> float:
-    """Return when the token after the one that is lost had its result, as `time.perf_counter`."""
+def _first_after_loss(tokens: Sequence[Any]) -> float | None:
+    """Return when the token after the one that is lost had its result, as `time.perf_counter`.
+
+    None: the kill came between two tokens, and none was lost.
+    """
     lost = 0
     after: float | None = None
     for value, token in enumerate(tokens):
@@ -129,7 +136,7 @@ def _first_after_loss(tokens: Sequence[Any]) -> float:
             raise RuntimeError(f"token {value} gave {result!r}")
         if lost and after is None:
             after = time.perf_counter()
-    if lost != 1 or after is None:
+    if lost > 1:
         raise RuntimeError(f"{lost} of {len(tokens)} tokens were lost, and one was running")
     return after
 
