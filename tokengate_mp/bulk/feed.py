@@ -283,14 +283,17 @@ class Feed:
     def arrived(self, batch: Batch) -> None:
         """What came of a batch is here. In the coordinator's thread."""
         outcome, error = batch.outcome, batch.error
+        wanted = batch in self._flying  # else it was cancelled, and nothing is sent again
         if outcome is not None:
             done = len(outcome.values)
             if done < batch.count:  # it took too long for all of them
-                self._again.append((batch.first + done, batch.rows[done:]))
+                if wanted:
+                    self._again.append((batch.first + done, batch.rows[done:]))
                 batch.count = done
             self._pace.observe(done, outcome.nanoseconds)
         no_call_made = (
-            error is not None
+            wanted
+            and error is not None
             and isinstance(error.__cause__, RemoteTraceback)
             and not isinstance(error, PayloadError)
         )
