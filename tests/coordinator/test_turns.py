@@ -66,8 +66,8 @@ def test_a_turn_ends_when_its_time_is_up(monkeypatch, callbacks):
     assert max(callbacks.values()) <= CORES
     # Other tasks ran between the turns, and none while the calls were being made.
     assert made == 0
-    # A turn, two looks around (each has its alarm), and a look and a turn for every core that rang.
-    in_one_round = CORES + 2 * CORES + CORES * (1 + CORES)
+    # A turn, two looks around (each has its alarm), and a look at all for every core that rang.
+    in_one_round = CORES + 2 * CORES + CORES * CORES
     rounds = beats + 2  # those in which the beating begins and is cancelled
     assert rounds * in_one_round >= callbacks.total()
 

@@ -34,13 +34,22 @@ def sent_to_one_core(duration, count=10_000, **measuring):
 )
 def test_window(duration, count):
     """A core is sent 12 ms of work by measured durations, and at least one token to go on with."""
-    assert sent_to_one_core(duration) == count
+    assert sent_to_one_core(duration, count + 1) == count
+
+
+@pytest.mark.parametrize(
+    ("duration", "count"),
+    [(20_000, 3000), (MS - 4_000, 72), (8 * MS, 8), (40 * MS, 1), (3_600_000 * MS, 1)],
+)
+def test_a_deep_window(duration, count):
+    """A core is sent up to 72 ms of work while far more waits."""
+    assert sent_to_one_core(duration, 100_000) == count
 
 
 @pytest.mark.parametrize(("duration", "count"), [(2 * MS, 23), (50 * MS, 4), (1000 * MS, 4)])
 def test_window_of_blocking_tokens(duration, count):
     """Tokens that mostly wait share a core among its threads, and may always fill those."""
-    assert sent_to_one_core(duration, blocked=True) == count
+    assert sent_to_one_core(duration, count + 1, blocked=True) == count
 
 
 def test_a_hungry_core_may_fill_its_crew():
@@ -118,12 +127,24 @@ def test_what_a_token_was_charged_is_what_is_given_back():
         (0, 1, pacing.LEAST_NS),
         (MS, 64, pacing.LEAST_NS),
         (MS, 4, MS // 4),
-        (1000 * MS, 64, pacing.QUANTUM_NS),
+        (1000 * MS, 64, pacing.WINDOW_NS // 8),
     ],
 )
 def test_helping(waiting, cores, helping):
     """Little work is spread evenly, as long as a core is worth waking for its part."""
-    assert pacing.helping(waiting, cores) == helping
+    assert pacing.helping(waiting, cores, pacing.WINDOW_NS) == helping
+
+
+@pytest.mark.parametrize("cores", [1, 2, 64])
+def test_windows_shrink_as_work_runs_out(cores):
+    """What all cores hold is never more than an eighth of what waits, or a short window each."""
+    last = pacing.DEEP_NS
+    for waiting in range(1000 * MS * cores, -1, -MS * cores):
+        window = pacing.window(waiting, cores)
+        assert pacing.WINDOW_NS <= window <= last
+        assert window == pacing.WINDOW_NS or window * cores * 8 <= waiting
+        last = window
+    assert last == pacing.WINDOW_NS
 
 
 def test_the_average_follows_the_latest_runs():

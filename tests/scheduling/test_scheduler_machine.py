@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 from tickets import MS, WEIGHTS, FakeTicket, homes, numbers
 
 from tokengate_mp.lifecycle import TokenState, path
-from tokengate_mp.scheduling.pacing import MAX_HELD, NEARLY_DRY_NS, WINDOW_NS
+from tokengate_mp.scheduling.pacing import DEEP_NS, MAX_HELD, nearly_dry
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
 
@@ -261,7 +261,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert len(held) <= MAX_HELD
         if len(held) > max(2, self.threads):
             costs = [ticket.cost for ticket in held]
-            assert sum(costs) <= WINDOW_NS or sum(costs[:-1]) <= NEARLY_DRY_NS
+            assert sum(costs) <= DEEP_NS or sum(costs[:-1]) <= nearly_dry(DEEP_NS)
 
     @rule()
     def recall(self):

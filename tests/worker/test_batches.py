@@ -25,7 +25,7 @@ def picky(number):
 
 def test_a_batch_without_a_limit_does_all():
     """However long that takes."""
-    outcome = decode_batch(ManyCalls(double)(1, *range(1000)))
+    outcome = decode_batch(ManyCalls(double)(1, range(1000)))
     assert outcome.values == list(range(0, 2000, 2))
     assert not outcome.raised
 
@@ -35,7 +35,7 @@ def test_a_batch_whose_time_is_up_does_one_item_at_least(function):
     """It comes back with what it has done, and the rest can be sent again: nothing is lost."""
     many, items, done = ManyCalls(function, 0), list(range(10)), []
     while len(done) < len(items):
-        outcome = decode_batch(many(1, *items[len(done) :]))
+        outcome = decode_batch(many(1, items[len(done) :]))
         assert outcome.values
         for place, value in enumerate(outcome.values):
             done.append("raised" if place in outcome.raised else value)
@@ -48,7 +48,7 @@ def test_a_batch_whose_time_is_up_does_one_item_at_least(function):
 def test_scalars_stay_as_they_are_among_what_is_pickled():
     """Only what msgpack cannot carry exactly is pickled; a scalar that it cannot carry is."""
     results = [1, "one", (1, 2), None, 2.5, {3}, b"raw", 1 << 70]
-    outcome = decode_batch(ManyCalls(results.__getitem__)(1, *range(len(results))))
+    outcome = decode_batch(ManyCalls(results.__getitem__)(1, range(len(results))))
     assert {2, 5, 7} <= set(outcome.pickled)
     got = [
         loads(value) if place in outcome.pickled else value
@@ -56,5 +56,5 @@ def test_scalars_stay_as_they_are_among_what_is_pickled():
     ]
     assert got == results
     assert [type(value) for value in got] == [type(value) for value in results]
-    small = decode_batch(ManyCalls(results.__getitem__)(1, *range(7)))
+    small = decode_batch(ManyCalls(results.__getitem__)(1, range(7)))
     assert small.pickled == [2, 5]

@@ -28,8 +28,8 @@ from tokengate_mp.options import TokenOptions
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.token import ForwardingToken, Recipient
 from tokengate_mp.wire.batches import BatchOutcome, decode_batch
-from tokengate_mp.wire.buffers import pack_call
-from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS
+from tokengate_mp.wire.buffers import flat, pack
+from tokengate_mp.wire.codec import NOT_MSGPACK, are_scalars
 from tokengate_mp.wire.freight import Laden, laden
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 from tokengate_mp.wire.regions import ParentArena
@@ -250,15 +250,15 @@ class Feed:
             raise
 
     def _encoded(self, number: int, rows: Sequence[Any]) -> bytes | Laden:
-        flat = rows if self._width == 1 else list(chain.from_iterable(rows))
-        arguments = (self._width, *flat)
-        if SCALARS.issuperset(map(type, flat)):
+        items = rows if self._width == 1 else list(chain.from_iterable(rows))
+        if are_scalars(items):
             try:
-                return encode((number, self._index, arguments))
+                return encode((number, self._index, (self._width, items)))
             except NOT_MSGPACK:
                 pass  # one of them has to be pickled after all
         try:
-            pickled = pack_call(arguments, {}, self.sender.arena, writable=self._writable)
+            args = (self._width, [*map(flat, items)])
+            pickled = pack((args, {}), self.sender.arena, writable=self._writable)
             if len(pickled) > MAX_PAYLOAD:
                 raise PayloadError(f"they take {len(pickled)} bytes")  # noqa: TRY301 - see below
             return laden(encode((number, self._index, bytes(pickled))), pickled)

@@ -43,7 +43,7 @@ from tokengate_mp.token_function import current_intake, open_intake
 from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.wire.regions import ParentArena
 from tokengate_mp.worker.child import open_finder
-from tokengate_mp.worker.crew import COALESCE_NS
+from tokengate_mp.worker.crew import PATIENT_NS
 
 TURN_NS: Final = 4_000_000
 """How long a turn may go on taking up outcomes, ns."""
@@ -121,7 +121,7 @@ class Corridor:
         self._cpu = -1
         self._without = 0  # the cores that were given up, as bits
         self._recall = Alarm(host.loop, RECALL_NS / 1e9, self._take_back)
-        self._glance = Alarm(host.loop, COALESCE_NS / 1e9, self._look_around)
+        self._glance = Alarm(host.loop, PATIENT_NS / 1e9, self._look_around)
         self._tick = Appointment(host.loop, self._heed_the_time)
         # No sleep beside a ring lasts longer than this, whatever became of the bell.
         self._patience = Alarm(host.loop, PATIENCE, self._look_around)
@@ -370,11 +370,18 @@ class Corridor:
             return
         self._end_burst()
         try:
-            self._look_at(incarnation, monotonic_ns() + TURN_NS)
+            deadline = monotonic_ns() + TURN_NS
+            self._look_at(incarnation, deadline)
+            if self._scheduler.has_waiting:
+                # Those that are about to ring need not, if they are heard now.
+                for other in self._living.values():
+                    if other is not incarnation and other.has_news():
+                        self._look_at(other, deadline)
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
-            if self._scheduler.has_waiting or self._chains.claims:
+            urgent = self._scheduler.has_waiting or self._chains.claims
+            if urgent and monotonic_ns() <= deadline:
                 self._turn_in_loop()
             else:
                 self.request_turn()

@@ -187,6 +187,10 @@ class Incarnation:
         words = self._words
         return bool(words[page.HUNGRY] != self.hunger or words[page.CALLED] != self._called)
 
+    def has_news(self) -> bool:
+        """Whether it has published outcomes that were not taken up."""
+        return self._reader.pending()
+
     def collect(self) -> None:
         """Add what has come in to `arrived`.
 
@@ -196,6 +200,7 @@ class Incarnation:
         self._called = self._words[page.CALLED]  # first: a later one is in the ring later
         taken = self._reader.read()
         if taken is not None:
+            self._words[page.LOOKED] = monotonic_ns()
             self._room.ring_if_armed()
             self.arrived += self._stream.records(*taken)
             if self._words[page.SPOKEN] != self._spoken:

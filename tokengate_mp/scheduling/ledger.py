@@ -107,9 +107,11 @@ class Book:
                 ticket.operation.limit.held -= 1
         return tickets
 
-    def may_reopen(self, threads: int) -> bool:
+    def may_reopen(self, threads: int, window: int) -> bool:
         """Whether it should be offered tokens again after it was full."""
-        return not self.stuck and (self.load <= pacing.LOW_WATER_NS or len(self.held) < threads)
+        if self.stuck or len(self.held) > pacing.FEWER_HELD:
+            return False
+        return self.load <= pacing.low_water(window) or len(self.held) < threads
 
     def overdue_since(self) -> int:
         """Since when a token has been waiting in it behind another, at the least, ns.
@@ -132,6 +134,7 @@ class Ledger:
         ready: The cores that can be sent tokens.
         open: Those of them with room in their window (see `pacing`).
         idle: Those of them that hold nothing.
+        window: How much work a core may hold, ns, by what waited at the last order.
         beside: Cores on the CPU that the parent runs on: they come after the others.
         recallable: Those of them that hold more than one token, and were not asked to give back
             what they have not begun since they were last sent or answered anything.
@@ -148,6 +151,7 @@ class Ledger:
         "recallable",
         "relieved",
         "submitted",
+        "window",
     )
 
     def __init__(self, cores: int, threads: int) -> None:
@@ -156,6 +160,7 @@ class Ledger:
         self.relieved: set[int] = set()
         self.ended: Counter[TokenState] = Counter()
         self.submitted = 0
+        self.window = pacing.WINDOW_NS
         self.ready: Cores = 0
         self.beside: Cores = 0
         self.open: Cores = 0
@@ -222,7 +227,7 @@ class Ledger:
             return
         if book.stuck or book.closed:
             self.open &= ~bit
-        elif not self.open & bit and book.may_reopen(self._threads):
+        elif not self.open & bit and book.may_reopen(self._threads, self.window):
             self.open |= bit
         if len(book.held) > 1:
             self.recallable |= bit

@@ -1,9 +1,13 @@
 """How much a core is sent: late binding, sized from measured durations.
 
 Tokens wait in the parent, where they can still go to any core, be paused or be killed. A core gets
-only what will keep it busy for a *window* of a few milliseconds: enough that it does not run dry
+only what will keep it busy for a *window* of some milliseconds: enough that it does not run dry
 while its outcomes travel to the parent and new tokens travel back, little enough that no token is
-stuck for long behind one that takes longer than expected.
+stuck for long behind one that takes longer than expected. Each time the parent is woken it costs
+the cores some of their time, so windows are deeper while far more work waits than they hold, where
+no token can expect to be done soon anyway. They shrink as that runs out, and with the last of it
+they are what they need to be for all cores to end together (as in guided self-scheduling,
+Polychronopoulos and Kuck, 1987).
 
 Each token is charged a *cost* against the window of the core that it is sent to: the mean duration
 of its operation (an exponentially weighted moving average) plus what the core process itself needs
@@ -21,24 +25,13 @@ from collections.abc import Sequence
 from typing import Final
 
 WINDOW_NS: Final = 12_000_000
-"""How much work a core may hold, ns."""
+"""How much work a core may hold when little else waits, ns."""
 
-LOW_WATER_NS: Final = WINDOW_NS * 2 // 3
-"""A core whose window was full is sent more once it holds no more work than this, ns.
+DEEP_NS: Final = 72_000_000
+"""How much it may hold when much more waits, ns."""
 
-A core that is busy rings about every 4 ms. So each time it does there is room again, and what it
-still holds lasts until more arrives.
-"""
-
-NEARLY_DRY_NS: Final = WINDOW_NS // 3
-"""A core that holds no more work than this is sent the next token, however long that is, ns.
-
-It may not ring again before it has nothing to do. (And the cores would run dry one and all while a
-long token at the head of a lane waits for the first that is.)
-"""
-
-QUANTUM_NS: Final = WINDOW_NS // 8
-"""How much work a core is given in one visit at the most, before the next has its turn, ns."""
+DEPTH: Final = 8
+"""So many windows for each core have to wait before they get any deeper."""
 
 LEAST_NS: Final = 100_000
 """Work that is not worth waking another core for, ns.
@@ -78,6 +71,9 @@ MAX_HELD: Final = 4096
 It bounds the memory of a core process, and the outcomes that the parent may find at one look.
 """
 
+FEWER_HELD: Final = MAX_HELD * 2 // 3
+"""A core that held so many is sent more once it holds no more than this: a low water by number."""
+
 
 def smoothed(mean: float, durations: Sequence[int], *, first: bool) -> float:
     """The moving average after more durations, all in ns.
@@ -101,14 +97,44 @@ def cost(mean: float, threads: int, *, blocking: bool) -> int:
     return int(mean / threads if blocking else mean) + OVERHEAD_NS
 
 
-def helping(waiting: int, cores: int) -> int:
+def window(waiting: int, cores: int) -> int:
+    """How much work a core may hold, ns.
+
+    Args:
+        waiting: How much work waits, ns, as far as it is known how long that takes.
+        cores: How many cores there are for it.
+    """
+    return min(DEEP_NS, max(WINDOW_NS, waiting // (DEPTH * cores)))
+
+
+def low_water(window_ns: int) -> int:
+    """A core whose window was full is sent more once it holds no more work than this, ns.
+
+    A core that is busy rings when about a third of its window is done (see `worker.crew`). So each
+    time it does there is room again, and what it still holds lasts until more arrives.
+    """
+    return window_ns * 2 // 3
+
+
+def nearly_dry(window_ns: int) -> int:
+    """A core that holds no more work than this is sent the next token, however long that is, ns.
+
+    It may not ring again before it has nothing to do. (And the cores would run dry one and all
+    while a long token at the head of a lane waits for the first that is.)
+    """
+    return window_ns // 3
+
+
+def helping(waiting: int, cores: int, window_ns: int) -> int:
     """How much work a core is given in one visit, ns: few tokens spread over all that have room.
 
     Args:
         waiting: How much work waits, ns.
         cores: How many cores have room for it.
+        window_ns: How much a core may hold, ns: an eighth of that is the most, so that cores are
+            filled side by side.
     """
-    return min(QUANTUM_NS, max(LEAST_NS, waiting // cores))
+    return min(window_ns // 8, max(LEAST_NS, waiting // cores))
 
 
 def floor(charged: int, threads: int, *, blocking: bool) -> int:

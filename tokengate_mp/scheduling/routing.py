@@ -31,7 +31,6 @@ from tokengate_mp.scheduling.pacing import (
     LEAST_NS,
     LITTLE_NS,
     MAX_HELD,
-    NEARLY_DRY_NS,
     WINDOW_NS,
 )
 from tokengate_mp.scheduling.ticket import Ticket
@@ -85,6 +84,7 @@ class Router:
         ledger, gate = self._ledger, self._gate
         if not ledger.open:
             return orders
+        ledger.window = pacing.window(self._known_work(), len(ledger.books))
         if gate.wanted:
             self._serve_pinned(orders, now)
         if not (served := self._with_waiting()):
@@ -103,6 +103,14 @@ class Router:
         if gate.wanted:  # what waited for the first of its key to be sent, just now
             self._serve_pinned(orders, now)
         return orders
+
+    def _known_work(self) -> int:
+        """How much work waits in the lanes, ns; the first token of each stands for all."""
+        work = 0
+        for lane in self._gate.lanes.values():
+            if lane.queue and (operation := lane.queue[0].operation).recent:
+                work += len(lane.queue) * operation.cost
+        return work
 
     def _serve_pinned(self, orders: dict[int, list[Ticket]], now: int) -> None:
         """Give the cores that are open what is pinned to them."""
@@ -142,7 +150,7 @@ class Router:
         ledger = self._ledger
         beside, idle = ledger.beside, ledger.idle
         apart = ledger.open & ~beside
-        most = NEARLY_DRY_NS if beside and not idle & ~beside else LEAST_NS
+        most = pacing.nearly_dry(WINDOW_NS) if beside and not idle & ~beside else LEAST_NS
         ranges = (share.home, ~share.home) if beside and self._borrows else (share.home,)
         for cores in ranges:
             for core in members(cores & apart & ~idle):
@@ -244,7 +252,7 @@ class Router:
             # The first token's cost stands for all: it only says how finely to spread them.
             waiting = len(lane.queue) * lane.queue[0].operation.cost
             rivals = ledger.open & self.reach[weight]
-            helping = pacing.helping(waiting, rivals.bit_count())
+            helping = pacing.helping(waiting, rivals.bit_count(), ledger.window)
             core = position.pick(cores)
             cores &= ~(1 << core)
             spent = self._fill(ledger[core], lane, helping, orders, now)
@@ -263,7 +271,8 @@ class Router:
         token, since long ones that fit no window go by their number (see `pacing.floor`).
         """
         queue, held, core = lane.queue, book.held, book.core
-        room = WINDOW_NS - book.load
+        window = self._ledger.window
+        room, nearly_dry = window - book.load, pacing.nearly_dry(window)
         either = min(helping, room)
         spent = 0
         full = False
@@ -284,7 +293,7 @@ class Router:
                 served = bool(batch) and spent + cost > helping
                 full = (
                     spent + cost > room
-                    and book.load + spent > pacing.NEARLY_DRY_NS
+                    and book.load + spent > nearly_dry
                     and len(held) >= max(operation.floor, book.floor)
                 )
                 if served or full:

@@ -44,7 +44,8 @@ CALLED: Final = 10 * _LINE  # core: how often one of its threads has asked for a
 WAITS: Final = 11 * _LINE  # core: 1 while every crew thread waits for a token
 SPOKEN: Final = 12 * _LINE  # core: how often it has printed or logged something (see `voice`)
 UNHEARD: Final = SPOKEN + 1  # core: how much of that there was no room for
-RUNNING: Final = 13 * _LINE  # core: from here on, the token that each crew thread runs, or 0
+LOOKED: Final = 13 * _LINE  # parent: when it last took up outcomes, monotonic ns
+RUNNING: Final = 14 * _LINE  # core: from here on, the token that each crew thread runs, or 0
 
 _PAGE_WORDS: Final = RUNNING + MAX_THREADS_PER_CORE
 PAGE_BYTES: Final = -(-_PAGE_WORDS * _WORD // 4096) * 4096

@@ -9,14 +9,14 @@ done, and the items that are left go to whichever core is free.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, starmap
 from time import monotonic_ns
 from typing import Any, Final
 
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.batches import BatchOutcome, encode_batch
-from tokengate_mp.wire.codec import NOT_MSGPACK, PROTOCOL, SCALARS, dumps, to_pickle
+from tokengate_mp.wire.codec import NOT_MSGPACK, PROTOCOL, SCALARS, are_scalars, dumps, to_pickle
 from tokengate_mp.wire.definition import define, resolve
 from tokengate_mp.worker.interrupts import Interrupted
 from tokengate_mp.worker.invoke import failure
@@ -45,12 +45,12 @@ class ManyCalls:
     def __reduce__(self) -> tuple[Any, ...]:
         return _many_calls, (define(self._function), self._most_ns)
 
-    def __call__(self, width: int, *flat: object) -> bytes:
+    def __call__(self, width: int, items: Sequence[Any]) -> bytes:
         """Call the function for each item.
 
         Args:
             width: How many arguments each call takes.
-            flat: The arguments of all calls, one after the other.
+            items: The arguments of all calls, one after the other.
 
         Returns:
             An encoded `BatchOutcome`, of one item at least. A call that raises ends with its
@@ -62,9 +62,9 @@ class ManyCalls:
         """
         values: list[Any] = []
         raised: list[int] = []
-        count = len(flat) // width
-        rows = zip(*[iter(flat)] * width, strict=True)
-        calls = map(self._function, flat) if width == 1 else starmap(self._function, rows)
+        count = len(items) // width
+        rows = zip(*[iter(items)] * width, strict=True)
+        calls = map(self._function, items) if width == 1 else starmap(self._function, rows)
         most_ns, step = self._most_ns, 1
         if most_ns is None:
             most_ns, step = _NEVER, count
@@ -113,7 +113,7 @@ def _failure(error: BaseException) -> bytes:
 
 def _encoded(nanoseconds: int, values: list[Any], raised: list[int]) -> bytes:
     pickled: list[int] = []
-    if not SCALARS.issuperset(map(type, values)):
+    if not are_scalars(values):
         places = [place for place, kind in enumerate(map(type, values)) if kind not in SCALARS]
         raised = _pickle(values, places, raised, pickled)
     try:

@@ -20,8 +20,9 @@ the process dies, whatever moment that is, the parent finds every finished outco
 the numbers of exactly those tokens that had begun and not finished.
 
 Ringing the parent for every outcome would cost more than a short token does. Outcomes are published
-at once, but the bell rings only when nothing is left to run, when `COALESCE_NS` have passed, or
-when the next token is one that may take longer. Should such a guess be wrong, the scout rings.
+at once, but the bell rings only when nothing is left to run, when `COALESCE_NS` have passed since
+the parent last looked, or when the next token is one that may take longer; and while there is ample
+work ahead, not before `PATIENT_NS`. Should such a guess be wrong, the scout rings.
 """
 
 from __future__ import annotations
@@ -50,6 +51,13 @@ if TYPE_CHECKING:
 
 COALESCE_NS: Final = 4_000_000
 """How long outcomes may wait for the bell while the crew goes on running short tokens, ns."""
+
+PATIENT_NS: Final = 24_000_000
+"""How long they may while the parent has sent so much that far more must be waiting there, ns."""
+
+AMPLE_NS: Final = 8_000_000
+"""What a core that puts the bell off for longer has still to do, ns: enough to last until more
+comes, even if the parent is in the middle of something."""
 
 DROPPED_AT_ONCE: Final = 64
 """How many numbers go in one record: the shortest ring takes them in one piece."""
@@ -165,7 +173,9 @@ class Crew:
             function = functions[request.function]
             if function.last > LONG_NS:
                 if outgoing.unrung and function.last > COALESCE_NS:
-                    self.ring(monotonic_ns())
+                    now = monotonic_ns()
+                    if not self._may_wait(now + function.last, function.last):
+                        self.ring(now)
                 if function.blocks:
                     self.leave(slot)
             if chained or function.lead is not None:
@@ -185,10 +195,25 @@ class Crew:
                 self.ring(finished)
                 return
             overdue = finished - outgoing.rung_at > COALESCE_NS
+            overdue = overdue and not self._may_wait(finished, function.last)
             if overdue or not (queue or self.members or self._requests.pending()):
                 self.ring(finished)
 
     # ---- outcomes
+
+    def _may_wait(self, now: int, last: int) -> bool:
+        """Whether outcomes may wait for the bell until then.
+
+        Args:
+            now: The time, monotonic ns.
+            last: How long each of the tokens that are still to be run will take, by the last, ns.
+        """
+        # The parent may have looked since, because another core had rung.
+        waited = now - max(self.outgoing.rung_at, self._words[page.LOOKED])
+        if waited <= COALESCE_NS:
+            return True
+        ahead = len(self.queue) + self._requests.count()
+        return waited <= PATIENT_NS and ahead * last >= AMPLE_NS
 
     def ring(self, now: int) -> None:
         """Wake the parent, if it sleeps."""

@@ -25,8 +25,9 @@ class Outgoing:
     Attributes:
         lock: Held by whoever writes.
         published: Records so far.
-        unrung: Whether there were some since the parent's bell was last rung.
-        rung_at: When that was, monotonic ns.
+        unrung: Whether the parent may not know of them all: it was awake when its bell was to be
+            rung last, or there were some since.
+        rung_at: When the bell was to be rung last, monotonic ns.
     """
 
     __slots__ = (
@@ -93,9 +94,8 @@ class Outgoing:
         Args:
             now: The time, monotonic ns.
         """
-        self.unrung = False
         self.rung_at = now
-        self._parent.ring_if_armed()
+        self.unrung = not self._parent.ring_if_armed()
 
     def nudge(self) -> None:
         """The same, for something that is no outcome: those may wait on."""
