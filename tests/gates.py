@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,8 +20,7 @@ PATIENCE = 20.0
 """Seconds that a test waits for a token to arrive before it fails."""
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A token that waits at a gate."""
 
     name: str

@@ -1,4 +1,7 @@
-"""What tokens of the tests do. Core processes import it, so it is light: no test framework."""
+"""What tokens of the tests do. Core processes import it, so it is light: no test framework.
+
+Thousands of them do, and each module that they load for nothing costs a minute of all tests.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,14 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import gates
 
 from tokengate_mp import task_token_guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import gates
 
 
 @task_token_guard(operation_type="echo")
@@ -50,12 +52,16 @@ def spin(seconds: float) -> int:
 @task_token_guard(operation_type="gated")
 def gated(address: gates.Address, name: str = "") -> str:
     """Wait at a gate, off the CPU."""
+    import gates
+
     return gates.wait_at(address, name)
 
 
 @task_token_guard(operation_type="spinning")
 def spinning(address: gates.Address, name: str = "") -> str:
     """Wait at a gate, computing."""
+    import gates
+
     return gates.spin_at(address, name)
 
 
@@ -115,7 +121,7 @@ def surroundings() -> dict[str, Any]:
     return {
         "path": sys.path,
         "argv": sys.argv,
-        "cwd": str(Path.cwd()),
+        "cwd": os.getcwd(),  # noqa: PTH109 - pathlib is not light
         "added": os.environ.get("ADDED"),
         "flags": {
             name: getattr(sys.flags, name) for name in names if name not in {"count", "index"}
@@ -126,9 +132,9 @@ def surroundings() -> dict[str, Any]:
 def descriptors() -> list[str]:
     """Give what the descriptors of this process refer to."""
     targets = []
-    for fd in sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
+    for fd in sorted(map(int, os.listdir("/proc/self/fd"))):  # noqa: PTH208 - as above
         try:
-            targets.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+            targets.append(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 - as above
         except FileNotFoundError:
             pass
     return targets
@@ -166,6 +172,8 @@ def sum_in_threads(count: int) -> int:
 @task_token_guard(operation_type="hold")
 def hold_the_gil(address: gates.Address) -> int:
     """Report to a gate, and then stay in C code that never lets another thread run."""
+    import gates
+
     gates.report_to(address)
     return sum(range(10**15))
 

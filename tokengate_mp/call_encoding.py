@@ -6,7 +6,6 @@ beside the ring. Tokens among the arguments leave blanks, and an anchor makes a 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -199,6 +198,8 @@ class CallEncoding:
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
     """The names of a function's positional parameters, as far as they can be found out."""
+    import inspect  # noqa: PLC0415 - 10 ms, and only an error names them
+
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some built-in functions have no signature

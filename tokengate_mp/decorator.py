@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from tokengate_mp.circuit_breaker import CircuitBreaker
 from tokengate_mp.options import Weight, token_options
@@ -136,6 +135,10 @@ def operation_name(function: Callable[..., Any]) -> str:
     return f"{named_thing.__module__}.{named_thing.__qualname__}"
 
 
+_MAKES_ANOTHER: Final = 0x20 | 0x80 | 0x200
+"""Flags of code whose call makes a generator, coroutine or both (`inspect.CO_…`)."""
+
+
 def refuse_unsuitable(function: Any) -> None:
     """Refuse what cannot be run as a token.
 
@@ -149,19 +152,21 @@ def refuse_unsuitable(function: Any) -> None:
         raise TypeError(
             f"what is of type {type(function).__name__} is not callable, so it cannot be a token"
         )
+    plain = type(function) is FunctionType and not function.__dict__  # no `__wrapped__`, no mark
+    if plain and not function.__code__.co_flags & _MAKES_ANOTHER:
+        return
+    import inspect  # noqa: PLC0415 - 10 ms, which core processes need not take to start
+
     body = inspect.unwrap(function) if inspect.isroutine(function) else function
     call = body if inspect.isroutine(body) or inspect.isclass(body) else type(body).__call__
-    for kind, test in _UNSUITABLE.items():
+    for kind, test in (
+        ("a coroutine function", inspect.iscoroutinefunction),
+        ("an asynchronous generator function", inspect.isasyncgenfunction),
+        ("a generator function", inspect.isgeneratorfunction),
+    ):
         if test(body) or test(call):
             raise TypeError(
                 f"{operation_name(function)!r} is {kind}: tokens run plain synchronous "
                 "functions. Return a list instead of yielding, or run the coroutine inside "
                 "the function with asyncio.run()."
             )
-
-
-_UNSUITABLE: dict[str, Callable[[Any], bool]] = {
-    "a coroutine function": inspect.iscoroutinefunction,
-    "an asynchronous generator function": inspect.isasyncgenfunction,
-    "a generator function": inspect.isgeneratorfunction,
-}

@@ -9,7 +9,7 @@ import pytest
 import work
 
 from tokengate_mp import OperationsCoordinator
-from tokengate_mp.coordinator import corridor
+from tokengate_mp.coordinator import corridor, lookout
 
 BACKLOG = 30_000
 CORES = 2
@@ -20,7 +20,7 @@ def callbacks(monkeypatch):
     """Count, for each callback of ours in the loop, the portions that it settles."""
     portions = Counter()
     current = {"callback": 0}
-    settle = corridor.settle
+    settle = lookout.settle
 
     def counted_settle(*arguments, **named):
         portions[current["callback"]] += 1
@@ -33,7 +33,7 @@ def callbacks(monkeypatch):
 
         return count
 
-    monkeypatch.setattr(corridor, "settle", counted_settle)
+    monkeypatch.setattr(lookout, "settle", counted_settle)
     for name in ("_turn_in_loop", "_look_around", "heard"):
         callback = getattr(corridor.Corridor, name)
         monkeypatch.setattr(corridor.Corridor, name, counted(callback))
@@ -75,7 +75,8 @@ def test_a_turn_ends_when_its_time_is_up(monkeypatch, callbacks):
 def test_a_turn_looks_at_the_clock_after_each_portion(monkeypatch, callbacks):
     """By a clock on which each look takes a quarter of a turn, a turn is a few portions."""
     ticks = iter(range(0, 10**15, corridor.TURN_NS // 4))
-    monkeypatch.setattr(corridor, "monotonic_ns", lambda: next(ticks))
+    for module in (corridor, lookout):
+        monkeypatch.setattr(module, "monotonic_ns", lambda: next(ticks))
 
     async def main():
         async with OperationsCoordinator(cores=CORES):

@@ -240,6 +240,9 @@ class Feed:
             return
         self._pace.sent(batch.count, monotonic_ns() - began, len(record))
         self._flying.add(batch)
+        duration = self._pace.duration(batch.count)
+        if duration is not None:  # batches differ, and what the scheduler knows is of earlier ones
+            self._operation.expect(duration)
         try:
             batch.token = self.sender.forward(
                 number, self._operation, record, self._function, batch

@@ -67,6 +67,14 @@ class Pace:
             most = min(most, max(left / (2 * cores), LEAST_NS / self._item_ns))
         return max(1, int(most))
 
+    def duration(self, items: int) -> int | None:
+        """How long the calls of a batch will take, ns; None if none was measured.
+
+        Args:
+            items: How many.
+        """
+        return int(items * self._item_ns) if self._item_ns else None
+
     def sent(self, items: int, nanoseconds: int, size: int) -> None:
         """A batch was encoded.
 

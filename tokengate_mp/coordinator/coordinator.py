@@ -16,24 +16,21 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from typing import Any, Self
 
 import msgspec
 from psutil import virtual_memory
 
 from tokengate_mp import worker
-from tokengate_mp.bulk.progress import Wanted
-from tokengate_mp.bulk.token_map import TokenMap
+from tokengate_mp.coordinator.calls import Calls
 from tokengate_mp.coordinator.controls import Controls
 from tokengate_mp.coordinator.corridor import Corridor
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.initializer_file import InitializerFile
-from tokengate_mp.coordinator.shared import Shared
 from tokengate_mp.coordinator.topology import usable_cpus
 from tokengate_mp.ctrl_c import HeldBack
-from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
+from tokengate_mp.decorator import refuse_unsuitable
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
-from tokengate_mp.options import token_options
 from tokengate_mp.settings import (
     MAX_PENDING,
     RESTART_LIMIT,
@@ -42,19 +39,13 @@ from tokengate_mp.settings import (
     coordinator_settings,
 )
 from tokengate_mp.token import Token
-from tokengate_mp.token_function import TokenFunction
 from tokengate_mp.worker.initializer import pack
-from tokengate_mp.worker.invoke import apply
-
-P = ParamSpec("P")
-R = TypeVar("R")
-T = TypeVar("T")
 
 _claiming = threading.RLock()
 _running: OperationsCoordinator | None = None
 
 
-class OperationsCoordinator(Controls):
+class OperationsCoordinator(Calls, Controls):
     """Runs the tokens of this process on core processes.
 
     Started within a running event loop, it serves that loop. Without one, it runs a loop of its own
@@ -139,6 +130,7 @@ class OperationsCoordinator(Controls):
         restart_limit: int = RESTART_LIMIT,
         restart_period: float = RESTART_PERIOD,
     ) -> None:
+        super().__init__()
         self.settings: CoordinatorSettings = coordinator_settings(
             cores,
             usable_cpus(),
@@ -168,8 +160,6 @@ class OperationsCoordinator(Controls):
         self._stopper = 0
         self._host: Host | None = None
         self._corridor: Corridor | None = None
-        # The function submitted last: most submit one many times.
-        self._submitted: TokenFunction[..., Any] | None = None
 
     # ---- starting and stopping
 
@@ -301,131 +291,6 @@ class OperationsCoordinator(Controls):
                 await self.join()
         finally:
             self.stop()
-
-    # ---- using
-
-    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
-        """Make a token of calling an undecorated function (or any other callable).
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-            TypeError: `function` is not callable, or calling it would only make a coroutine or a
-                generator.
-            PayloadError: The function or an argument cannot be encoded.
-        """
-        if self._corridor is None or not self._corridor.takes_calls():
-            raise CoordinatorNotRunning(
-                "submit() was called on a coordinator that is not running; start it first"
-            )
-        if isinstance(function, TokenFunction):
-            token: Token[R] = function(*args, **kwargs)
-            return token
-        if is_constant(function):
-            if self._submitted is None or self._submitted.__wrapped__ is not function:
-                refuse_unsuitable(function)
-                self._submitted = TokenFunction(function, token_options(operation_name(function)))
-            return self._submitted(*args, **kwargs)
-        # Anything else may change between two calls, so it travels with each, as an argument.
-        refuse_unsuitable(function)
-        by_argument: TokenFunction[..., R] = TokenFunction(
-            cast("Callable[..., R]", apply), token_options(operation_name(function))
-        )
-        return by_argument(function, *args, **kwargs)
-
-    def share(self, value: T) -> Shared[T]:
-        """Store a value in shared memory, once for all calls that it is passed to.
-
-        Returns:
-            A handle. Calls take it in place of the value, and their functions get the value; an
-            array is a read-only view. It can be closed, and be used in a `with` statement.
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-            PayloadError: There is no room for it.
-            Exception: Whatever pickling it raises.
-        """
-        if self._corridor is None or not self._corridor.takes_calls():
-            raise CoordinatorNotRunning(
-                "share() was called on a coordinator that is not running; start it first"
-            )
-        return Shared(value, self._corridor.arena)
-
-    async def ready(self) -> None:
-        """Wait until there is room for a call within `max_pending` and `max_pending_bytes`.
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-        """
-        host, corridor = self._host, self._corridor
-        if host is None or corridor is None or not corridor.takes_calls():
-            raise CoordinatorNotRunning(
-                "ready() was awaited on a coordinator that is not running; start it first"
-            )
-        waiting = corridor.admission.ready(host.loop)
-        if asyncio.get_running_loop() is host.loop:
-            await waiting
-        else:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, host.loop))
-
-    def map(  # noqa: PLR0913 - the options of a map, each with its default
-        self,
-        function: Callable[..., R],
-        iterable: Iterable[Any],
-        /,
-        *iterables: Iterable[Any],
-        ordered: bool = True,
-        buffersize: int | None = None,
-        return_exceptions: bool = False,
-        progress: Wanted = None,
-    ) -> TokenMap[R]:
-        """Call an undecorated function (or any other callable) for each item, in batches.
-
-        Args:
-            function: The function. As it is now: what is changed in it later changes nothing.
-            iterable: As for `TokenFunction.map`.
-            iterables: As for `TokenFunction.map`.
-            ordered: As for `TokenFunction.map`.
-            buffersize: As for `TokenFunction.map`.
-            return_exceptions: As for `TokenFunction.map`.
-            progress: As for `TokenFunction.map`.
-
-        Raises:
-            ImportError: What the progress is drawn with is not installed.
-            CoordinatorNotRunning: This coordinator is not running.
-            TypeError: `function` is not callable, or calling it would only make a coroutine or a
-                generator; or `buffersize` is no int.
-            ValueError: `buffersize` is below 1.
-            PayloadError: The function cannot be encoded.
-        """
-        if self._corridor is None or not self._corridor.takes_calls():
-            raise CoordinatorNotRunning(
-                "map() was called on a coordinator that is not running; start it first"
-            )
-        if isinstance(function, TokenFunction):
-            mapped = function
-        else:
-            refuse_unsuitable(function)
-            mapped = TokenFunction(function, token_options(operation_name(function)))
-        results: TokenMap[R] = mapped.map(
-            iterable,
-            *iterables,
-            ordered=ordered,
-            buffersize=buffersize,
-            return_exceptions=return_exceptions,
-            progress=progress,
-        )
-        return results
-
-    async def join(self) -> None:
-        """Wait until every token has ended."""
-        host, corridor = self._host, self._corridor
-        if host is None or corridor is None or not corridor.takes_calls():
-            return  # then every token has ended
-        if asyncio.get_running_loop() is host.loop:
-            await corridor.join()
-        else:
-            joined = asyncio.run_coroutine_threadsafe(corridor.join(), host.loop)
-            await asyncio.wrap_future(joined)
 
 
 def _stopped(token: Token[Any]) -> TokenKilled:

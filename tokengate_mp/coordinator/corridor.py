@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.alarm import Alarm, Appointment
+from tokengate_mp.coordinator.burst import Burst
 from tokengate_mp.coordinator.chains import Chains
 from tokengate_mp.coordinator.desk import ControlDesk, tokens_of
 from tokengate_mp.coordinator.dispatch import Dispatch
@@ -25,18 +26,16 @@ from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.intake import Intake
 from tokengate_mp.coordinator.joins import Joins
-from tokengate_mp.coordinator.losses import losses
+from tokengate_mp.coordinator.lookout import Lookout
+from tokengate_mp.coordinator.losses import end_lost
 from tokengate_mp.coordinator.recycling import Recycling
-from tokengate_mp.coordinator.settlement import settle
 from tokengate_mp.coordinator.stats import stats
 from tokengate_mp.coordinator.stranding import why_stranded
 from tokengate_mp.coordinator.supervisor import Supervisor
-from tokengate_mp.coordinator.topology import current_cpu
 from tokengate_mp.coordinator.voices import Voices
-from tokengate_mp.errors import CoordinatorNotRunning, TokenGateError, WireError
+from tokengate_mp.errors import TokenGateError
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.scheduling.weights import as_set
 from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.token import ForwardingToken, Token, open_desk
 from tokengate_mp.token_function import current_intake, open_intake
@@ -113,12 +112,20 @@ class Corridor:
             self._chains,
             self.doorkeeper,
         )
+        self._lookout = Lookout(
+            self._scheduler,
+            self._supervisor,
+            self._intake,
+            self.desk.history,
+            self.admission,
+            self._chains,
+            self._drafts.needed,
+            self.took_over,
+        )
         self.desk.forsaken = self._chains.forsake
-        self._in_burst = False
-        self._looking = False
+        self._burst = Burst(settings.cpus, self._scheduler.parent_beside)
         self.turn_due = False
         self._ended = False
-        self._cpu = -1
         self._without = 0  # the cores that were given up, as bits
         self._recall = Alarm(host.loop, RECALL_NS / 1e9, self._take_back)
         self._glance = Alarm(host.loop, PATIENT_NS / 1e9, self._look_around)
@@ -134,7 +141,7 @@ class Corridor:
         Raises:
             CoreStartError: They cannot be started.
         """
-        self._supervisor.start_all()
+        self._supervisor.open()
         self._intake.arena = self._supervisor.arena
         if self._public:
             open_intake(self._intake)
@@ -174,30 +181,22 @@ class Corridor:
 
     def turn_within_call(self) -> None:
         """In the middle of the caller's code: the loop does not run, but the cores should."""
-        if not self._looking:  # loading a result runs user code, which may make a token
-            if self._in_burst and current_cpu is not None and (cpu := current_cpu()) != self._cpu:
-                self._note_cpu(cpu)
+        self._supervisor.start_next()  # of those that the loop would have started by now
+        if not self._lookout.looking:  # loading a result runs user code, which may make a token
+            self._burst.look()
             # What has come in tells how much room the cores have; the first call of a burst does
             # not ask for that as long as there is any.
-            if self._in_burst or not self._scheduler.has_room:
+            if self._burst.goes_on or not self._scheduler.has_room:
                 deadline = monotonic_ns() + TURN_NS
                 for incarnation in self._living.values():
-                    self._look_at(incarnation, deadline)
+                    self._lookout.look_at(incarnation, deadline)
             self._send()
-        self._in_burst = True
+        self._burst.goes_on = True
 
     def _end_burst(self) -> None:
         """The loop runs again, and will sleep soon."""
         self._intake.end_burst()
-        self._in_burst = False
-        if self._cpu != -1:
-            self._note_cpu(-1)
-
-    def _note_cpu(self, cpu: int) -> None:
-        """This thread is busy on that CPU; -1: it is not."""
-        self._cpu = cpu
-        beside = [core for core, own in enumerate(self._settings.cpus, 1) if own == cpu]
-        self._scheduler.parent_beside(as_set(beside))
+        self._burst.end()
 
     def request_turn(self) -> None:
         """Take a turn when the loop runs again."""
@@ -244,7 +243,7 @@ class Corridor:
         try:
             deadline = monotonic_ns() + TURN_NS
             for incarnation in self._supervisor.processes():
-                self._look_at(incarnation, deadline)
+                self._lookout.look_at(incarnation, deadline)
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
@@ -267,47 +266,8 @@ class Corridor:
                 self._glance.set()
             else:
                 talking = True
-                self._look_at(incarnation, deadline)
+                self._lookout.look_at(incarnation, deadline)
         return talking
-
-    def _look_at(self, incarnation: Incarnation, deadline: int | None) -> None:
-        """Take up what a core has to say; outcomes only until the deadline, ns."""
-        self._looking = True
-        try:
-            self._take_up(incarnation, deadline)
-        finally:
-            self._looking = False
-
-    def _take_up(self, incarnation: Incarnation, deadline: int | None) -> None:
-        if not incarnation.ready and incarnation.is_ready():
-            incarnation.ready = True
-            if incarnation.seat:
-                self.took_over(incarnation)
-        try:
-            incarnation.collect()
-            if self._ended:
-                raise CoordinatorNotRunning("a handler of a log record has stopped the coordinator")
-            while incarnation.arrived:
-                settle(
-                    self._scheduler,
-                    incarnation,
-                    self.desk.history,
-                    self.admission,
-                    chains=self._chains,
-                    needed=self._drafts.needed,
-                )
-                if deadline is not None and monotonic_ns() > deadline:
-                    break
-        except WireError:
-            # Nothing from there can be trusted now. What it holds ends, or moves, with its process.
-            _log.exception("core %d: its process is ended", incarnation.core)
-            incarnation.arrived.clear()
-            incarnation.condemned = "what it wrote made no sense"
-            self._supervisor.condemn(incarnation)
-        if incarnation.congested:
-            incarnation.flush()
-        if incarnation.is_hungry():
-            self._scheduler.hungry(incarnation.seat)
 
     def _send(self) -> None:
         """Take in calls and send what is ordered."""
@@ -315,7 +275,9 @@ class Corridor:
         if (tick := self._scheduler.next_tick()) is not None:
             self._tick.set(tick)
         if self._without:
-            self._end_stranded()
+            refusal, reasons = self._supervisor.refusal, self._supervisor.reasons
+            for token in tokens_of(self._scheduler.stranded(self._without)):
+                self.desk.deliver_error(token, why_stranded(refusal, reasons))
 
     def take_in(self) -> None:
         """New functions, then new tokens."""
@@ -371,12 +333,12 @@ class Corridor:
         self._end_burst()
         try:
             deadline = monotonic_ns() + TURN_NS
-            self._look_at(incarnation, deadline)
+            self._lookout.look_at(incarnation, deadline)
             if self._scheduler.has_waiting:
                 # Those that are about to ring need not, if they are heard now.
                 for other in self._living.values():
                     if other is not incarnation and other.has_news():
-                        self._look_at(other, deadline)
+                        self._lookout.look_at(other, deadline)
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
@@ -389,15 +351,10 @@ class Corridor:
     def exited(self, incarnation: Incarnation, exitcode: int | None) -> None:
         """A core's process is gone; its last outcomes are still in the ring."""
         try:
-            self._look_at(incarnation, None)
+            self._lookout.look_at(incarnation, None)
             if incarnation.ready:
-                errors = losses(incarnation, exitcode, self._scheduler.held(incarnation.seat))
                 self._recycling.ended(incarnation)
-                lost = self._scheduler.core_lost(incarnation.seat, errors, monotonic_ns())
-                if incarnation.seat != incarnation.core:
-                    self._scheduler.shifts.left(incarnation.seat)
-                for token in tokens_of(lost):
-                    self.desk.deliver_error(token, errors[token.number])
+                end_lost(incarnation, exitcode, self._scheduler, self.desk)
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
@@ -418,11 +375,6 @@ class Corridor:
         """A core gets no more processes."""
         self._without |= 1 << core
         self.request_turn()
-
-    def _end_stranded(self) -> None:
-        supervisor = self._supervisor
-        for token in tokens_of(self._scheduler.stranded(self._without)):
-            self.desk.deliver_error(token, why_stranded(supervisor.refusal, supervisor.reasons))
 
     # ---- joining and looking
 
@@ -445,6 +397,7 @@ class Corridor:
 
     def stats(self) -> dict[str, Any]:
         """The numbers of `get_stats`."""
+        self._supervisor.start_rest()  # which would all but be started, and have no process yet
         return stats(
             self._scheduler.snapshot(monotonic_ns()),
             self._intake.created(),

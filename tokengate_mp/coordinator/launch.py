@@ -34,9 +34,16 @@ _processes = count(1)
 """Numbers for core processes: those of the tokens that are made in them are derived from these."""
 
 _BOOT: Final = (
-    "import sys; brief, path, *argv = sys.argv[1:]; sys.path[:] = eval(path); "
-    "sys.argv[:] = argv; from tokengate_mp.worker.main import main; main(brief)"
+    "import sys; brief, path, *argv = sys.argv[1:]; sys.path[:] = eval(path); sys.argv[:] = argv; "
+    "later = 'typing_extensions'; sys.modules.setdefault(later); import msgspec; "
+    "sys.modules[later] or sys.modules.pop(later); "
+    "from tokengate_mp.worker.main import main; main(brief)"
 )
+"""What a core process runs.
+
+msgspec takes from `typing_extensions`, if that is installed, what Python has itself from 3.11 on,
+and to load it takes a fifth of the time until the process is up. So it is out of reach meanwhile.
+"""
 
 _ONE_THREAD: Final = (
     "OMP_NUM_THREADS",

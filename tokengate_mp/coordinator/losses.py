@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from time import monotonic_ns
 
+from tokengate_mp.coordinator.desk import ControlDesk, tokens_of
 from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.token import Token
 from tokengate_mp.worker_lost import WorkerLost
 
 
-def losses(
-    incarnation: Incarnation, exitcode: int | None, held: Mapping[int, Ticket]
-) -> dict[int, BaseException]:
-    """The errors of the tokens that a process was running when it ended, by number.
+def end_lost(
+    incarnation: Incarnation, exitcode: int | None, scheduler: Scheduler, desk: ControlDesk
+) -> None:
+    """End the tokens that a process was running when it ended, unless they are to be run again.
 
     Args:
-        incarnation: The process.
+        incarnation: The process. All that it has written is taken up.
         exitcode: What it ended with.
-        held: The tokens that its core holds.
+        scheduler: Who knows what it held.
+        desk: Who delivers the errors.
     """
-    pid, why = incarnation.launched.process.pid, incarnation.condemned
-    return {
+    pid, why, seat = incarnation.launched.process.pid, incarnation.condemned, incarnation.seat
+    held = scheduler.held(seat)
+    errors: dict[int, BaseException] = {
         number: WorkerLost(pid, exitcode, _doing(held[number]), why)
         for number in incarnation.running()
         if number in held
     }
+    lost = scheduler.core_lost(seat, errors, monotonic_ns())
+    if seat != incarnation.core:
+        scheduler.shifts.left(seat)
+    for token in tokens_of(lost):
+        desk.deliver_error(token, errors[token.number])
 
 
 def _doing(ticket: Ticket) -> str:

@@ -1,7 +1,4 @@
-"""The core processes: started side by side, watched, replaced when they die or are worn, ended.
-
-A process's death is seen through a pidfd, and without one by the end of its control socket: no
-polling, and no signal handler that a user's code might replace.
+"""The core processes: started, watched, replaced when they die or are worn, ended.
 
 A process that is to be replaced while it is well goes on until its *successor* is up. That takes
 its seat then, and the old one, which is *relieved*, stays on a seat of its own until it holds no
@@ -16,6 +13,7 @@ import os
 import select
 import subprocess
 import time
+from collections import deque
 from typing import Final, Protocol
 
 from tokengate_mp.coordinator.domain import Incarnation
@@ -24,10 +22,10 @@ from tokengate_mp.coordinator.launch import launch
 from tokengate_mp.coordinator.lent import Lent
 from tokengate_mp.coordinator.stranding import NEVER_UP
 from tokengate_mp.coordinator.voices import Voices
+from tokengate_mp.coordinator.watch import Watch
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.settings import CoordinatorSettings
 from tokengate_mp.wire.regions import ParentArena
-from tokengate_mp.wire.segment import portable
 from tokengate_mp.worker.initializer import UNINITIALIZED
 
 _log = logging.getLogger(__name__)
@@ -95,8 +93,9 @@ class Supervisor:
         self._settings = settings
         self._loop = loop
         self._watcher = watcher
+        self._watch = Watch(loop, watcher.heard, self.reap)
+        self._to_start: deque[int] = deque()
         self._failures: dict[int, int] = {}
-        self._pidfds: dict[Incarnation, int] = {}
         self._retries: dict[int, asyncio.TimerHandle] = {}
         self._leaving: dict[Incarnation, asyncio.TimerHandle] = {}
         self.living: dict[int, Incarnation] = {}
@@ -114,20 +113,49 @@ class Supervisor:
             for core in self.restarts
         }
 
-    def start_all(self) -> None:
-        """Start a process for every core; they come up side by side.
+    def open(self) -> None:
+        """Start the first core's process now, and those of the others as the loop goes round.
+
+        Each takes the loop some 2 ms; they come up side by side all the same, which takes them far
+        longer. What fails for the first would fail for all. If only another's cannot be started,
+        that is tried again, as if it had ended.
 
         Raises:
-            CoreStartError: One cannot be started; those that were have been ended again.
+            CoreStartError: It cannot be started.
         """
         settings = self._settings
         self.arena = ParentArena.create(settings.max_shared_bytes, len(settings.cpus))
+        first, *others = self.restarts
         try:
-            for core in self.restarts:
-                self._start(core)
+            self._start(first)
         except CoreStartError:
             self.stop_all()
             raise
+        self._to_start.extend(others)
+        self._loop.call_soon(self._start_others)
+
+    def start_next(self) -> None:
+        """Start the process of the next core that has had none, if there is one."""
+        if self._to_start:
+            self._start_or_retry(self._to_start.popleft())
+
+    def start_rest(self) -> None:
+        """Start those of all that have had none."""
+        while self._to_start:
+            self.start_next()
+
+    def _start_others(self) -> None:
+        self.start_next()
+        if self._to_start:
+            self._loop.call_soon(self._start_others)
+
+    def _start_or_retry(self, core: int) -> None:
+        try:
+            self._start(core)
+        except CoreStartError as error:
+            _log.error("core %d: %s", core, error)
+            self._failures[core] = self._failures.get(core, 0) + 1
+            self._replace(core, self._pause_after(core, in_vain=False))
 
     def _start(self, core: int) -> None:
         self.irreplaceable.pop(core, None)
@@ -146,35 +174,13 @@ class Supervisor:
         listener = self.voices.listener(core, launched, self._loop)
         incarnation = Incarnation(core, launched, listener, lent)
         incarnation.arm()
-        self._watch(incarnation)
+        self._watch.begin(incarnation)
         self._watcher.launched(incarnation)
         return incarnation
 
     def processes(self) -> list[Incarnation]:
         """All that there are, those that have not taken over among them."""
         return [*self.living.values(), *self.successors.values()]
-
-    def _watch(self, incarnation: Incarnation) -> None:
-        loop = self._loop
-        loop.add_reader(incarnation.fileno(), self._watcher.heard, incarnation)
-        loop.add_reader(incarnation.launched.voice, incarnation.listener.hear)
-        if hasattr(os, "pidfd_open") and not portable():
-            pidfd = os.pidfd_open(incarnation.launched.process.pid)
-            self._pidfds[incarnation] = pidfd
-            loop.add_reader(pidfd, self.reap, incarnation)
-        else:
-            loop.add_reader(incarnation.launched.control.fileno(), self.reap, incarnation)
-
-    def _unwatch(self, incarnation: Incarnation) -> None:
-        pidfd = self._pidfds.pop(incarnation, None)
-        if not self._loop.is_closed():
-            self._loop.remove_reader(incarnation.fileno())
-            self._loop.remove_reader(incarnation.launched.control.fileno())
-            self._loop.remove_reader(incarnation.launched.voice)
-            if pidfd is not None:
-                self._loop.remove_reader(pidfd)
-        if pidfd is not None:
-            os.close(pidfd)
 
     def condemn(self, incarnation: Incarnation) -> None:
         """Kill a process that cannot be trusted any more; its exit is handled like any other."""
@@ -190,7 +196,7 @@ class Supervisor:
             process.kill()
             exitcode = process.wait()
         core = incarnation.core
-        self._unwatch(incarnation)
+        self._watch.end(incarnation)
         if not incarnation.seat:
             self.successors.pop(core, None)
         else:
@@ -326,16 +332,12 @@ class Supervisor:
     def _restart(self, core: int) -> None:
         self._retries.pop(core, None)
         self.restarts[core] += 1
-        try:
-            self._start(core)
-        except CoreStartError as error:
-            _log.error("core %d: %s", core, error)
-            self._failures[core] = self._failures.get(core, 0) + 1
-            self._replace(core, self._pause_after(core, in_vain=False))
+        self._start_or_retry(core)
 
     def stop_all(self) -> None:
         """End all processes: by request, and after `grace` by force. Blocks until they are gone."""
         self._stopped = True
+        self._to_start.clear()
         for retry in self._retries.values():
             retry.cancel()
         self._retries.clear()
@@ -346,7 +348,7 @@ class Supervisor:
         self.living.clear()
         self.successors.clear()
         for incarnation in leaving:
-            self._unwatch(incarnation)
+            self._watch.end(incarnation)
             if incarnation.is_ready():
                 incarnation.tell_to_stop()
             else:

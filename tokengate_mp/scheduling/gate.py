@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush, merge
+from heapq import merge
 from itertools import chain
 from operator import attrgetter
 from typing import Final
@@ -24,6 +24,7 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import WEIGHTS, Weight
 from tokengate_mp.scheduling.lane import Lane, waiting
 from tokengate_mp.scheduling.limit import Limits
+from tokengate_mp.scheduling.postponed import Postponed
 from tokengate_mp.scheduling.sticky import Pin, Sticky
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import Cores, members
@@ -42,14 +43,13 @@ class Gate:
         pinned: The lane of each core that has had tokens pinned to it.
         wanted: The cores in whose own lanes there is anything.
         paused: The tokens of operations that are held back, by the operations' names.
-        postponed: Tokens that wait for their next run, by number.
+        postponed: Tokens that wait for their next run.
         withheld: Tokens that wait for others to end, by number.
         sticky: The keys, and which core each is pinned to.
         limits: How many tokens of some operations cores may hold, and where the others wait.
     """
 
     __slots__ = (
-        "_due",
         "lanes",
         "limits",
         "paused",
@@ -65,11 +65,10 @@ class Gate:
         self.pinned: dict[int, Lane] = {}
         self.wanted: Cores = 0
         self.paused: dict[str, Lane] = {}
-        self.postponed: dict[int, Ticket] = {}
+        self.postponed = Postponed()
         self.withheld: dict[int, Ticket] = {}
         self.sticky = Sticky()
         self.limits = Limits()
-        self._due: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
         outside = len(self.postponed) + len(self.withheld) + sum(1 for _ in self._behind())
@@ -78,7 +77,7 @@ class Gate:
     def __iter__(self) -> Iterator[Ticket]:
         """All waiting tokens, lane by lane."""
         in_lanes = (ticket for lane in self._all_lanes() for ticket in lane)
-        return chain(in_lanes, self._behind(), self.postponed.values(), self.withheld.values())
+        return chain(in_lanes, self._behind(), self.postponed, self.withheld.values())
 
     def _all_lanes(self) -> Iterator[Lane]:
         lanes = (self.lanes.values(), self.pinned.values(), self.paused.values())
@@ -203,21 +202,7 @@ class Gate:
     def postpone(self, ticket: Ticket, until: int) -> None:
         """Hold a token that is to be run again until that time, ns."""
         ticket.stage = WAITING
-        self.postponed[ticket.number] = ticket
-        heappush(self._due, (until, ticket.number))
-
-    def next_due(self) -> int | None:
-        """When the next postponed token's pause is over, ns; None if there is none."""
-        while self._due and self._due[0][1] not in self.postponed:
-            heappop(self._due)
-        return self._due[0][0] if self._due else None
-
-    def take_due(self, now: int) -> list[Ticket]:
-        """Take those whose pause is over, which wait nowhere then."""
-        taken: list[Ticket] = []
-        while (due := self.next_due()) is not None and due <= now:
-            taken.append(self.postponed.pop(heappop(self._due)[1]))
-        return taken
+        self.postponed.add(ticket, until)
 
     def lets_pass(self, ticket: Ticket) -> bool:
         """Whether tokens of its operation are not held back."""
@@ -281,9 +266,8 @@ class Gate:
 
     def discard(self, ticket: Ticket) -> None:
         """Take note that a waiting token has ended."""
-        for outside in (self.postponed, self.withheld):
-            if outside.pop(ticket.number, None) is not None:
-                return
+        if self.postponed.discard(ticket) or self.withheld.pop(ticket.number, None) is not None:
+            return
         lane = self._lane(ticket)
         if lane is not None:
             lane.discard()
@@ -360,7 +344,7 @@ class Gate:
     def _appoint(self, pins: Iterable[Pin]) -> None:
         """Let tokens that are held back get these keys their cores: all others have ended."""
         lacking = {pin.key for pin in pins}
-        held_back = chain(self.postponed.values(), *self.paused.values())
+        held_back = chain(self.postponed, *self.paused.values())
         for ticket in held_back if lacking else ():
             pin = self.sticky.members.get(ticket.number)
             if pin is not None and pin.key in lacking:
@@ -419,8 +403,8 @@ class Gate:
                 assert self._lane(ticket) is lane, f"{ticket} is in the wrong lane"
         for ticket in self._behind():
             assert self._lane(ticket) is None, f"{ticket} waits behind another one"
-        outside = [*self.postponed.items(), *self.withheld.items()]
+        outside = [*self.postponed, *self.withheld.values()]
         in_lanes = {ticket.number for lane in self._all_lanes() for ticket in lane}
-        for number, ticket in outside:
+        for ticket in outside:
             assert ticket.stage is WAITING, f"{ticket} does not wait"
-            assert number not in in_lanes, f"{ticket} is in a lane, and outside"
+            assert ticket.number not in in_lanes, f"{ticket} is in a lane, and outside"

@@ -128,8 +128,15 @@ class Operation:
         self.mean = pacing.smoothed(self.mean, durations, first=not self.recent)
         self.recent.extend(durations)
         self.longest = max(self.longest, *durations)
+        self._charge(self.mean, blocking=blocking)
+
+    def expect(self, duration: int) -> None:
+        """The tokens that come now will each take about so long, ns, unlike those before them."""
+        self._charge(duration, blocking=self.blocking)
+
+    def _charge(self, duration: float, *, blocking: bool) -> None:
         self.blocking = blocking
-        self.cost = pacing.cost(self.mean, self.threads, blocking=blocking)
+        self.cost = pacing.cost(duration, self.threads, blocking=blocking)
         self.floor = pacing.floor(self.cost, self.threads, blocking=blocking)
 
 

@@ -259,7 +259,7 @@ class Scheduler(Kinship):
 
         Those whose pause before another run is over can be assigned again.
         """
-        for ticket in self._gate.take_due(now):
+        for ticket in self._gate.postponed.take_due(now):
             if not self._conductor.hold(ticket):
                 self._gate.interleave(ticket)
         overdue = self._deadlines.due(now)
@@ -337,7 +337,7 @@ class Scheduler(Kinship):
     def next_tick(self) -> int | None:
         """When `tick` will have something to do, ns; None if never."""
         if self._deadlines or self._gate.postponed:
-            times = (self._deadlines.next(), self._gate.next_due())
+            times = (self._deadlines.next(), self._gate.postponed.next_due())
             return min((at for at in times if at is not None), default=None)
         return None
 

@@ -63,8 +63,11 @@ class _ResultOf(threading.local):
 
 result_of: Final = _ResultOf()
 
-_SHORT: Final = SCALARS - {bytes}
+_SHORT: Final = SCALARS - {bytes, str}
 """Types of results that go as msgpack without a look at how long they are."""
+
+_LONG: Final = frozenset({bytes, str})
+"""Types of results that go so unless they are long: those go aside, and on as they came."""
 
 _UNMEASURED: Final = 1 << 62
 
@@ -193,7 +196,7 @@ def run(
 
 
 def _record(number: int, kind: int, started: int, finished: int, value: Any) -> bytes:
-    if not kind & ~BLOCKED or (type(value) is bytes and kind & PICKLED and len(value) < LARGE):
+    if not kind & ~BLOCKED or (kind & PICKLED and type(value) in _LONG and len(value) < LARGE):
         kind &= BLOCKED
         try:
             return encode((number, kind, started, finished, value))

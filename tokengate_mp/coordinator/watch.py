@@ -1,0 +1,60 @@
+"""The watch over core processes: their bells, what they print, and their ends.
+
+A process's death is seen through a pidfd, and without one by the end of its control socket: no
+polling, and no signal handler that a user's code might replace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.wire.segment import portable
+
+
+class Watch:
+    """Has an event loop say when a process has news, and when it has ended.
+
+    Args:
+        loop: The event loop.
+        heard: Called when a process has rung.
+        reap: Called when a process has ended, or is about to.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        heard: Callable[[Incarnation], object],
+        reap: Callable[[Incarnation], object],
+    ) -> None:
+        self._loop = loop
+        self._heard = heard
+        self._reap = reap
+        self._pidfds: dict[Incarnation, int] = {}
+
+    def begin(self, incarnation: Incarnation) -> None:
+        """Watch a process."""
+        loop, launched = self._loop, incarnation.launched
+        loop.add_reader(incarnation.fileno(), self._heard, incarnation)
+        loop.add_reader(launched.voice, incarnation.listener.hear)
+        if hasattr(os, "pidfd_open") and not portable():
+            pidfd = os.pidfd_open(launched.process.pid)
+            self._pidfds[incarnation] = pidfd
+            loop.add_reader(pidfd, self._reap, incarnation)
+        else:
+            loop.add_reader(launched.control.fileno(), self._reap, incarnation)
+
+    def end(self, incarnation: Incarnation) -> None:
+        """Watch it no more."""
+        loop, launched = self._loop, incarnation.launched
+        pidfd = self._pidfds.pop(incarnation, None)
+        if not loop.is_closed():
+            loop.remove_reader(incarnation.fileno())
+            loop.remove_reader(launched.control.fileno())
+            loop.remove_reader(launched.voice)
+            if pidfd is not None:
+                loop.remove_reader(pidfd)
+        if pidfd is not None:
+            os.close(pidfd)
