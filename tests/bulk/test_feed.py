@@ -1,0 +1,150 @@
+"""A feed: every item is sent and given back once, whatever becomes of its batches on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from unittest.mock import patch
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tokengate_mp.bulk.feed as feed_module
+from tokengate_mp.bulk.feed import Feed
+from tokengate_mp.bulk.pace import Pace
+from tokengate_mp.bulk.results import opened
+from tokengate_mp.options import token_options
+from tokengate_mp.scheduling.operation import Operation
+from tokengate_mp.scheduling.pacing import OVERHEAD_NS
+from tokengate_mp.wire.batches import BatchOutcome, encode_batch
+
+MS = 1_000_000
+
+
+class Cores:
+    """What batches go to: it keeps them until the test says what becomes of them."""
+
+    closed = False
+    arena = None
+
+    def __init__(self, cores):
+        self.cores = cores
+        self.loop = asyncio.new_event_loop()
+        self.operation = Operation("double.map", "light", 1)
+        self.under_way = {}
+        self.withdrawn = []
+        self.sent = []
+        self._numbers = iter(range(1, 1 << 30))
+
+    def next_number(self):
+        return next(self._numbers)
+
+    def enrol(self, function, options):
+        return 0, self.operation
+
+    def forward(self, number, operation, record, function, recipient):
+        _, _, (_, items) = msgspec.msgpack.decode(record)
+        self.under_way[number] = items, recipient
+        self.sent.append(items)
+        return number
+
+    def withdraw(self, token):
+        self.withdrawn.append(token)
+
+    def answer(self, number, done=None, ns_each=MS):
+        """Let a batch come back with so many of its items done; None: with all."""
+        items, recipient = self.under_way.pop(number)
+        values = [2 * item for item in items[:done]]
+        recipient.set_result(encode_batch(BatchOutcome(ns_each * len(values), values, [], [])))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_time():
+    """Encoding takes no time, so that how large batches are depends on nothing but the test."""
+    with patch.object(feed_module, "monotonic_ns", lambda: 0):
+        yield
+
+
+@pytest.fixture
+def cores():
+    """Make `Cores`."""
+    made = []
+
+    def make(count):
+        made.append(Cores(count))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.loop.close()
+
+
+def feed_for(cores, items):
+    """A feed of a function of one argument."""
+    return Feed(cores, abs, token_options("double"), items, width=1, pace=Pace())
+
+
+def taken(feed, *, ordered=True):
+    """The results that are there, in the order in which they are given."""
+    values = []
+    while (batch := feed.take(ordered=ordered)) is not None:
+        values += opened(batch, "double")[0]
+        feed.give_back(batch.count)
+    return values
+
+
+@given(st.data())
+def test_each_item_once(data):
+    """Batches that come back in any order, each with some of its items done: nothing is lost."""
+    count = data.draw(st.integers(0, 500), "items")
+    ordered = data.draw(st.booleans(), "ordered")
+    cores = Cores(data.draw(st.integers(1, 4), "cores"))
+    try:
+        feed, given_back = feed_for(cores, range(count)), []
+        feed.fill()
+        while cores.under_way:
+            number = data.draw(st.sampled_from(sorted(cores.under_way)), "answered")
+            most = len(cores.under_way[number][0])
+            cores.answer(number, data.draw(st.integers(1, most), "done"), ns_each=20_000)
+            given_back += taken(feed, ordered=ordered)
+            feed.fill()
+        assert feed.ended()
+        expected = [2 * n for n in range(count)]
+        assert given_back == expected if ordered else sorted(given_back) == expected
+    finally:
+        cores.loop.close()
+
+
+def test_nothing_of_a_cancelled_batch_is_sent_again(cores):
+    """It was on its way, and comes back half done: what is left of it is not wanted any more."""
+    one = cores(1)
+    feed = feed_for(one, range(1000))
+    feed.fill()
+    one.answer(1)
+    feed.fill()
+    number, (items, _) = list(one.under_way.items())[-1]
+    assert len(items) > 1
+    feed.cancel()
+    assert sorted(one.withdrawn) == sorted(one.under_way)
+    sent = len(one.sent)
+    one.answer(number, 1)
+    feed.fill()
+    assert len(one.sent) == sent
+    assert taken(feed, ordered=False) == [0, 2 * items[0]]
+    assert feed.ended()
+
+
+def test_the_scheduler_is_told_how_long_a_batch_takes(cores):
+    """Batches of one operation differ: each is charged what its own items will take."""
+    one = cores(1)
+    feed = feed_for(one, range(100_000))
+    feed.fill()
+    one.answer(1, ns_each=20_000)
+    for _ in range(3):
+        feed.fill()
+        expected = len(one.sent[-1]) * 20_000 + OVERHEAD_NS
+        assert one.operation.cost == pytest.approx(expected, rel=0.3)
+        for number in list(one.under_way):
+            one.answer(number, ns_each=20_000)
+    assert len(one.sent[-1]) > 100
