@@ -94,8 +94,10 @@ class Outgoing:
         Args:
             now: The time, monotonic ns.
         """
+        self.unrung = False  # first: another thread may publish meanwhile
         self.rung_at = now
-        self.unrung = not self._parent.ring_if_armed()
+        if not self._parent.ring_if_armed():
+            self.unrung = True
 
     def nudge(self) -> None:
         """The same, for something that is no outcome: those may wait on."""
