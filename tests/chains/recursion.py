@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gates
-from work import gated
+from work import gated, spinning
 
 from tokengate_mp import task_token_guard
 
@@ -459,3 +459,27 @@ def dies_after(count: int) -> None:
         plus_one(n).get()
     plus_one(count)
     os._exit(3)
+
+
+@task_token_guard(operation_type="dawdle_and_wait")
+def dawdle_and_wait(first: gates.Address, held: gates.Address) -> str:
+    """Make a token, and wait for it only when it lies in this very process."""
+    other, child = plus_one(1), spinning(held, "child")
+    gates.spin_at(first, "dawdler")
+    other.get()  # this thread reads the mail meanwhile
+    return child.get()
+
+
+@task_token_guard(operation_type="keep_and_spin")
+def keep_and_spin(begun: gates.Address, held: gates.Address) -> object:
+    """Make a token, and keep it."""
+    kept = spinning(held, "kept")
+    gates.spin_at(begun, "keeper")
+    return kept
+
+
+@task_token_guard(operation_type="leave_and_spin")
+def leave_and_spin(begun: gates.Address, held: gates.Address) -> None:
+    """Make a token, and keep it not."""
+    spinning(held, "left")
+    gates.spin_at(begun, "leaver")

@@ -180,6 +180,55 @@ def test_what_others_want_too_does_not_go_with_the_one_that_waits():
         assert other.get(20) == "opened"
 
 
+def test_what_is_run_without_a_claim_goes_with_the_one_that_waits():
+    """A token that lay in the same process when it was waited for ends as any other one does."""
+    with (
+        OperationsCoordinator(cores=1, threads_per_core=1) as coordinator,
+        gates.Gate() as first,
+        gates.Gate() as held,
+    ):
+        waiter = recursion.dawdle_and_wait(first.address, held.address)
+        first.arrivals()
+        while (core := coordinator.get_stats()["cores"][0])["queued"] < 2:
+            pass  # what it has made is on its way there
+        first.open()
+        held.arrivals()
+        assert waiter.kill("enough")
+        with pytest.raises(TokenKilled):
+            waiter.get(20)
+        assert recursion.plus_one(1).get(20) == 2
+        stats = coordinator.get_stats()
+        assert stats["operations"]["spinning"]["counts"]["killed"] == 1
+        assert stats["cores"][0]["pid"] == core["pid"]  # its process was not ended for it
+
+
+@pytest.mark.parametrize(
+    ("function", "goes_along"), [(recursion.keep_and_spin, True), (recursion.leave_and_spin, False)]
+)
+def test_what_only_an_ended_token_refers_to_ends_with_it(function, goes_along):
+    """What it has made and kept, that is; what it had let go of before goes on."""
+    with (
+        OperationsCoordinator(cores=2) as coordinator,
+        gates.Gate() as begun,
+        gates.Gate() as held,
+    ):
+        maker = function(begun.address, held.address)
+        begun.arrivals()
+        held.arrivals()
+        assert maker.kill("enough")
+        with pytest.raises(TokenKilled):
+            maker.get(20)
+        counts = coordinator.get_stats()["operations"]["spinning"]["counts"]
+        if goes_along:
+            while not counts["killed"]:
+                counts = coordinator.get_stats()["operations"]["spinning"]["counts"]
+        else:
+            assert recursion.plus_one(1).get(20) == 2
+            held.open()
+    asked = coordinator.get_stats()["operations"]["spinning"]["counts"]
+    assert (asked["killed"], asked["completed"]) == ((1, 0) if goes_along else (0, 1))
+
+
 def test_get_with_a_timeout():
     """A wait that takes too long ends, and the token goes on."""
     with (

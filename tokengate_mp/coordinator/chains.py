@@ -15,7 +15,6 @@ threads. (A limit on its operation holds it back nevertheless, as long as that c
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic_ns
 from typing import Any, Final, cast, get_args
@@ -28,6 +27,7 @@ from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.coordinator.inner import InnerToken
 from tokengate_mp.coordinator.lent import kept, let_go
+from tokengate_mp.coordinator.orphans import Orphans
 from tokengate_mp.coordinator.waits import Waits
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
@@ -79,6 +79,7 @@ class Chains:
     Attributes:
         claims: The tokens that a thread of a core process waits for, by number, and which process.
         granted: Those of them that were sent there.
+        orphans: Those that only an ended token wanted.
         restless: Set when a token waits again that had been sent to a core: one of these, perhaps.
     """
 
@@ -108,8 +109,8 @@ class Chains:
         self.granted: dict[int, tuple[InnerToken, Incarnation]] = {}
         self.restless = False
         self._turns = 0
-        self._forsaken: deque[int] = deque()
         self._waits = Waits(scheduler, living, self._ask)
+        self.orphans = Orphans(scheduler, living, self._waits, self._known, drafts.needed, kill)
         self._told: dict[int, Callable[[Incarnation, Outcome], None]] = {
             CALL: self._called,
             CLAIM: self._claimed,
@@ -189,8 +190,8 @@ class Chains:
             request = encode((record.number, CHAINED, encode((lead, seed, request))))
         token = self._made(incarnation, record, request, seed)
         self._scheduler.joined(token, lead, incarnation.seat, monotonic_ns())
-        if begun:
-            incarnation.begun.add(record.number)
+        if begun is not None:
+            self._run_on_top(incarnation, record.number, begun)
 
     def _made(
         self, incarnation: Incarnation, record: Outcome, request: bytes | Draft, seed: str | None
@@ -222,18 +223,24 @@ class Chains:
             self.granted.pop(token.number, None)
             self.claims[token.number] = token, incarnation
             self._waits.note(record.started, incarnation.core, token)
-            held = self._scheduler.held(incarnation.seat)
-            if record.started in held and held[record.started].stage.ended:
-                self.forsake(held[record.started])  # it was ended just before
+            self.orphans.waits_late(incarnation, record.started)
 
     def _begun(self, incarnation: Incarnation, record: Outcome) -> None:
-        incarnation.begun.add(record.number)
+        self._run_on_top(incarnation, record.number, record.started)
+
+    def _run_on_top(self, incarnation: Incarnation, number: int, below: int) -> None:
+        """A thread that waits for a token has begun it, perhaps without claiming it first."""
+        incarnation.begin(number, below)
+        self.orphans.waits_late(incarnation, below)
 
     def _dropped(self, incarnation: Incarnation, record: Outcome) -> None:
         for number in record.value:
             token = incarnation.kept.pop(number, None)
-            if token is not None:
-                token.keepers.remove(incarnation)
+            if token is None:
+                continue
+            token.keepers.remove(incarnation)
+            if record.started:
+                self.orphans.dropped(token)
 
     def _wanted(self, incarnation: Incarnation, record: Outcome) -> None:
         token = self._known.get(record.number)
@@ -306,21 +313,6 @@ class Chains:
         lacking = [need for need in token.needs if not need.stage.ended]
         claimant.hint(token.number, [(need.number, need.operation_type) for need in lacking])
 
-    def forsake(self, waiter: Ticket) -> None:
-        """A token was ended: those that it alone waits for, and nobody else can see, end with it.
-
-        (And those that these wait for. A recursion without an end would otherwise go on without
-        whoever began it.)
-        """
-        self._forsaken.append(waiter.number)
-        if len(self._forsaken) > 1:
-            return  # it ended in the loop below
-        while self._forsaken:
-            for token in self._waits.alone(self._forsaken[0]):
-                if not (token.shown or token.stage.ended):
-                    self._kill(token, "the token that waited for it was ended")
-            self._forsaken.popleft()
-
     def _look_over(self) -> None:
         """Find out which granted claims are over, or to be granted again.
 
@@ -352,7 +344,7 @@ class Chains:
         self._hinted.pop(number, None)
         self._waits.ended(number)
 
-    def _holder(self, token: InnerToken) -> Incarnation | None:
+    def _holder(self, token: Ticket) -> Incarnation | None:
         """The process that was sent a token."""
         return self._living.get(self._scheduler.shifts.seat_of(token))
 

@@ -122,7 +122,7 @@ class Corridor:
             self._drafts.needed,
             self.took_over,
         )
-        self.desk.forsaken = self._chains.forsake
+        self.desk.forsaken = self._chains.orphans.forsake
         self._burst = Burst(settings.cpus, self._scheduler.parent_beside)
         self.turn_due = False
         self._ended = False

@@ -50,7 +50,7 @@ class ControlDesk:
     Attributes:
         closed: Set when every token has been ended.
         history: What became of the latest tokens.
-        forsaken: Told of a token that was ended while a core held it.
+        forsaken: Told of a token that was ended while a core held it, or lost with that.
     """
 
     def __init__(  # noqa: PLR0913 - everything that ending a token touches

@@ -45,7 +45,9 @@ class Incarnation:
         pieces: Outcomes that have arrived in part.
         ready: Whether it was seen to take requests.
         hunger: How often it was seen to be hungry (see `wire.mailbox`).
-        begun: Tokens that its threads have begun on top of others, and not answered for.
+        begun: Tokens that its threads have begun on top of others, and not answered for, each with
+            the one that it is on top of, or 0.
+        on_top: The same the other way round.
         kept: Tokens made inside tokens to which the process still refers.
         enrolled: What calls of its enrolments count as.
         carried: The tokens that outcomes still to come will refer to, by the outcome's token.
@@ -70,7 +72,8 @@ class Incarnation:
         self.pieces = Pieces()
         self.ready = False
         self.hunger = 0
-        self.begun: set[int] = set()
+        self.begun: dict[int, int] = {}
+        self.on_top: dict[int, int] = {}
         self.kept: dict[int, InnerToken] = {}
         self.enrolled: dict[int, Operation] = {}
         self.carried: dict[int, list[InnerToken]] = {}
@@ -224,6 +227,19 @@ class Incarnation:
     def runs(self, number: int) -> bool:
         """Whether its crew runs that token now."""
         return number in self.begun or number in self._mailbox.running()
+
+    def begin(self, number: int, below: int) -> None:
+        """A thread has begun a token on top of another one, or of 0."""
+        self.begun[number] = below
+        if below:
+            self.on_top[below] = number
+
+    def done_with(self, numbers: Iterable[int]) -> None:
+        """It has answered for these tokens."""
+        for number in numbers:
+            below = self.begun.pop(number, 0)
+            if self.on_top.get(below) == number:  # the next one may have begun by now
+                del self.on_top[below]
 
     def waits(self) -> bool:
         """Whether every one of its crew threads waits for a token."""

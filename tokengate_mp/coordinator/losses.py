@@ -17,6 +17,8 @@ def end_lost(
 ) -> None:
     """End the tokens that a process was running when it ended, unless they are to be run again.
 
+    And what only they were waiting for.
+
     Args:
         incarnation: The process. All that it has written is taken up.
         exitcode: What it ended with.
@@ -25,16 +27,17 @@ def end_lost(
     """
     pid, why, seat = incarnation.launched.process.pid, incarnation.condemned, incarnation.seat
     held = scheduler.held(seat)
+    running = tokens_of([held[number] for number in incarnation.running() if number in held])
     errors: dict[int, BaseException] = {
-        number: WorkerLost(pid, exitcode, _doing(held[number]), why)
-        for number in incarnation.running()
-        if number in held
+        token.number: WorkerLost(pid, exitcode, _doing(token), why) for token in running
     }
     lost = scheduler.core_lost(seat, errors, monotonic_ns())
     if seat != incarnation.core:
         scheduler.shifts.left(seat)
     for token in tokens_of(lost):
         desk.deliver_error(token, errors[token.number])
+    for token in running:
+        desk.forsaken(token)
 
 
 def _doing(ticket: Ticket) -> str:

@@ -96,8 +96,8 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
         core = incarnation.core
         raise WireError(f"core {core} answered for token {error}, which it does not hold") from None
     if incarnation.begun:
-        incarnation.begun.difference_update([outcome.number for outcome in outcomes])
-        incarnation.begun.difference_update(portion.dropped if portion else ())
+        incarnation.done_with([outcome.number for outcome in outcomes])
+        incarnation.done_with(portion.dropped if portion else ())
     if incarnation.lent.requests:
         _give_back(incarnation.lent, outcomes, portion)
     if portion and (portion.given_back or portion.dropped):

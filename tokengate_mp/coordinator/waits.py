@@ -78,6 +78,10 @@ class Waits:
         mine = self._waiting.get(number, {}).values()
         return [token for token in mine if len(self._waiters[token.number]) == 1]
 
+    def has_other(self, number: int, waiter: int) -> bool:
+        """Whether anybody but `waiter` has said to wait for a token."""
+        return any(each != waiter for each in self._waiters.get(number, ()))
+
     def stalled(self, ticket: Ticket) -> bool:
         """Whether a token that its limit holds back would wait for ever, if it were up to that."""
         nodes: dict[int, _Node] = {}

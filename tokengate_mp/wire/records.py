@@ -97,15 +97,16 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
         CLAIM   a thread waits for the token, and would rather run it than wait; `started`, the
                 token that the thread runs, or 0
         ENROL   `number` is an enrolment of this process, and `value` an `Enrolment`, encoded
-        DROP    nobody in this process refers to these tokens any more: a list in `value`
-        BEGUN   the token is begun by a thread that is running another one already
+        DROP    nobody in this process refers to these tokens any more: a list in `value`;
+                `started` is 1 if only a token did that was ended
+        BEGUN   the token is begun by a thread that is running another one already: `started`, or 0
         CARRY   the token's outcome will refer to other tokens: a list in `value`
         WANT    a token that was made elsewhere is referred to here now
         KILL    the token is to be ended, for the reason in `value`
         LINK    like CALL, but the token is in a chain, and will be run here: `value` is a list, of
-                the fields of a `Link`, and of whether the token is begun, as with BEGUN. If so, the
-                request may be empty, as it need never be sent again; if it is a draft, the token is
-                not here, and will be sent here
+                the fields of a `Link`, and, if the token is begun, what BEGUN says; else None. If
+                it is begun, the request may be empty, as it need never be sent again; if that is a
+                draft, the token is not here, and will be sent here
         KEEP    these blocks of the arena are looked at on after their tokens: a list in `value`,
                 each as region and offset
         LET_GO  these are looked at no more, each as often as it stands there; likewise

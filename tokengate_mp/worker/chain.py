@@ -156,7 +156,7 @@ class Calls:
             self.tell(token.number, CALL, made, enrolled.number, travelling)
         else:
             token.seed = chain.seed
-            value = (*chain, travelling, False)
+            value = (*chain, travelling, None)
             self.tell(token.number, LINK, made, enrolled.number, value)
 
     def wait(self, token: ChildToken, deadline: float | None) -> bool:

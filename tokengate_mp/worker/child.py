@@ -19,7 +19,7 @@ from tokengate_mp.wire.records import (
     Request,
     decode_outcome,
 )
-from tokengate_mp.worker.invoke import result_of
+from tokengate_mp.worker.invoke import result_of, unwinding
 
 if TYPE_CHECKING:
     from tokengate_mp.lifecycle import TokenState
@@ -263,7 +263,7 @@ class ChildToken:
         crew, number = self._calls.crew, self.number
         crew.made.pop(number, None)
         # Told later: this may be called at any moment, also while a record is being written.
-        crew.dropped.append(number)
+        (crew.forsaken if unwinding.now else crew.dropped).append(number)
 
     def __repr__(self) -> str:
         return f"<ChildToken {self.token_id} {self.operation_type} {self.state.name}>"

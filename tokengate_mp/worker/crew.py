@@ -83,6 +83,7 @@ class Crew:
         scout_asleep: Whether the scout wants to be woken when there is mail.
         made: The tokens made or referred to in this process, by number.
         dropped: The numbers of those to which nothing refers any more, and the parent is to know.
+        forsaken: The same of those to which nothing refers because a token was ended that did.
         functions: What requests may call.
         chained: The chain of each token that waits here and is in one that it does not lead.
         here: What this thread is doing.
@@ -105,6 +106,7 @@ class Crew:
         self.scout_asleep = True
         self.made: dict[int, ref[ChildToken]] = {}
         self.dropped: deque[int] = deque()
+        self.forsaken: deque[int] = deque()
         self.chained: dict[int, Chain] = {}
         self.prefix = ""
         self.kept = Kept(self._publish)
@@ -217,7 +219,7 @@ class Crew:
 
     def ring(self, now: int) -> None:
         """Wake the parent, if it sleeps."""
-        if self.dropped or self.kept.returned:
+        if self.dropped or self.forsaken or self.kept.returned:
             self.tell_dropped()
         self.outgoing.ring(now)
 
@@ -241,9 +243,10 @@ class Crew:
                 if self._requests.pending():
                     self._take()
                     continue
-                # Nothing is left that could still begin, wanted or not.
-                if not self._awaited:
-                    self.interrupts.unwanted.clear()
+                # Nothing is left that could still begin, wanted or not, but what a thread that has
+                # just left the place has taken.
+                if self.interrupts.unwanted and not self._awaited:
+                    self.interrupts.unwanted.intersection_update(self.running())
                 # About to sleep: nothing may be left for which nobody rings.
                 self._sleep_over_mail(PATIENCE)
         finally:
@@ -266,7 +269,7 @@ class Crew:
         """Sleep until there is mail. The mail lock is held."""
         if self.untold.members:
             self.untold.tell()
-        if self.outgoing.unrung or self.dropped or self.kept.returned:
+        if self.outgoing.unrung or self.dropped or self.forsaken or self.kept.returned:
             self.ring(monotonic_ns())
         self._for_requests.arm()
         if not (self._requests.pending() or self.members or self.stopping):
@@ -334,13 +337,16 @@ class Crew:
         if self.untold.members:
             self.untold.tell()
         self.kept.tell()  # first: what came with a token may outlive it
-        while self.dropped:
-            numbers: list[int] = []
-            try:
-                numbers.extend(self.dropped.popleft() for _ in range(DROPPED_AT_ONCE))
-            except IndexError:  # that was the last one
-                pass
-            self._publish(0, records.encode((0, records.DROP, 0, 0, numbers)))
+        for forsaken, dropped in enumerate((self.dropped, self.forsaken)):
+            while dropped:
+                numbers: list[int] = []
+                try:
+                    numbers.extend(dropped.popleft() for _ in range(DROPPED_AT_ONCE))
+                except IndexError:  # that was the last one
+                    pass
+                # What was made later may need what was made before, and goes first.
+                numbers.sort(reverse=True)
+                self._publish(0, records.encode((0, records.DROP, forsaken, 0, numbers)))
 
     def _notify(self) -> None:
         with self._sorting:

@@ -51,6 +51,19 @@ class _Pauses(threading.local):
 pauses: Final = _Pauses()
 
 
+class _Unwinding(threading.local):
+    """Whether this thread is letting go of what a token had that was ended from outside.
+
+    Attributes:
+        now: Whether it is.
+    """
+
+    now = False
+
+
+unwinding: Final = _Unwinding()
+
+
 class _ResultOf(threading.local):
     """Whose result this thread is encoding.
 
@@ -175,9 +188,13 @@ def run(
             interrupts.running[slot] = 0
             if interrupts.asked[slot]:
                 interrupts.leave(slot)
-    except Interrupted:
+    except Interrupted as interrupted:
         # It may have come in the middle of the lines above. There is only one.
         interrupts.leave(slot)
+        # What its frames alone refer to goes now: tokens that it made end with it.
+        unwinding.now = True
+        interrupted.__traceback__ = interrupted.__context__ = None
+        unwinding.now = False
         finished = monotonic_ns()
         return encode((number, DROPPED, started, finished, None)), finished
     except BaseException as error:  # noqa: BLE001 - whatever it raises is the outcome

@@ -46,10 +46,16 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     request: Request
     record: bytes
 
-    def link(self, *, begun: bool) -> bytes:
-        """What the parent is told of it."""
+    def link(self, *, begun: int | None) -> bytes:
+        """What the parent is told of it.
+
+        Args:
+            begun: On top of which token it is begun, 0 for none; None if it is not.
+        """
         request, enrolled = self.request, self.enrolled
-        record = b"" if begun and not enrolled.kept else self.record or _encoded(request)
+        record = (
+            b"" if begun is not None and not enrolled.kept else self.record or _encoded(request)
+        )
         value = (*self.chain, record, begun)
         return encode((request.number, LINK, self.made, enrolled.number, value))
 
@@ -84,14 +90,19 @@ class Untold:
         members = self.members
         with self._outgoing.lock:
             for number in list(members):
-                self._outgoing.write(number, members[number].link(begun=False))
+                self._outgoing.write(number, members[number].link(begun=None))
                 del members[number]
 
-    def begin(self, number: int) -> None:
-        """Tell the parent that a token is begun by a thread that is running another one."""
+    def begin(self, number: int, waiting: int) -> None:
+        """Tell the parent that a token is begun by a thread that is running another one.
+
+        Args:
+            number: The token.
+            waiting: That other one; 0 for none.
+        """
         member = self.members.get(number)
-        record = b"" if member is None else member.link(begun=True)
+        record = b"" if member is None else member.link(begun=waiting)
         with self._outgoing.lock:
             if not self.members.pop(number, None):  # it was told of, if only just now
-                record = encode((number, BEGUN, 0, 0, 0))
+                record = encode((number, BEGUN, waiting, 0, 0))
             self._outgoing.write(number, record)

@@ -168,7 +168,9 @@ class NestingCrew(Crew):
         elif len(untold.members) >= TOLD_AT_ONCE:
             untold.tell()
 
-    def run_at_once(self, token: ChildToken, request: records.Request, waiting: int) -> None:
+    def run_at_once(
+        self, token: ChildToken, request: records.Request, waiting: int, below: int
+    ) -> None:
         """Run a member that waits here, on top of the token that this thread is running.
 
         Nothing is done if another thread has taken it out.
@@ -177,12 +179,13 @@ class NestingCrew(Crew):
             token: The token.
             request: Its request.
             waiting: The slot of this thread.
+            below: The token that it is running; 0 for none.
         """
         number = request.number
         if self.members.pop(number, None) is None:
             return
         token.begun = True
-        self.untold.begin(number)
+        self.untold.begin(number, below)
         function = self.functions[request.function]
         # What the token below has set in its context is nothing to this one.
         record = Context().run(self._run_in_chain, function, request, waiting)

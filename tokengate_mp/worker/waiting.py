@@ -10,7 +10,8 @@ Since a thread that is waiting takes no mail, and what it waits for comes with t
 those that wait reads it whenever no thread of the crew does.
 
 Exact accounting. A token that is run on top of another one has no word of the status page: a record
-says that it is begun, before it is. Like an outcome, that outlives the process.
+says that it is begun, and on top of which, before it is. Like an outcome, that outlives the
+process.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Waiting:
         here.depth += 1
         try:
             if number not in interrupts.unwanted:
-                crew.run_at_once(token, request, slot)
+                crew.run_at_once(token, request, slot, number)
         finally:
             here.depth -= 1
             if number:
@@ -79,7 +80,7 @@ class Waiting:
                 if request is not None:
                     absence.end()
                     pauses.ns += monotonic_ns() - begun
-                    self._run(token, request)
+                    self._run(token, request, waiting)
                     begun = monotonic_ns()
                     continue
                 left = PATIENCE if deadline is None else deadline - time.monotonic()
@@ -98,13 +99,13 @@ class Waiting:
             pauses.ns += monotonic_ns() - begun
         return True
 
-    def _run(self, token: ChildToken, request: Request) -> None:
-        """Run a token on top of the one that this thread is running."""
+    def _run(self, token: ChildToken, request: Request, waiting: int) -> None:
+        """Run a token on top of the one that this thread is running, whose number is `waiting`."""
         here = self._crew.here
         if here.depth < NESTED:
             here.depth += 1
             try:
-                self._run_here(token, request)
+                self._run_here(token, request, waiting)
             finally:
                 here.depth -= 1
             return
@@ -112,15 +113,15 @@ class Waiting:
 
         def run() -> None:
             self._crew.here.slot = slot  # it acts for this one
-            self._run_here(token, request)
+            self._run_here(token, request, waiting)
 
         thread = threading.Thread(target=run, name="tokengate-nested", daemon=True)
         thread.start()
         thread.join()
 
-    def _run_here(self, token: ChildToken, request: Request) -> None:
+    def _run_here(self, token: ChildToken, request: Request, waiting: int) -> None:
         token.begun = True
-        self._crew.untold.begin(request.number)
+        self._crew.untold.begin(request.number, waiting)
         self._crew.run_apart(request)
 
 
