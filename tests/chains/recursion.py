@@ -483,3 +483,16 @@ def leave_and_spin(begun: gates.Address, held: gates.Address) -> None:
     """Make a token, and keep it not."""
     spinning(held, "left")
     gates.spin_at(begun, "leaver")
+
+
+@task_token_guard(operation_type="hand_over")
+def hand_over(address: gates.Address) -> list[Any]:
+    """Make a token, and give it to the caller."""
+    return [spinning(address, "handed over")]
+
+
+@task_token_guard(operation_type="hold_and_spin")
+def hold_and_spin(begun: gates.Address, held: list[Any]) -> list[Any]:
+    """Compute, with what another token has given."""
+    gates.spin_at(begun, "holder")
+    return held

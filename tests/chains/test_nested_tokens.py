@@ -180,6 +180,47 @@ def test_what_others_want_too_does_not_go_with_the_one_that_waits():
         assert other.get(20) == "opened"
 
 
+def test_what_several_wait_for_goes_with_the_last_of_them():
+    """Each of them, when it was ended, was not the only one."""
+    with (
+        OperationsCoordinator(cores=1, threads_per_core=4, grace=20) as coordinator,
+        gates.Gate() as gate,
+        gates.Gate() as begun,
+    ):
+        recursion.leave_there(gate.address).get(20)
+        gate.arrivals()
+        waiting = [recursion.wait_for_left(begun.address) for _ in range(3)]
+        begun.arrivals(3)
+        waiters = coordinator._corridor._chains._waits._waiters
+        while coordinator._host.call(lambda: sum(map(len, waiters.values()))) < 3:
+            pass  # they are about to
+        for token, gone in zip(waiting, (0, 0, 1), strict=True):
+            assert token.kill("enough")
+            counts = coordinator.get_stats()["operations"]["gated"]["counts"]
+            assert counts["killed"] == gone
+        gate.open()
+        assert recursion.plus_one(1).get(20) == 2
+
+
+def test_what_a_result_refers_to_does_not_go_with_one_that_looked_at_it():
+    """The caller has the result as well, and may look at it yet."""
+    with (
+        OperationsCoordinator(cores=2) as coordinator,
+        gates.Gate() as begun,
+        gates.Gate() as held,
+    ):
+        given = recursion.hand_over(held.address)
+        holder = recursion.hold_and_spin(begun.address, given)
+        held.arrivals()
+        begun.arrivals()
+        assert holder.kill("enough")
+        assert recursion.plus_one(1).get(20) == 2
+        held.open()
+        (token,) = given.get(20)
+        assert token.get(20) == "handed over"
+        assert coordinator.get_stats()["tokens"]["killed"] == 1
+
+
 def test_what_is_run_without_a_claim_goes_with_the_one_that_waits():
     """A token that lay in the same process when it was waited for ends as any other one does."""
     with (

@@ -212,7 +212,7 @@ class Chains:
         token.needs = (
             [] if isinstance(request, bytes) else cast("list[InnerToken]", list(request.needs))
         )
-        token.shown = token.wanted = False
+        token.shown = token.wanted = token.passed_on = False
         self._known[token.number] = token
         incarnation.kept[token.number] = token
         return token
@@ -256,6 +256,8 @@ class Chains:
 
     def _carried(self, incarnation: Incarnation, record: Outcome) -> None:
         carried = [self._known[number] for number in record.value]
+        for token in carried:
+            token.passed_on = True
         incarnation.carried.setdefault(record.number, []).extend(carried)
 
     def _killed(self, incarnation: Incarnation, record: Outcome) -> None:

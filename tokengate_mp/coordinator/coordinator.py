@@ -169,7 +169,8 @@ class OperationsCoordinator(Calls, Controls):
         Raises:
             CoordinatorRunning: A coordinator is running in this process.
             CoordinatorNotRunning: This one was stopped; make a new one.
-            CoreStartError: The core processes cannot be started.
+            CoreStartError: The first core process cannot be started. (Should only another one not,
+                that is tried again, and then given up.)
         """
         started = False
         try:

@@ -181,14 +181,14 @@ class Corridor:
 
     def turn_within_call(self) -> None:
         """In the middle of the caller's code: the loop does not run, but the cores should."""
-        self._supervisor.start_next()  # of those that the loop would have started by now
         if not self._lookout.looking:  # loading a result runs user code, which may make a token
+            self._supervisor.start_next()  # of those that the loop would have started by now
             self._burst.look()
             # What has come in tells how much room the cores have; the first call of a burst does
             # not ask for that as long as there is any.
             if self._burst.goes_on or not self._scheduler.has_room:
                 deadline = monotonic_ns() + TURN_NS
-                for incarnation in self._living.values():
+                for incarnation in list(self._living.values()):
                     self._lookout.look_at(incarnation, deadline)
             self._send()
         self._burst.goes_on = True
@@ -257,7 +257,7 @@ class Corridor:
         """
         deadline = monotonic_ns() + TURN_NS
         talking = False
-        for seat, incarnation in self._living.items():
+        for seat, incarnation in list(self._living.items()):
             if incarnation.arm():
                 continue
             if incarnation.will_ring(len(self._scheduler.held(seat))):
@@ -336,7 +336,7 @@ class Corridor:
             self._lookout.look_at(incarnation, deadline)
             if self._scheduler.has_waiting:
                 # Those that are about to ring need not, if they are heard now.
-                for other in self._living.values():
+                for other in list(self._living.values()):
                     if other is not incarnation and other.has_news():
                         self._lookout.look_at(other, deadline)
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
@@ -397,7 +397,8 @@ class Corridor:
 
     def stats(self) -> dict[str, Any]:
         """The numbers of `get_stats`."""
-        self._supervisor.start_rest()  # which would all but be started, and have no process yet
+        if not self._lookout.looking:
+            self._supervisor.start_rest()  # of the processes, as the loop would any moment
         return stats(
             self._scheduler.snapshot(monotonic_ns()),
             self._intake.created(),

@@ -50,13 +50,23 @@ class InnerToken(Token[Any]):
     As a future it stays unresolved until the caller gets hold of it: see `show`.
     """
 
-    __slots__ = ("answer", "carried", "chain", "keepers", "needs", "shown", "wanted")
+    __slots__ = (
+        "answer",
+        "carried",
+        "chain",
+        "keepers",
+        "needs",
+        "passed_on",
+        "shown",
+        "wanted",
+    )
 
     answer: Answer | None
     carried: list[InnerToken]
     chain: str | None
     keepers: list[Keeper]
     needs: list[InnerToken]  # those whose values it is called with, until it has ended
+    passed_on: bool  # whether a result refers to it
     shown: bool
     wanted: bool  # whether it was found in a result while it had not ended
 

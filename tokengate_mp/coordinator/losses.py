@@ -36,7 +36,7 @@ def end_lost(
         scheduler.shifts.left(seat)
     for token in tokens_of(lost):
         desk.deliver_error(token, errors[token.number])
-    for token in running:
+    for token in tokens_of(lost):
         desk.forsaken(token)
 
 

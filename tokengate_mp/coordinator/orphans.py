@@ -55,8 +55,7 @@ class Orphans:
             return  # it ended in the loop below
         while self._forsaking:
             for token in self._only_for(self._forsaking[0]):
-                if not (token.shown or token.stage.ended):
-                    self._kill(token, "the token that waited for it was ended")
+                self._end(token, "the token that waited for it was ended")
             self._forsaking.popleft()
 
     def waits_late(self, incarnation: Incarnation, waiter: int) -> None:
@@ -67,13 +66,19 @@ class Orphans:
 
     def dropped(self, token: InnerToken) -> None:
         """A process refers to a token no more, since the one that did there was ended."""
-        wanted = token.keepers or token.shown or token.number in self._needed
-        if not (wanted or token.stage.ended):
-            self._kill(token, "the token that made it was ended")
+        if not token.keepers:
+            self._end(token, "the token that made it was ended")
+
+    def _end(self, token: InnerToken, why: str) -> None:
+        """End a token, unless the caller has got it, or can, or another call needs its value."""
+        seen = token.shown or token.passed_on
+        if not (seen or token.stage.ended or token.number in self._needed):
+            self._kill(token, why)
 
     def _only_for(self, waiter: Ticket) -> list[InnerToken]:
-        """The tokens that this one waits for, and nobody else does."""
+        """The tokens that this one waits for, and nobody else does. It waits no more then."""
         tokens = self._waits.alone(waiter.number)
+        self._waits.gone(waiter.number)
         holder = self._living.get(self._scheduler.shifts.seat_of(waiter))
         above = None if holder is None else self._known.get(holder.on_top.get(waiter.number, 0))
         if above is not None and not self._waits.has_other(above.number, waiter.number):

@@ -145,9 +145,11 @@ class Supervisor:
             self.start_next()
 
     def _start_others(self) -> None:
-        self.start_next()
-        if self._to_start:
-            self._loop.call_soon(self._start_others)
+        try:
+            self.start_next()
+        finally:
+            if self._to_start:
+                self._loop.call_soon(self._start_others)
 
     def _start_or_retry(self, core: int) -> None:
         try:
@@ -174,7 +176,12 @@ class Supervisor:
         listener = self.voices.listener(core, launched, self._loop)
         incarnation = Incarnation(core, launched, listener, lent)
         incarnation.arm()
-        self._watch.begin(incarnation)
+        try:
+            self._watch.begin(incarnation)
+        except OSError as error:  # no descriptor is left
+            self._watch.end(incarnation)
+            _end([incarnation])
+            raise CoreStartError(f"core {core} cannot be watched: {error}") from error
         self._watcher.launched(incarnation)
         return incarnation
 
@@ -367,6 +374,7 @@ class Supervisor:
 
     def abandon(self) -> None:
         """In a fork of this process: let go of the children, which are the parent's."""
+        self._to_start.clear()
         for incarnation in self.processes():
             os.close(incarnation.launched.lifeline)
             incarnation.launched.control.close()

@@ -73,6 +73,14 @@ class Waits:
             if not waiting:
                 del self._waiting[waiter]
 
+    def gone(self, waiter: int) -> None:
+        """A token was ended that waited: whoever waits beside it may be the only one now."""
+        for number in self._waiting.pop(waiter, ()):
+            waiters = self._waiters[number]
+            del waiters[waiter]
+            if not waiters:
+                del self._waiters[number]
+
     def alone(self, number: int) -> list[InnerToken]:
         """The tokens that this one waits for, and nobody else does."""
         mine = self._waiting.get(number, {}).values()

@@ -125,6 +125,7 @@ class Calls:
         crew = self.crew
         slot = crew.here.reach
         running = 0 if slot is None else crew.interrupts.step_out(slot)
+        token.maker = running
         try:
             crew.made[number] = ref(token)
             if not isinstance(record, bytes):

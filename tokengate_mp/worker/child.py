@@ -68,6 +68,7 @@ class ChildToken:
         retried: Whether it may be run again when it has failed, which the parent decides.
         seed: The seed of the chain that it leads, or is in; None outside a chain.
         waiters: How many threads wait for it.
+        maker: The number of the token that made it here; 0 for none.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class ChildToken:
         "_value",
         "begun",
         "hint",
+        "maker",
         "needs",
         "number",
         "operation_type",
@@ -103,6 +105,7 @@ class ChildToken:
         self.retried = False
         self.seed: str | None = None
         self.waiters = 0
+        self.maker = 0
         self.needs: list[ChildToken] = []
         self.hint: list[tuple[int, str]] = []
 
@@ -263,7 +266,8 @@ class ChildToken:
         crew, number = self._calls.crew, self.number
         crew.made.pop(number, None)
         # Told later: this may be called at any moment, also while a record is being written.
-        (crew.forsaken if unwinding.now else crew.dropped).append(number)
+        forsaken = self.maker and self.maker == unwinding.token
+        (crew.forsaken if forsaken else crew.dropped).append(number)
 
     def __repr__(self) -> str:
         return f"<ChildToken {self.token_id} {self.operation_type} {self.state.name}>"

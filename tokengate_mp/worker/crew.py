@@ -243,10 +243,9 @@ class Crew:
                 if self._requests.pending():
                     self._take()
                     continue
-                # Nothing is left that could still begin, wanted or not, but what a thread that has
-                # just left the place has taken.
+                # Nothing is left that could still begin, wanted or not.
                 if self.interrupts.unwanted and not self._awaited:
-                    self.interrupts.unwanted.intersection_update(self.running())
+                    self.interrupts.forget()
                 # About to sleep: nothing may be left for which nobody rings.
                 self._sleep_over_mail(PATIENCE)
         finally:

@@ -43,12 +43,13 @@ class Interrupts:
         unwanted: Tokens that were ended before they began.
     """
 
-    __slots__ = ("_free", "_idents", "_lock", "asked", "running", "unwanted")
+    __slots__ = ("_forgettable", "_free", "_idents", "_lock", "asked", "running", "unwanted")
 
     def __init__(self, threads: int) -> None:
         self.running = [0] * threads
         self.asked = [0] * threads
         self.unwanted: set[int] = set()
+        self._forgettable: set[int] = set()
         self._idents = [0] * threads
         self._lock = threading.Lock()
         self._free: list[int] = []
@@ -74,6 +75,15 @@ class Interrupts:
     def enlist(self, slot: int) -> None:
         """This thread is the one of that slot."""
         self._idents[slot] = threading.get_ident()
+
+    def forget(self) -> None:
+        """No token is left that could begin: the numbers of unwanted ones need not be kept.
+
+        But those are that have come since this was called last: a thread may just be about to begin
+        such a token, or the mail bring it.
+        """
+        self.unwanted.difference_update(self._forgettable)
+        self._forgettable = set(self.unwanted)
 
     # ---- the control thread
 

@@ -52,13 +52,13 @@ pauses: Final = _Pauses()
 
 
 class _Unwinding(threading.local):
-    """Whether this thread is letting go of what a token had that was ended from outside.
+    """What this thread is letting go of.
 
     Attributes:
-        now: Whether it is.
+        token: The number of the token whose frames those are, which was ended from outside; else 0.
     """
 
-    now = False
+    token = 0
 
 
 unwinding: Final = _Unwinding()
@@ -192,9 +192,9 @@ def run(
         # It may have come in the middle of the lines above. There is only one.
         interrupts.leave(slot)
         # What its frames alone refer to goes now: tokens that it made end with it.
-        unwinding.now = True
+        unwinding.token = number
         interrupted.__traceback__ = interrupted.__context__ = None
-        unwinding.now = False
+        unwinding.token = 0
         finished = monotonic_ns()
         return encode((number, DROPPED, started, finished, None)), finished
     except BaseException as error:  # noqa: BLE001 - whatever it raises is the outcome
