@@ -40,11 +40,15 @@ class Gate:
 
     def arrivals(self, count: int = 1) -> list[Arrival]:
         """Wait for `count` more tokens to come, and say who they are."""
-        came = []
-        for _ in range(count):
+        came: list[Arrival] = []
+        while len(came) < count:
             connection, _ = self._server.accept()
             with connection.makefile("r", encoding="utf-8", newline="\n") as lines:
-                name, pid, thread = lines.readline().rstrip("\n").rsplit(" ", 2)
+                line = lines.readline()
+            if not line.endswith("\n"):  # it was ended before it had said who it is
+                connection.close()
+                continue
+            name, pid, thread = line.rstrip("\n").rsplit(" ", 2)
             came.append(Arrival(name, int(pid), int(thread), connection))
             self._waiting.append(came[-1])
         return came

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -60,6 +60,15 @@ def _say(path: str) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
 
 
+def _begun(function: Any, folder: str, turn: int) -> Any:
+    """Return a token of this function that has begun to run."""
+    sign = os.path.join(folder, str(turn))  # noqa: PTH118 - it is asked for all the time
+    token = function(sign)
+    while not os.path.exists(sign):  # noqa: PTH110 - likewise
+        time.sleep(0.001)
+    return token
+
+
 def _kills(function: Any, rounds: int) -> float:
     """Return the seconds from `kill` of a running token to the next result of its core, least."""
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator  # noqa: PLC0415 - late
@@ -71,10 +80,7 @@ def _kills(function: Any, rounds: int) -> float:
     ):
         number(0).get()
         for turn in range(rounds):
-            sign = os.path.join(folder, str(turn))  # noqa: PTH118 - it is asked for all the time
-            token = function(sign)
-            while not os.path.exists(sign):  # noqa: PTH110 - likewise
-                time.sleep(0.001)
+            token = _begun(function, folder, turn)
             after = number(1)
             begin = time.perf_counter()
             token.kill()
@@ -97,48 +103,30 @@ def replaced_seconds(rounds: int) -> float:
     """Return how long a core is without a process after a SIGKILL, until it answers, least.
 
     Raises:
-        RuntimeError: More was lost than the one token that it ran.
+        RuntimeError: Something else was lost than the one token that it ran.
     """
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator  # noqa: PLC0415 - late
 
     least = float("inf")
-    with OperationsCoordinator(cores=1, threads_per_core=1) as coordinator:
+    with (
+        TemporaryDirectory() as folder,
+        OperationsCoordinator(cores=1, threads_per_core=1) as coordinator,
+    ):
         number(0).get()
-        for _ in range(rounds):
-            tokens = [number(value) for value in range(QUEUED)]
-            while not tokens[1].done():
-                pass
+        for turn in range(rounds):
+            running = _begun(spin, folder, turn)
+            queued = [number(value) for value in range(QUEUED)]
             pid = coordinator.get_stats()["cores"][0]["pid"]
             begin = time.perf_counter()
             os.kill(pid, signal.SIGKILL)
-            after = _first_after_loss(tokens)
-            if after is not None:
-                least = min(least, after - begin)
-    if least == float("inf"):
-        raise RuntimeError(f"in {rounds} rounds no kill came while a token was running")
+            queued[0].get(60)
+            least = min(least, time.perf_counter() - begin)
+            if [token.get(60) for token in queued] != list(range(QUEUED)):
+                raise RuntimeError("a token that was queued gave the result of another")
+            with suppress(WorkerLost):
+                running.get(60)
+                raise RuntimeError("the token that was running when it was killed was not lost")
     return least
-
-
-def _first_after_loss(tokens: Sequence[Any]) -> float | None:
-    """Return when the token after the one that is lost had its result, as `time.perf_counter`.
-
-    None: the kill came between two tokens, and none was lost.
-    """
-    lost = 0
-    after: float | None = None
-    for value, token in enumerate(tokens):
-        try:
-            result = token.get(60)
-        except WorkerLost:
-            lost += 1
-            continue
-        if result != value:
-            raise RuntimeError(f"token {value} gave {result!r}")
-        if lost and after is None:
-            after = time.perf_counter()
-    if lost > 1:
-        raise RuntimeError(f"{lost} of {len(tokens)} tokens were lost, and one was running")
-    return after
 
 
 def guarded_share(tokens: int, cores: int) -> float:

@@ -116,6 +116,7 @@ class Driver:
         self._over = False
         self._flying: set[int] = set()
         self._started_cold: set[int] = set()
+        self._aims = False
         self._payload = self._chance.randbytes(_RING_BYTES)
 
     async def run(self) -> Course:
@@ -323,6 +324,7 @@ class Driver:
                 self._started_cold.add(number)
             # The process is a child that nobody has waited for yet: the number is its own.
             pidfd = os.pidfd_open(pid)
+            self._aims = True
             try:
                 # From a thread, so that it happens at any moment of this thread, too.
                 await asyncio.to_thread(self._kill, pid, pidfd, self._chance.random() / 100)
@@ -331,6 +333,7 @@ class Driver:
                 pass  # it died before, by itself: there will be a restart too many
             finally:
                 os.close(pidfd)
+                self._aims = False
             await self._replaced(coordinator, number, pid)
 
     def _kill(self, pid: int, pidfd: int, seconds: float) -> None:
@@ -345,7 +348,8 @@ class Driver:
 
     async def _watch(self, coordinator: OperationsCoordinator) -> None:
         while True:
-            settled = all(core["alive"] for core in _cores(coordinator))
+            # While it aims it has a descriptor more, which is not the engine's.
+            settled = not self._aims and all(core["alive"] for core in _cores(coordinator))
             self.course.samples.take(settled=settled)
             await asyncio.sleep(_SAMPLE_SECONDS)
 
