@@ -53,8 +53,7 @@ _log = logging.getLogger(__name__)
 class Corridor:
     """Where calls go in and results come out, while a coordinator runs.
 
-    It is the watcher of the supervisor, and takes turns for the intake and the desk; and it decides
-    nothing.
+    It is the supervisor's watcher, and takes turns for intake and desk; and it decides nothing.
 
     Args:
         settings: The coordinator's settings.
@@ -73,29 +72,27 @@ class Corridor:
         self._settings = settings
         self._host = host
         self._loop = host.loop
-        self._scheduler = Scheduler(
+        self._scheduler = scheduler = Scheduler(
             len(settings.cpus), settings.threads_per_core, settings.routing, settings.poison_limit
         )
         self.admission = Admission(
             settings.max_pending, settings.max_pending_bytes, settings.on_full, self._pending
         )
-        self._voices = Voices(len(settings.cpus), self._scheduler.held)
-        self._supervisor = Supervisor(settings, host.loop, self, self._voices)
+        self._voices = Voices(len(settings.cpus), scheduler.held)
+        self._supervisor = supervisor = Supervisor(settings, host.loop, self, self._voices)
         self.desk = ControlDesk(
-            host, self._scheduler, self._supervisor, self, self.admission, grace=settings.grace
+            host, scheduler, supervisor, self, self.admission, grace=settings.grace
         )
-        self._drafts = Drafts(self._scheduler, self.admission, self.desk)
-        self.doorkeeper = Doorkeeper(self._scheduler, self.desk)
+        self._drafts = Drafts(scheduler, self.admission, self.desk)
+        self.doorkeeper = Doorkeeper(scheduler, self.desk)
         self._intake = Intake(
-            host.loop, self._scheduler, self._drafts, self, self.admission, self.doorkeeper
+            host.loop, scheduler, self._drafts, self, self.admission, self.doorkeeper
         )
-        self._living = self._supervisor.living
-        self._recycling = Recycling(
-            settings, host.loop, self._scheduler, self._supervisor, self.request_turn
-        )
+        self._living = supervisor.living
+        self._recycling = Recycling(settings, host.loop, scheduler, supervisor, self.request_turn)
         self._chains = Chains(
             host.loop,
-            self._scheduler,
+            scheduler,
             self._intake.functions,
             self._living,
             self.admission,
@@ -105,16 +102,11 @@ class Corridor:
         )
         self._joins = Joins(host.loop, self._is_done)
         self._dispatch = Dispatch(
-            self._scheduler,
-            self._supervisor,
-            self._intake,
-            self._drafts,
-            self._chains,
-            self.doorkeeper,
+            scheduler, supervisor, self._intake, self._drafts, self._chains, self.doorkeeper
         )
         self._lookout = Lookout(
-            self._scheduler,
-            self._supervisor,
+            scheduler,
+            supervisor,
             self._intake,
             self.desk.history,
             self.admission,
@@ -123,9 +115,8 @@ class Corridor:
             self.took_over,
         )
         self.desk.forsaken = self._chains.orphans.forsake
-        self._burst = Burst(settings.cpus, self._scheduler.parent_beside)
-        self.turn_due = False
-        self._ended = False
+        self._burst = Burst(settings.cpus, scheduler.parent_beside)
+        self.turn_due = self._ended = False
         self._without = 0  # the cores that were given up, as bits
         self._recall = Alarm(host.loop, RECALL_NS / 1e9, self._take_back)
         self._glance = Alarm(host.loop, PATIENT_NS / 1e9, self._look_around)

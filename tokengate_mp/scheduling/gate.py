@@ -49,16 +49,7 @@ class Gate:
         limits: How many tokens of some operations cores may hold, and where the others wait.
     """
 
-    __slots__ = (
-        "lanes",
-        "limits",
-        "paused",
-        "pinned",
-        "postponed",
-        "sticky",
-        "wanted",
-        "withheld",
-    )
+    __slots__ = ("lanes", "limits", "paused", "pinned", "postponed", "sticky", "wanted", "withheld")
 
     def __init__(self) -> None:
         self.lanes: dict[Weight, Lane] = {weight: Lane() for weight in WEIGHTS}
@@ -403,8 +394,7 @@ class Gate:
                 assert self._lane(ticket) is lane, f"{ticket} is in the wrong lane"
         for ticket in self._behind():
             assert self._lane(ticket) is None, f"{ticket} waits behind another one"
-        outside = [*self.postponed, *self.withheld.values()]
         in_lanes = {ticket.number for lane in self._all_lanes() for ticket in lane}
-        for ticket in outside:
+        for ticket in (*self.postponed, *self.withheld.values()):
             assert ticket.stage is WAITING, f"{ticket} does not wait"
             assert ticket.number not in in_lanes, f"{ticket} is in a lane, and outside"
