@@ -47,6 +47,22 @@ def test_classes_of_a_share_take_turns():
     assert share.in_turn() == ("light", "medium", "heavy")
 
 
+def test_what_was_given_counts_for_one_turn():
+    """A class keeps what it had of its turn until that is over, or another one's has come."""
+    (share,) = shares(1)
+    share.take_turn("light")
+    share.given += 5
+    share.take_turn("light")
+    assert share.given == 5
+    share.served("light")
+    assert share.given == 0
+    share.take_turn("medium")
+    share.given += 7
+    share.take_turn("heavy")
+    assert share.given == 0
+    assert share.in_turn() == ("heavy", "light", "medium")
+
+
 def test_a_set_of_cores():
     """Bit k stands for core k, and members come in order."""
     assert as_set(range(2, 5)) == 0b11100

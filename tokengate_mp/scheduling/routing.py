@@ -255,10 +255,12 @@ class Router:
             helping = pacing.helping(waiting, rivals.bit_count(), ledger.window)
             core = position.pick(cores)
             cores &= ~(1 << core)
-            spent = self._fill(ledger[core], lane, helping, orders, now)
+            share.take_turn(weight)
+            spent = self._fill(ledger[core], lane, helping - share.given, orders, now)
             given |= spent > 0
-            # A class that was given what little room was left has its turn still to come.
-            if spent * 2 > helping or not lane.queue:
+            share.given += spent
+            # A class that was given what little room was left has the rest of its turn to come.
+            if not lane.queue or share.given + lane.queue[0].operation.cost > helping:
                 share.served(weight)
         return given
 

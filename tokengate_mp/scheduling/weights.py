@@ -81,9 +81,10 @@ class Share:
         home: Their range, as a set of cores.
         position: Where in their range the next tokens go.
         away: Where outside it they go when they borrow a core.
+        given: How much work the class whose turn it is was given in this turn, ns.
     """
 
-    __slots__ = ("_turn", "away", "classes", "home", "position")
+    __slots__ = ("_turn", "away", "classes", "given", "home", "position")
 
     def __init__(self, classes: tuple[Weight, ...], cores: int) -> None:
         self.classes = classes
@@ -93,17 +94,27 @@ class Share:
         # Beyond its range, a class goes on from the core that is nearest to it.
         self.away = Position(range(1, own.start), backward=True)
         self._turn = 0
+        self.given = 0
 
     def in_turn(self) -> tuple[Weight, ...]:
         """The classes, beginning with the one whose turn it is."""
         return self.classes[self._turn :] + self.classes[: self._turn]
 
-    def served(self, weight: Weight) -> None:
-        """A class was given something: the turn is with the one after it.
+    def take_turn(self, weight: Weight) -> None:
+        """It is this class's turn, or still is: those before it have nothing to be given."""
+        turn = self.classes.index(weight)
+        if turn != self._turn:
+            self._turn = turn
+            self.given = 0
 
-        Not before: a class for whose token there was no room keeps its turn.
+    def served(self, weight: Weight) -> None:
+        """A class was given all that a turn gives: the next turn is that of the one after it.
+
+        Not before, if there was no room for all: so in the long run each is given the same (as in
+        deficit round robin, Shreedhar and Varghese, 1995).
         """
         self._turn = (self.classes.index(weight) + 1) % len(self.classes)
+        self.given = 0
 
 
 def shares(cores: int) -> tuple[Share, ...]:
