@@ -27,10 +27,10 @@ from typing import Final
 WINDOW_NS: Final = 12_000_000
 """How much work a core may hold when little else waits, ns."""
 
-DEEP_NS: Final = 72_000_000
+DEEP_NS: Final = 144_000_000
 """How much it may hold when much more waits, ns."""
 
-DEPTH: Final = 8
+DEPTH: Final = 4
 """So many windows for each core have to wait before they get any deeper."""
 
 LEAST_NS: Final = 100_000

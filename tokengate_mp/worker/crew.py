@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 COALESCE_NS: Final = 4_000_000
 """How long outcomes may wait for the bell while the crew goes on running short tokens, ns."""
 
-PATIENT_NS: Final = 24_000_000
+PATIENT_NS: Final = 48_000_000
 """How long they may while the parent has sent so much that far more must be waiting there, ns."""
 
 AMPLE_NS: Final = 8_000_000
