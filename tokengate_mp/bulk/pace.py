@@ -24,7 +24,7 @@ TARGET_BYTES: Final = 1 << 18
 MOST_ITEMS: Final = 1 << 15
 """However short they are."""
 
-GROWTH: Final = 32
+GROWTH: Final = 256
 """How many times as large as the one before a batch may be: a first duration may mislead."""
 
 

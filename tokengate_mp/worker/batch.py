@@ -9,8 +9,8 @@ done, and the items that are left go to whichever core is free.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice, starmap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import starmap
 from time import monotonic_ns
 from typing import Any, Final
 
@@ -45,6 +45,12 @@ class ManyCalls:
     def __reduce__(self) -> tuple[Any, ...]:
         return _many_calls, (define(self._function), self._most_ns)
 
+    def _calls(self, width: int, items: Sequence[Any]) -> Iterator[Any]:
+        """The results of the calls with these items, each as it is asked for."""
+        if width == 1:
+            return map(self._function, items)
+        return starmap(self._function, zip(*[iter(items)] * width, strict=True))
+
     def __call__(self, width: int, items: Sequence[Any]) -> bytes:
         """Call the function for each item.
 
@@ -63,17 +69,14 @@ class ManyCalls:
         values: list[Any] = []
         raised: list[int] = []
         count = len(items) // width
-        rows = zip(*[iter(items)] * width, strict=True)
-        calls = map(self._function, items) if width == 1 else starmap(self._function, rows)
         most_ns, step = self._most_ns, 1
         if most_ns is None:
             most_ns, step = _NEVER, count
         started = monotonic_ns()
         while (done := len(values)) < count:
             try:
-                # A list keeps what it was extended by before a call raises, and `calls` goes on
-                # behind that call.
-                values.extend(islice(calls, step))
+                # A list keeps what it was extended by before a call raises.
+                values.extend(self._calls(width, items[done * width : (done + step) * width]))
                 if len(values) == min(done + step, count):
                     # The time is looked at often while calls are long, and hardly if they are not.
                     elapsed = monotonic_ns() - started
