@@ -116,6 +116,40 @@ def test_each_item_once(data):
         cores.loop.close()
 
 
+@given(st.data())
+def test_a_cancelled_feed_ends(data):
+    """Whatever was on its way, came back in part or was still to come: nobody waits for it."""
+    ordered = data.draw(st.booleans(), "ordered")
+    cores = Cores(data.draw(st.integers(1, 3), "cores"))
+    try:
+        feed, given_back = feed_for(cores, range(2000)), []
+        feed.fill()
+        answers = data.draw(st.integers(0, 40), "answers")
+        takes = data.draw(st.booleans(), "takes")
+        for _ in range(answers):
+            number = data.draw(st.sampled_from(sorted(cores.under_way)), "answered")
+            most = len(cores.under_way[number][0])
+            cores.answer(number, data.draw(st.integers(1, most), "done"), ns_each=20_000)
+            if takes:
+                given_back += taken(feed, ordered=ordered)
+            feed.fill()
+            if not cores.under_way:
+                break
+        feed.cancel(LookupError("closed"))
+        sent = len(cores.sent)
+        given_back += taken(feed, ordered=ordered)
+        feed.fill()
+        assert len(cores.sent) == sent
+        with pytest.raises(LookupError, match="closed"):
+            feed.ended()
+        assert feed.ended()
+        if ordered:
+            assert given_back == [2 * n for n in range(len(given_back))]
+        assert len(given_back) == len(set(given_back))
+    finally:
+        cores.loop.close()
+
+
 def test_nothing_of_a_cancelled_batch_is_sent_again(cores):
     """It was on its way, and comes back half done: what is left of it is not wanted any more."""
     one = cores(1)

@@ -221,7 +221,7 @@ def test_an_exit_is_an_error_of_its_item(coordinator):
 def stop_at_three(number, step=0):
     """Raise what looks like the end of an iterator, for one number."""
     if number == 3:
-        raise StopIteration
+        raise StopIteration("three")
     return number + step
 
 
@@ -232,6 +232,8 @@ def test_a_stop_iteration_is_an_error_of_its_item(coordinator, more):
     three = results.pop(3)
     assert isinstance(three, RemoteError)
     assert "StopIteration" in str(three)
+    assert "three" in str(three)
+    assert any("stop_at_three" in line for line in str(three.__cause__ or three).splitlines())
     assert results == [n + len(more) for n in (0, 1, 2, 4, 5)]
 
 
@@ -316,6 +318,22 @@ def test_stopping_before_the_end(coordinator):
     del squares
     gc.collect()
     assert work.square(3).get(PATIENCE) == 9
+
+
+def where_it_spins(seconds):
+    """Compute for so long, if at all, and give the process that did."""
+    if not seconds:
+        return 0
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+    return os.getpid()
+
+
+def test_long_items_behind_short_ones_are_shared_out(coordinator):
+    """However many short ones a batch has because of that, the long ones do not stay with it."""
+    items = [0] * 30_000 + [0.03] * 40
+    assert len({*coordinator.map(where_it_spins, items)}) == 3
 
 
 def test_a_map_is_gone_through_once(coordinator):

@@ -168,6 +168,7 @@ class Feed:
         self._taken = 0
         self._next = 0
         self._all_read = False
+        self._cancelled = False
         self._failure: BaseException | None = None
         self._again: deque[tuple[int, Sequence[Any]]] = deque()
         self._flying: set[Batch] = set()
@@ -184,7 +185,7 @@ class Feed:
         """
         with self._lock:
             cores = self.sender.cores
-            while len(self._flying) < AHEAD * cores:
+            while len(self._flying) < AHEAD * cores and not self._cancelled:
                 if self._again:
                     first, rows = self._next_again(cores)
                 else:
@@ -321,7 +322,7 @@ class Feed:
             error: What whoever takes results gets in place of those that are missing.
         """
         with self._lock:
-            self._all_read = True
+            self._cancelled = self._all_read = True
             self._again.clear()
             if error is not None and self._failure is None:
                 self._failure = error
@@ -349,6 +350,8 @@ class Feed:
         found = ready.pop(self._next, None)
         if found is not None:
             self._next += found.count
+        elif self._cancelled:  # what comes before these was withdrawn, or will not be sent again
+            ready.clear()
         return found
 
     def give_back(self, count: int) -> None:
@@ -367,7 +370,9 @@ class Feed:
                 f"the results of {self.name!r} cannot arrive: the event loop that the coordinator "
                 "lives in is closed. Stop it before its loop ends."
             )
-        if not self._all_read or self._again or self._flying or self._arrived or self._ready:
+        # (What came back in part while it was cancelled, in another thread, is not sent again.)
+        to_come = self._flying or (self._again and not self._cancelled)
+        if not self._all_read or to_come or self._arrived or self._ready:
             return False
         failure, self._failure = self._failure, None
         if failure is not None:

@@ -4,15 +4,14 @@ A short call costs less than a token does. So what is mapped over many items tra
 and each comes back as one `BatchOutcome`.
 
 How long a batch will take is a guess. One that has run for too long comes back with what it has
-done, and the items that are left go to whichever core is free.
+done (see `overdue`), and the items that are left go to whichever core is free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import starmap
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic_ns
-from typing import Any, Final
+from typing import Any
 
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.batches import BatchOutcome, encode_batch
@@ -20,8 +19,7 @@ from tokengate_mp.wire.codec import NOT_MSGPACK, PROTOCOL, SCALARS, are_scalars,
 from tokengate_mp.wire.definition import define, resolve
 from tokengate_mp.worker.interrupts import Interrupted
 from tokengate_mp.worker.invoke import failure
-
-_NEVER: Final = 1 << 62
+from tokengate_mp.worker.overdue import limited
 
 
 class ManyCalls:
@@ -45,12 +43,6 @@ class ManyCalls:
     def __reduce__(self) -> tuple[Any, ...]:
         return _many_calls, (define(self._function), self._most_ns)
 
-    def _calls(self, width: int, items: Sequence[Any]) -> Iterator[Any]:
-        """The results of the calls with these items, each as it is asked for."""
-        if width == 1:
-            return map(self._function, items)
-        return starmap(self._function, zip(*[iter(items)] * width, strict=True))
-
     def __call__(self, width: int, items: Sequence[Any]) -> bytes:
         """Call the function for each item.
 
@@ -68,30 +60,13 @@ class ManyCalls:
         """
         values: list[Any] = []
         raised: list[int] = []
-        count = len(items) // width
-        most_ns, step = self._most_ns, 1
-        if most_ns is None:
-            most_ns, step = _NEVER, count
+        left = list(items) if width == 1 else list(zip(*[iter(items)] * width, strict=True))
         started = monotonic_ns()
-        while (done := len(values)) < count:
-            try:
-                # A list keeps what it was extended by before a call raises.
-                values.extend(self._calls(width, items[done * width : (done + step) * width]))
-                if len(values) == min(done + step, count):
-                    # The time is looked at often while calls are long, and hardly if they are not.
-                    elapsed = monotonic_ns() - started
-                    if elapsed > most_ns:
-                        break
-                    if elapsed * 8 < most_ns:
-                        step *= 2
-                    continue
-                failed = _failure(StopIteration())  # which, raised in a call, looks like the end
-            except Interrupted:
-                raise
-            except BaseException as error:  # noqa: BLE001 - whatever it raises is its outcome
-                failed = _failure(error)
-            raised.append(len(values))
-            values.append(failed)
+        if self._most_ns is None:
+            self._call_each(width, left, values, raised)
+        else:
+            with limited(left, started + self._most_ns):
+                self._call_each(width, left, values, raised)
         nanoseconds = monotonic_ns() - started
         try:
             return _encoded(nanoseconds, values, raised)
@@ -103,6 +78,30 @@ class ManyCalls:
             raise PayloadError(
                 f"the results of {len(values)} calls cannot be sent back: {summary(error)}"
             ) from error
+
+    def _call_each(
+        self, width: int, items: list[Any], values: list[Any], raised: list[int]
+    ) -> None:
+        """Call the function with these items; `raised` gets the places of failures in `values`."""
+        function, append = self._function, values.append
+        rest = iter(items)
+        while True:
+            try:
+                # As fast as `map` is, or faster; which takes a StopIteration of a call for the end.
+                if width == 1:
+                    for item in rest:
+                        append(function(item))
+                else:
+                    for row in rest:
+                        append(function(*row))
+            except Interrupted:
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever it raises is its outcome
+                failed = _failure(error)
+            else:
+                return
+            raised.append(len(values))
+            append(failed)
 
 
 def _many_calls(definition: bytes, most_ns: int | None) -> ManyCalls:
