@@ -46,6 +46,27 @@ def test_a_deep_window(duration, count):
     assert sent_to_one_core(duration, 100_000) == count
 
 
+@pytest.mark.parametrize(
+    ("later", "deep"),
+    [(0, False), (pacing.QUIET_NS - 1, False), (pacing.QUIET_NS, True), (10**15, True)],
+)
+@pytest.mark.parametrize("waits", [False, True])
+def test_no_deep_window_while_another_class_is_in_use(later, deep, waits):
+    """Its next token is not to wait behind that much; unless some of its own wait anyway."""
+    scheduler = Scheduler(1, 4, "work_conserving")
+    scheduler.core_ready(1)
+    maker = Maker(scheduler)
+    measured(maker, MS)
+    measured(maker, MS, "heavy")
+    maker.submit(count=10_000)
+    if waits:
+        maker.submit("heavy", count=10_000)
+    scheduler.assign(later)
+    scheduler.validate()
+    window = pacing.DEEP_NS if deep or waits else pacing.WINDOW_NS
+    assert window - 2 * MS <= scheduler._ledger[1].load <= window
+
+
 @pytest.mark.parametrize(("duration", "count"), [(2 * MS, 23), (50 * MS, 4), (1000 * MS, 4)])
 def test_window_of_blocking_tokens(duration, count):
     """Tokens that mostly wait share a core among its threads, and may always fill those."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import ALL_CORES, Cores
 
 WAITING = TokenState.WAITING
+
+NEVER: Final = -(1 << 62)
+"""Long before any time."""
 
 
 class Lane:
@@ -23,15 +27,17 @@ class Lane:
         ended: How many of the queue have ended.
         core: The core that it is for, or 0.
         reach: The cores that its tokens may be sent to.
+        sent_at: When a core was last given any of its tokens, ns.
     """
 
-    __slots__ = ("core", "ended", "queue", "reach")
+    __slots__ = ("core", "ended", "queue", "reach", "sent_at")
 
     def __init__(self, core: int = 0) -> None:
         self.queue: deque[Ticket] = deque()
         self.ended = 0
         self.core = core
         self.reach: Cores = 1 << core if core else ALL_CORES
+        self.sent_at = NEVER
 
     def __len__(self) -> int:
         return len(self.queue) - self.ended

@@ -84,7 +84,7 @@ class Router:
         ledger, gate = self._ledger, self._gate
         if not ledger.open:
             return orders
-        ledger.window = pacing.window(self._known_work(), len(ledger.books))
+        ledger.window = self._window(now)
         if gate.wanted:
             self._serve_pinned(orders, now)
         if not (served := self._with_waiting()):
@@ -104,13 +104,16 @@ class Router:
             self._serve_pinned(orders, now)
         return orders
 
-    def _known_work(self) -> int:
-        """How much work waits in the lanes, ns; the first token of each stands for all."""
+    def _window(self, now: int) -> int:
+        """How much work a core may hold, ns."""
         work = 0
         for lane in self._gate.lanes.values():
-            if lane.queue and (operation := lane.queue[0].operation).recent:
-                work += len(lane.queue) * operation.cost
-        return work
+            if not lane.queue:
+                if now - lane.sent_at < pacing.QUIET_NS:
+                    return WINDOW_NS
+            elif (operation := lane.queue[0].operation).recent:
+                work += len(lane.queue) * operation.cost  # the first token stands for all
+        return pacing.window(work, len(self._ledger.books))
 
     def _serve_pinned(self, orders: dict[int, list[Ticket]], now: int) -> None:
         """Give the cores that are open what is pinned to them."""
@@ -309,6 +312,7 @@ class Router:
             batch.append(ticket)
             spent += cost
         if batch:
+            lane.sent_at = now
             book.quota -= len(batch)
             self._ledger.loaded(book, spent, lane.reach, now)
             if self._gate.sticky.unplaced:
