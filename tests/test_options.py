@@ -96,8 +96,12 @@ def test_bad_options(name, given, error, message):
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"timeout": 0}, ValueError, "'work': timeout must be more than 0 seconds, not 0"),
-        ({"timeout": -1}, ValueError, "from 0 up, not -1"),
+        (
+            {"timeout": 0},
+            ValueError,
+            "'work': timeout must be a number of seconds, more than 0, not 0",
+        ),
+        ({"timeout": -1}, ValueError, "more than 0, not -1"),
         ({"timeout": float("nan")}, ValueError, "timeout must be"),
         ({"timeout": "1"}, TypeError, "timeout must be a number of seconds, not str"),
         ({"retries": -1}, ValueError, "retries must be from 0"),

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 
-def seconds(option: str, value: Any) -> float:
-    """A finite number of seconds from 0 up.
+def seconds(option: str, value: Any, *, none: bool = True) -> float:
+    """A finite number of seconds, which may be none at all unless `none` is False.
 
     Raises:
         TypeError: It is no number.
-        ValueError: It is negative, infinite or NaN.
+        ValueError: It is negative, infinite or NaN; or 0, if that is not allowed.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{option} must be a number of seconds, not {type(value).__name__}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{option} must be a number of seconds from 0 up, not {value!r}")
+    if not 0 <= value < float("inf") or not (value or none):
+        allowed = "of seconds from 0 up" if none else "of seconds, more than 0"
+        raise ValueError(f"{option} must be a number {allowed}, not {value!r}")
     return float(value)
 
 

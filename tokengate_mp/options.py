@@ -242,9 +242,8 @@ def _policy(operation_type: str, given: Mapping[str, Any], before: Policy) -> Po
         timeout = given["timeout"]
         changes["timeout_ns"] = None
         if timeout is not None:
-            changes["timeout_ns"] = int(seconds(f"{who}: timeout", timeout) * _NS)
-            if not changes["timeout_ns"]:
-                raise ValueError(f"{who}: timeout must be more than 0 seconds, not {timeout!r}")
+            given_seconds = seconds(f"{who}: timeout", timeout, none=False)
+            changes["timeout_ns"] = max(1, int(given_seconds * _NS))
     if "retries" in given:
         changes["retries"] = whole(f"{who}: retries", given["retries"], 0, 1_000_000)
     if "retry_on" in given:

@@ -149,7 +149,7 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         exact=exact,
         max_rss=_or_none("max_rss", max_rss, LEAST_RSS),
         restart_limit=whole("restart_limit", restart_limit, 0, 1_000_000),
-        restart_period=_above_zero("restart_period", restart_period),
+        restart_period=seconds("restart_period", restart_period, none=False),
     )
 
 
@@ -160,12 +160,6 @@ def memory() -> int:
 
 def _or_none(option: str, value: int | None, low: int) -> int | None:
     return None if value is None else whole(option, value, low, 1 << 62)
-
-
-def _above_zero(option: str, value: float) -> float:
-    if not seconds(option, value):
-        raise ValueError(f"{option} must be above 0")
-    return float(value)
 
 
 def _cpus(cores: int | Iterable[int] | None, usable: tuple[int, ...]) -> tuple[int, ...]:

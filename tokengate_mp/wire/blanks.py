@@ -128,8 +128,8 @@ def reduced(token: Needed) -> tuple[Any, ...]:
     blanks = _here.blanks
     if blanks is None:
         raise TypeError(
-            "a token is pickled only as an argument of a call, which then gets its value; await "
-            "it, and pickle the result"
+            "a token is pickled only as an argument of a call, which then gets its value; "
+            "elsewhere, in the items of a map too, await it and pass the result"
         )
     return blanks.stand_in(token)
 
