@@ -33,7 +33,7 @@ DEEP_NS: Final = 144_000_000
 DEPTH: Final = 4
 """So many windows for each core have to wait before they get any deeper."""
 
-QUIET_NS: Final = 250_000_000
+QUIET_NS: Final = 100_000_000
 """Windows are not deep while a class of which none waits had tokens within this time, ns.
 
 Its next token would wait behind all that a core holds of the others.
