@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 
-def seconds(option: str, value: Any, *, none: bool = True) -> float:
-    """A finite number of seconds, which may be none at all unless `none` is False.
+def seconds(option: str, value: Any, *, zero: bool = True) -> float:
+    """A finite number of seconds, from 0 up; above 0 if `zero` is False.
 
     Raises:
         TypeError: It is no number.
@@ -14,8 +14,8 @@ def seconds(option: str, value: Any, *, none: bool = True) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{option} must be a number of seconds, not {type(value).__name__}")
-    if not 0 <= value < float("inf") or not (value or none):
-        allowed = "of seconds from 0 up" if none else "of seconds, more than 0"
+    if not 0 <= value < float("inf") or not (value or zero):
+        allowed = "of seconds from 0 up" if zero else "of seconds, more than 0"
         raise ValueError(f"{option} must be a number {allowed}, not {value!r}")
     return float(value)
 

@@ -41,7 +41,7 @@ class CircuitBreaker(msgspec.Struct, frozen=True):
             raise TypeError(f"failure_share must be a number, not {type(share).__name__}")
         if not 0 < share <= 1:
             raise ValueError(f"failure_share must be above 0 and at most 1, not {share!r}")
-        seconds("window", self.window, none=False)
+        seconds("window", self.window, zero=False)
         seconds("pause", self.pause)
         whole("minimum", self.minimum, 1, 1 << 62)
         whole("probes", self.probes, 1, 1_000_000)

@@ -242,7 +242,7 @@ def _policy(operation_type: str, given: Mapping[str, Any], before: Policy) -> Po
         timeout = given["timeout"]
         changes["timeout_ns"] = None
         if timeout is not None:
-            given_seconds = seconds(f"{who}: timeout", timeout, none=False)
+            given_seconds = seconds(f"{who}: timeout", timeout, zero=False)
             changes["timeout_ns"] = max(1, int(given_seconds * _NS))
     if "retries" in given:
         changes["retries"] = whole(f"{who}: retries", given["retries"], 0, 1_000_000)

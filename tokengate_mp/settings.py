@@ -149,7 +149,7 @@ def coordinator_settings(  # noqa: PLR0913 - one parameter for each public optio
         exact=exact,
         max_rss=_or_none("max_rss", max_rss, LEAST_RSS),
         restart_limit=whole("restart_limit", restart_limit, 0, 1_000_000),
-        restart_period=seconds("restart_period", restart_period, none=False),
+        restart_period=seconds("restart_period", restart_period, zero=False),
     )
 
 

@@ -194,5 +194,5 @@ def test_a_core_without_cpu_time_computes_one_token_at_a_time():
                 token.get(100)
     runs = sorted((token.timing.started, token.timing.finished) for token in tokens)
     together = sum(after[0] < before[1] for before, after in pairwise(runs))
-    # (What a hypervisor takes looks like blocking all the same: it is seen nowhere.)
+    # Where starvation counts as blocking these are 9 to 11. Beside other tests it was 2 once.
     assert together <= 5, f"{together} of 16 began before the one before them was over"
