@@ -5,16 +5,20 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tokengate_mp import PayloadError
 from tokengate_mp.wire import arena as module
+from tokengate_mp.wire import pages
 from tokengate_mp.wire.arena import CoreArena
 from tokengate_mp.wire.buffers import LARGE, pack, pack_call, place_of, taken_up
 from tokengate_mp.wire.codec import loads, to_pickle
 from tokengate_mp.wire.freight import Freight, Laden, cargo_of, laden
+from tokengate_mp.wire.pages import Pages
 from tokengate_mp.wire.regions import ParentArena
 
 MIB = 1 << 20
@@ -120,22 +124,86 @@ def test_without_room_a_value_travels_as_ever(arena):
 
 
 def test_without_memory_a_value_travels_as_ever(arena, monkeypatch):
-    """What the system refuses is no room: it is asked before anything is written."""
+    """What the system refuses is no room, whether pages are new or to be mapped once more."""
 
     def refuse(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.Arena, "_reserve", refuse)
-    assert type(pack(np.ones(MIB), arena)) is bytes
+    written = os.pwrite
+
+    def partly(fd, data, at):
+        return refuse() if len(data) <= MIB // 2 else written(fd, data[: MIB // 2], at)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", partly)
+        assert type(pack(np.ones(MIB // 8), arena)) is bytes
+        assert arena.used == 0
+    pack(np.ones(2 * MIB // 8), arena)
+    with monkeypatch.context() as patched:
+        patched.setattr(Pages, "_allocate", refuse)
+        assert type(pack(np.ones(MIB // 8), arena)) is bytes
+        assert arena.used == 0
+    packed = pack(np.full(MIB // 8, 7.0), arena)
+    assert isinstance(packed, Freight)
+    assert (loads(packed) == 7).all()
+
+
+def test_an_interrupted_write_leaves_nothing(arena, monkeypatch):
+    """Ctrl-C in the middle of a large argument: its place is free again."""
+
+    def interrupt(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "pwrite", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pack(np.ones(MIB // 8), arena)
     assert arena.used == 0
 
 
-def test_an_old_kernel_reserves_in_another_way(arena, monkeypatch):
-    """Without MADV_POPULATE_WRITE pages are allocated all the same."""
-    monkeypatch.setattr(module, "_POPULATE_WRITE", 0x7FFF)
+@pytest.mark.parametrize("way", ["populated", "an old kernel", "without a file"])
+def test_whatever_way_bytes_are_written_they_arrive(arena, monkeypatch, way):
+    """Into new pages, pages that were used, and both; where each of the ways is the only one."""
+    if way == "an old kernel":
+        monkeypatch.setattr(pages, "_POPULATE_WRITE", 0x7FFF)
+    elif way == "without a file":
+        monkeypatch.setattr(pages, "_LINUX", False)
+    random = np.random.default_rng(1)
+    kept = []
+    for round_ in range(30):
+        value = [
+            random.integers(0, 255, n, dtype=np.uint8) for n in random.integers(70_000, MIB, 3)
+        ]
+        packed = pack(value, arena)
+        assert isinstance(packed, Freight), round_
+        kept.append((value, loads(packed)))
+        del packed
+        if len(kept) > 2:
+            del kept[random.integers(0, 3)]
+        for sent, came in kept:
+            assert all((one == other).all() for one, other in zip(sent, came, strict=True))
+    assert allocated(arena) >= arena.used > 0
+
+
+def test_the_file_is_open_for_as_long_as_it_is_written_to(arena, monkeypatch):
+    """A thread that closes the arena meanwhile closes no descriptor of a writer's."""
+    before = set(Path("/proc/self/fd").iterdir())
+    written = os.pwrite
+    closed = []
+
+    def close_first(fd, data, at):
+        if not closed:
+            closed.append(fd)
+            thread = threading.Thread(target=arena.close)
+            thread.start()
+            thread.join()
+        return written(fd, data, at)
+
+    monkeypatch.setattr(os, "pwrite", close_first)
     packed = pack(np.ones(MIB // 8), arena)
-    assert isinstance(packed, Freight)
-    assert allocated(arena) >= MIB
+    assert closed
+    assert type(packed) is bytes  # there is no arena any more, so it carries all of it
+    assert loads(packed).sum() == MIB // 8
+    assert set(Path("/proc/self/fd").iterdir()) <= before
 
 
 def test_results_are_read_from_the_region_of_their_core(arena):

@@ -4,10 +4,9 @@
 
 One arena belongs to a corridor and all its core processes: a file without a name (see `segment`),
 inherited by each of them, and so large that each process has a region of its own to write in. It is
-mostly a promise: pages are allocated when a region first reaches them, *before* anything is written
-there, so that a lack of memory is an answer and never a SIGBUS. Everybody may read everywhere,
-where a record says that there is something. So a value lies in one place, however many processes
-look at it.
+mostly a promise: pages are allocated when a region first reaches them, in such a way that a lack of
+memory is an answer and never a SIGBUS (see `pages`). Everybody may read everywhere, where a record
+says that there is something. So a value lies in one place, however many processes look at it.
 
 What one payload occupies is a *block*. Only the process that writes a region knows what is free in
 it. In the parent a `Block` stands for each, of whatever region: as long as something refers to it,
@@ -32,21 +31,18 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary, ref
 
 import msgspec
 
 from tokengate_mp.errors import PayloadError
-from tokengate_mp.wire.allotment import GRAIN, Allotment
+from tokengate_mp.wire.allotment import Allotment
 from tokengate_mp.wire.ordering import full_fence
+from tokengate_mp.wire.pages import Pages
 
 KEPT_WARM: Final = 1 << 28
 """So many bytes of a region stay allocated when nothing in it is taken; the rest is given back."""
-
-_POPULATE_WRITE: Final = 23
-"""MADV_POPULATE_WRITE of Linux 5.14, which allocates and maps pages in one go. (Not in `mmap`.)"""
 
 _ALIGN: Final = 64
 """What is put into a block begins at multiples of this, bytes: a cache line."""
@@ -142,7 +138,7 @@ class Arena(ABC):
         self._address = address
         self._maps: dict[int, mmap.mmap] = {}
         self._allotment = Allotment(address.limit)
-        self._reserved = 0
+        self._pages = Pages(address.fd, address.region % address.regions * address.region_bytes)
         self._lock = threading.RLock()
         self._closed = False
         _arenas[self.key] = self
@@ -165,50 +161,46 @@ class Arena(ABC):
         own = self._address.region
         try:
             mapped = self.region(own)
-            offset = self._take(mapped, size)
+            with self._lock:
+                offset = None if self._closed else self._allotment.take(size)
+            if offset is None:
+                return None
+            try:
+                self._write(mapped, offset, size, starts, parts)
+            except BaseException:
+                self.take_back((offset,))
+                raise
         except (OSError, ValueError):
             return None
-        if offset is None:
-            return None
-        with memoryview(mapped) as whole, whole[offset : offset + size] as block:
-            for start, part in zip(starts, parts, strict=True):
-                block[start : start + len(part)] = part
         full_fence()
         return Place(self.key, own, offset, size), starts
 
-    def _take(self, mapped: mmap.mmap, size: int) -> int | None:
-        """Room for a block, with pages for all of it.
+    def _write(
+        self,
+        mapped: mmap.mmap,
+        offset: int,
+        size: int,
+        starts: list[int],
+        parts: list[memoryview],
+    ) -> None:
+        """Write the parts of a block.
 
         Raises:
-            OSError: There are no more pages.
+            OSError: There are no more pages, or the arena was closed.
         """
         with self._lock:
-            offset = None if self._closed else self._allotment.take(size)
-            if offset is not None and offset + size > self._reserved:
-                end = -(-(offset + size) // GRAIN) * GRAIN
-                try:
-                    self._reserve(mapped, end)
-                except OSError:
-                    self._allotment.give(offset)
-                    raise
-                self._reserved = end
-            return offset
-
-    def _reserve(self, mapped: mmap.mmap, end: int) -> None:
-        """Have pages allocated up to `end`: what cannot be met is an error here."""
-        start, length = self._reserved, end - self._reserved
-        if hasattr(mmap, "MADV_REMOVE"):  # Linux, that is
+            if self._closed:
+                raise OSError(errno.EBADF, "the arena is closed")
+            file = self._pages.prepare(mapped, offset, size)
+        if file is None:
+            with memoryview(mapped) as whole, whole[offset : offset + size] as block:
+                for start, part in zip(starts, parts, strict=True):
+                    block[start : start + len(part)] = part
+        else:
             try:
-                mapped.madvise(_POPULATE_WRITE, start, length)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-            else:
-                return
-        if hasattr(os, "posix_fallocate"):
-            address = self._address
-            at = address.region % address.regions * address.region_bytes
-            os.posix_fallocate(address.fd, at + start, length)
+                self._pages.write(file, offset, starts, parts)
+            finally:
+                os.close(file)
 
     def take_back(self, offsets: Iterable[int]) -> None:
         """Blocks of the region that this process writes are free again."""
@@ -217,9 +209,8 @@ class Arena(ABC):
                 return
             for offset in offsets:
                 self._allotment.give(offset)
-            if not self._allotment.used and self._reserved > KEPT_WARM:
-                discard(self.region(self._address.region), KEPT_WARM, self._reserved)
-                self._reserved = KEPT_WARM
+            if not self._allotment.used and self._pages.reached > KEPT_WARM:
+                self._pages.give_up(self.region(self._address.region), KEPT_WARM)
 
     @property
     def used(self) -> int:
@@ -288,13 +279,6 @@ class CoreArena(Arena):
         self.untold.pop(id(block), None)
         if block.told:
             self.returned.append((block.place.region, block.place.offset))
-
-
-def discard(mapped: mmap.mmap, start: int, end: int) -> None:
-    """Give the pages between two multiples of `GRAIN` back to the system, where it takes them."""
-    if end > start and hasattr(mmap, "MADV_REMOVE"):
-        with suppress(OSError, ValueError):
-            mapped.madvise(mmap.MADV_REMOVE, start, end - start)
 
 
 _arenas: WeakValueDictionary[int, Arena] = WeakValueDictionary()

@@ -173,17 +173,21 @@ def _sent_aside(pickled: bytes, buffers: list[memoryview], collected: Packing) -
     """What is to travel of a value, with what is large of it in a block if there is room."""
     arena = collected.arena
     stowed = None if arena is None else _stowed(arena, pickled, buffers)
-    if arena is None or stowed is None:
+    if stowed is None:
         return pickle.dumps(_Together(pickled, buffers), PROTOCOL) if buffers else pickled
-    pickled, place = stowed
-    block = arena.claim(place)
+    pickled, block = stowed
     if block is not None:
         collected.add(block)
     return pickled
 
 
-def _stowed(arena: Arena, pickled: bytes, buffers: list[memoryview]) -> tuple[bytes, Place] | None:
-    """A pickle and its buffers in a block: the pickle that finds them; None if there is no room."""
+def _stowed(
+    arena: Arena, pickled: bytes, buffers: list[memoryview]
+) -> tuple[bytes, Block | None] | None:
+    """A pickle and its buffers in a block: the pickle that finds them; None if there is no room.
+
+    With what stands for the block, if that is for this process to keep.
+    """
     parts, inner = list(buffers), pickled
     if len(pickled) >= INNER:
         parts, inner = [memoryview(pickled), *buffers], b""
@@ -191,10 +195,14 @@ def _stowed(arena: Arena, pickled: bytes, buffers: list[memoryview]) -> tuple[by
     if put is None:
         return None
     place, starts = put
+    try:
+        block = arena.claim(place)
+    except (OSError, ValueError):  # another thread has closed it meanwhile
+        return None
     spans = [(start, start + len(part)) for start, part in zip(starts, parts, strict=True)]
     # The call that loads it: its own pickle, without the two bytes that all of them begin with.
     call = pickle.dumps(_Stowed(place, spans, inner), PROTOCOL)[2:]
-    return _MARK + _PLACE.pack(*place) + pickle.POP + call, place
+    return _MARK + _PLACE.pack(*place) + pickle.POP + call, block
 
 
 class _Stowed:

@@ -16,7 +16,8 @@ import msgspec
 
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire.allotment import GRAIN
-from tokengate_mp.wire.arena import Arena, ArenaAddress, Block, Place, discard
+from tokengate_mp.wire.arena import Arena, ArenaAddress, Block, Place
+from tokengate_mp.wire.pages import discard
 from tokengate_mp.wire.segment import portable, unnamed
 
 _MAX_FILE: Final = 1 << 46
