@@ -18,6 +18,7 @@ from tokengate_mp.options import token_options
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.pacing import OVERHEAD_NS
 from tokengate_mp.wire.batches import BatchOutcome, encode_batch
+from tokengate_mp.worker.batch import RANGE
 
 MS = 1_000_000
 
@@ -44,7 +45,8 @@ class Cores:
         return 0, self.operation
 
     def forward(self, number, operation, record, function, recipient):
-        _, _, (_, items) = msgspec.msgpack.decode(record)
+        _, _, (width, items) = msgspec.msgpack.decode(record)
+        items = list(range(*items)) if width == RANGE else items
         self.under_way[number] = items, recipient
         self.sent.append(items)
         return number
@@ -98,10 +100,12 @@ def taken(feed, *, ordered=True):
 def test_each_item_once(data):
     """Batches that come back in any order, each with some of its items done: nothing is lost."""
     count = data.draw(st.integers(0, 500), "items")
+    kind = data.draw(st.sampled_from([iter, list, range]), "of")
     ordered = data.draw(st.booleans(), "ordered")
     cores = Cores(data.draw(st.integers(1, 4), "cores"))
     try:
-        feed, given_back = feed_for(cores, range(count)), []
+        items = range(-3, 5 * count - 3, 5)
+        feed, given_back = feed_for(cores, items if kind is range else kind(items)), []
         feed.fill()
         while cores.under_way:
             number = data.draw(st.sampled_from(sorted(cores.under_way)), "answered")
@@ -110,7 +114,7 @@ def test_each_item_once(data):
             given_back += taken(feed, ordered=ordered)
             feed.fill()
         assert feed.ended()
-        expected = [2 * n for n in range(count)]
+        expected = [2 * item for item in items]
         assert given_back == expected if ordered else sorted(given_back) == expected
     finally:
         cores.loop.close()

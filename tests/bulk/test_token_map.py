@@ -97,6 +97,28 @@ def test_without_a_loop(coordinator, count):
     assert list(squares) == [n * n for n in range(count)]
 
 
+@pytest.mark.parametrize(
+    "items",
+    [
+        range(900, -3, -7),
+        range(2**63 - 500, 2**63 + 500),
+        range(-(2**70), -(2**70) + 10**6, 999),
+        range(0, 10**40, 10**37),
+    ],
+    ids=["backwards", "across 64 bits", "beyond them", "far apart"],
+)
+def test_any_range(coordinator, items):
+    """A range travels as one where its numbers do."""
+    assert list(work.echo.map(items)) == list(items)
+    assert list(work.echo.map(items, buffersize=9, ordered=True)) == list(items)
+
+
+def test_a_range_longer_than_any_list(coordinator):
+    """It is read as results are asked for."""
+    squares = iter(work.square.map(range(10**30)))
+    assert [next(squares) for _ in range(10_000)] == [n * n for n in range(10_000)]
+
+
 def test_in_a_loop():
     """`async for` gives the results in order, and awaiting gives them as a list, any time."""
 
@@ -285,9 +307,10 @@ def test_values_come_out_as_they_are(coordinator):
     assert list(map(type, results)) == list(map(type, items))
 
 
-def test_a_process_that_dies(coordinator):
+@pytest.mark.parametrize("kind", [range, lambda count: list(range(count))], ids=["range", "list"])
+def test_a_process_that_dies(coordinator, kind):
     """The items of the batch that it was running are lost, and say so; all others have results."""
-    results = list(leave_at.map(range(2000), return_exceptions=True))
+    results = list(leave_at.map(kind(2000), return_exceptions=True))
     lost = [index for index, result in enumerate(results) if isinstance(result, WorkerLost)]
     assert 50 in lost
     assert len(lost) < 2000
@@ -441,7 +464,14 @@ def test_one_cancellation_is_enough(how):
 
 def test_a_batch_that_takes_too_long_is_shared():
     """What it has not come to goes to whichever core is free, and is run once, in its place."""
-    with OperationsCoordinator(cores=2) as c:
+    # One thread each, and both at work: else a core whose items sleep takes several at a time, and
+    # one that comes up late finds none left.
+    with OperationsCoordinator(cores=2, threads_per_core=1) as c:
+        with gates.Gate() as gate:
+            both = [work.gated(gate.address) for _ in range(2)]
+            gate.arrivals(2)
+        for token in both:
+            token.get(PATIENCE)
         results = list(slow_later.map(range(140)))
         batches = c.get_stats()["operations"]["slow later.map"]["counts"]["completed"]
     assert [number for number, _ in results] == list(range(140))

@@ -17,12 +17,12 @@ import concurrent.futures
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, islice
-from operator import length_hint
+from itertools import chain
 from time import monotonic_ns
 from typing import Any, Final, Protocol
 
 from tokengate_mp.bulk.pace import Pace
+from tokengate_mp.bulk.source import Source
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, RemoteTraceback, summary
 from tokengate_mp.options import TokenOptions
 from tokengate_mp.scheduling.operation import Operation
@@ -33,7 +33,7 @@ from tokengate_mp.wire.codec import NOT_MSGPACK, are_scalars
 from tokengate_mp.wire.freight import Laden, laden
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
 from tokengate_mp.wire.regions import ParentArena
-from tokengate_mp.worker.batch import ManyCalls
+from tokengate_mp.worker.batch import RANGE, ManyCalls
 
 AHEAD: Final = 4
 """Batches under way for each core."""
@@ -157,7 +157,7 @@ class Feed:
         self.bell: Callable[[], object] | None = None
         self._function = ManyCalls(function, pace.most_ns)
         self._index, self._operation = sender.enrol(self._function, options)
-        self._rows = iter(rows)
+        self._source = Source(rows)
         self._width = width
         self._writable = options.writable
         self._pace = pace
@@ -167,7 +167,6 @@ class Feed:
         self._read = 0
         self._taken = 0
         self._next = 0
-        self._all_read = False
         self._cancelled = False
         self._failure: BaseException | None = None
         self._again: deque[tuple[int, Sequence[Any]]] = deque()
@@ -198,33 +197,29 @@ class Feed:
         """Some of the items that were sent, and are to be sent again."""
         first, rows = self._again.popleft()
         left = sum([len(rest) for _, rest in self._again]) + len(rows)
-        size = self._pace.size(left + max(0, length_hint(self._rows, 0)), cores)
+        size = self._pace.size(left + (self._source.left() or 0), cores)
         if len(rows) > size:
             self._again.appendleft((first + size, rows[size:]))
             rows = rows[:size]
         return first, rows
 
-    def _read_on(self, cores: int) -> list[Any]:
-        if self._all_read:
-            return []
+    def _read_on(self, cores: int) -> Sequence[Any]:
+        """The next items of the source, as many as may be sent now."""
+        source = self._source
+        if source.ended:
+            return ()
         untaken = len(self._flying) + len(self._arrived) + len(self._ready)
         if not self._driven and untaken >= UNTAKEN * cores:
-            return []
-        left = length_hint(self._rows, -1)
-        size = self._pace.size(None if left < 0 else left, cores)
+            return ()
+        size = self._pace.size(source.left(), cores)
         if self._buffersize is not None:
             share = max(1, self._buffersize // (2 * cores))
             size = min(size, share, self._buffersize - (self._read - self._taken))
             if size <= 0:
-                return []
-        rows: list[Any] = []
-        try:
-            rows.extend(islice(self._rows, size))
-        except Exception as error:  # noqa: BLE001 - the iterable's own; it comes in its place
-            self._failure = error
-            self._all_read = True
-        if len(rows) < size:
-            self._all_read = True
+                return ()
+        rows = source.take(size)
+        if self._failure is None:
+            self._failure = source.failure
         self._read += len(rows)
         return rows
 
@@ -254,6 +249,11 @@ class Feed:
             raise
 
     def _encoded(self, number: int, rows: Sequence[Any]) -> bytes | Laden:
+        if type(rows) is range:
+            try:
+                return encode((number, self._index, (RANGE, [rows.start, rows.stop, rows.step])))
+            except NOT_MSGPACK:  # beyond 64 bits
+                rows = [*rows]
         items = rows if self._width == 1 else list(chain.from_iterable(rows))
         if are_scalars(items):
             try:
@@ -322,7 +322,8 @@ class Feed:
             error: What whoever takes results gets in place of those that are missing.
         """
         with self._lock:
-            self._cancelled = self._all_read = True
+            self._cancelled = True
+            self._source.end()
             self._again.clear()
             if error is not None and self._failure is None:
                 self._failure = error
@@ -372,7 +373,7 @@ class Feed:
             )
         # (What came back in part while it was cancelled, in another thread, is not sent again.)
         to_come = self._flying or (self._again and not self._cancelled)
-        if not self._all_read or to_come or self._arrived or self._ready:
+        if not self._source.ended or to_come or self._arrived or self._ready:
             return False
         failure, self._failure = self._failure, None
         if failure is not None:

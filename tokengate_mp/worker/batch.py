@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic_ns
-from typing import Any
+from typing import Any, Final
 
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.batches import BatchOutcome, encode_batch
@@ -20,6 +20,9 @@ from tokengate_mp.wire.definition import define, resolve
 from tokengate_mp.worker.interrupts import Interrupted
 from tokengate_mp.worker.invoke import failure
 from tokengate_mp.worker.overdue import limited
+
+RANGE: Final = 0
+"""In place of how many arguments each call takes: one, and the items are those of a range."""
 
 
 class ManyCalls:
@@ -47,8 +50,8 @@ class ManyCalls:
         """Call the function for each item.
 
         Args:
-            width: How many arguments each call takes.
-            items: The arguments of all calls, one after the other.
+            width: How many arguments each call takes, or `RANGE`.
+            items: The arguments of all calls, one after the other; or start, stop and step.
 
         Returns:
             An encoded `BatchOutcome`, of one item at least. A call that raises ends with its
@@ -60,6 +63,8 @@ class ManyCalls:
         """
         values: list[Any] = []
         raised: list[int] = []
+        if width == RANGE:
+            width, items = 1, range(*items)
         left = list(items) if width == 1 else list(zip(*[iter(items)] * width, strict=True))
         started = monotonic_ns()
         if self._most_ns is None:

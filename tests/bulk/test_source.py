@@ -1,0 +1,81 @@
+"""The source of a map gives each item once, in order, however it is asked."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokengate_mp.bulk.source import Source
+
+
+def all_of(source, sizes):
+    """Everything that it gives, taken in pieces of these sizes and then of three."""
+    sizes, items = iter(sizes), []
+    while not source.ended:
+        items += source.take(next(sizes, 3))
+    return items
+
+
+@given(
+    st.integers(-50, 50),
+    st.integers(-50, 50),
+    st.integers(-9, 9).filter(bool),
+    st.sampled_from([lambda each: each, list, tuple, iter, lambda each: (item for item in each)]),
+    st.lists(st.integers(1, 20)),
+)
+def test_each_item_once_and_in_order(start, stop, step, kind, sizes):
+    """Of ranges in any direction as of all else."""
+    items = range(start, stop, step)
+    source = Source(kind(items))
+    assert all_of(source, sizes) == list(items)
+    assert source.left() == 0
+    assert source.take(5) == ()
+    assert source.failure is None
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_it_knows_what_is_left(count, taken):
+    """As far as anybody can."""
+    for items in (range(count), list(range(count))):
+        source = Source(items)
+        source.take(taken)
+        assert source.left() == max(0, count - taken)
+    assert Source(item for item in range(3)).left() is None
+
+
+def test_a_range_beyond_all_lengths():
+    """Nobody can say how long it is, and it is taken from all the same."""
+    source = Source(range(10**30, 10**60, 10**29))
+    assert source.left() is None
+    assert list(source.take(2)) == [10**30, 10**30 + 10**29]
+    assert not source.ended
+
+
+def test_a_range_is_cut():
+    """Nothing of it is made that was not asked for."""
+    assert Source(range(100)).take(10) == range(10)
+
+
+def test_what_came_before_a_failure_is_given():
+    """And the failure is kept for whoever comes to its place."""
+
+    def two():
+        yield 1
+        yield 2
+        raise LookupError("no third")
+
+    source = Source(two())
+    assert source.take(10) == [1, 2]
+    assert source.ended
+    assert isinstance(source.failure, LookupError)
+
+
+@pytest.mark.parametrize("items", [range(10), list(range(10))])
+def test_it_can_be_ended(items):
+    """Nothing is given any more."""
+    source = Source(items)
+    source.take(3)
+    source.end()
+    assert source.take(3) == ()
+    assert source.left() == 0

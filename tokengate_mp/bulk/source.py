@@ -1,0 +1,60 @@
+"""The source of a map: its items, taken a batch at a time, in the thread of whoever takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from operator import length_hint
+from typing import Any
+
+
+class Source:
+    """What is left of an iterable.
+
+    A range is cut, and not gone through: a piece of one says in three numbers what it holds.
+
+    Args:
+        items: The iterable.
+
+    Attributes:
+        ended: Whether nothing is left.
+        failure: What the iterable raised; None if it did not.
+    """
+
+    __slots__ = ("_range", "_rest", "ended", "failure")
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._range = items if type(items) is range else None
+        self._rest = iter(items)
+        self.ended = False
+        self.failure: BaseException | None = None
+
+    def left(self) -> int | None:
+        """How many items are left, as far as the iterable tells; None if it does not."""
+        if self.ended:
+            return 0
+        try:
+            left = length_hint(self._rest if self._range is None else self._range, -1)
+        except OverflowError:  # a range may be longer than anything else
+            return None
+        return None if left < 0 else left
+
+    def take(self, size: int) -> Sequence[Any]:
+        """Take that many items, or those that are left."""
+        if self.ended:
+            return ()
+        if self._range is not None:
+            piece, self._range = self._range[:size], self._range[size:]
+            self.ended = len(piece) < size
+            return piece
+        taken: list[Any] = []
+        try:
+            taken.extend(islice(self._rest, size))
+        except Exception as error:  # noqa: BLE001 - the iterable's own; it comes in its place
+            self.failure = error
+        self.ended = len(taken) < size
+        return taken
+
+    def end(self) -> None:
+        """Take nothing more."""
+        self.ended = True
