@@ -16,10 +16,11 @@ from tokengate_mp.scheduling.ledger import Book, Ledger
 from tokengate_mp.scheduling.routing import Router
 from tokengate_mp.scheduling.weights import members
 
-RECALL_NS: Final = 16_000_000
+RECALL_NS: Final = 4_000_000
 """How long a token may lie behind another one, ns, before an idle core may have it.
 
-More than a window: a core that is merely working through what it was sent is done with it before.
+Long beside what it costs to send it elsewhere. (Whoever is merely working through a full window is
+asked as well then, and shares the rest of it: the cores end together.)
 """
 
 
