@@ -28,6 +28,7 @@ _LONG_SHARE: Final = 20
 _LONG_FACTOR: Final = 100
 _WARM_UP: Final = 256
 _MAP_TIMES: Final = 3
+_DRAWS: Final = 8
 
 _Map = Callable[[Callable[..., Any], Sequence[Any]], list[Any]]
 _Taken = tuple[float, dict[str, Any]]
@@ -72,7 +73,7 @@ def submitted(name: str, size: int, cores: int, turn: int) -> _Taken:
 def mapped_noops(name: str, size: int, cores: int, turn: int) -> _Taken:
     """Seconds for a map of `size` no-ops; the mean of several."""
     del turn
-    return _mapped(name, cores, _Work(noop_of, range(size), [None] * size, _MAP_TIMES))
+    return _mapped(name, cores, [_Work(noop_of, range(size), [None] * size)] * _MAP_TIMES)
 
 
 @lru_cache(maxsize=1)
@@ -83,36 +84,42 @@ def _mix(size: int) -> list[object]:
 def mapped_mix(name: str, size: int, cores: int, turn: int) -> _Taken:
     """Seconds for a map over `size` items of the mix."""
     del turn
-    return _mapped(name, cores, _Work(mix_item, range(size), _mix(size)))
+    return _mapped(name, cores, [_Work(mix_item, range(size), _mix(size))])
 
 
 def mapped_uneven(name: str, size: int, cores: int, turn: int) -> _Taken:
-    """Seconds for a map over items of 1 ms, and one in 20 of 100 ms: where is drawn by the turn."""
-    durations = uneven_durations(size, size // _LONG_SHARE, _SHORT_NS, _LONG_FACTOR, seed=turn)
-    return _mapped(name, cores, _Work(burn, durations, durations))
+    """Seconds for a map over items of 1 ms, and one in 20 of 100 ms; the mean of several.
+
+    Where the long ones stand is drawn anew for each. For one draw or another the chunks that a pool
+    makes beforehand happen to be as good as the best schedule.
+    """
+    draws = [
+        uneven_durations(size, size // _LONG_SHARE, _SHORT_NS, _LONG_FACTOR, seed=seed)
+        for seed in range(turn * _DRAWS, (turn + 1) * _DRAWS)
+    ]
+    return _mapped(name, cores, [_Work(burn, durations, durations) for durations in draws])
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A function and its items, what has to come of them, and how often it is run."""
+    """A function and its items, and what has to come of them."""
 
     function: Callable[..., Any]
     items: Sequence[Any]
     expected: list[Any]
-    times: int = 1
 
 
-def _mapped(name: str, cores: int, work: _Work) -> _Taken:
+def _mapped(name: str, cores: int, works: Sequence[_Work]) -> _Taken:
+    seconds = 0.0
     with _map(name, cores) as run:
-        run(noop_of, range(_WARM_UP))
+        run(burn, [_SHORT_NS] * _WARM_UP)  # long enough for every worker to come up
         gc.collect()
-        results: list[Any] = []
-        begin = time.perf_counter()
-        for _ in range(work.times):
+        for work in works:
+            begin = time.perf_counter()
             results = run(work.function, work.items)
-        seconds = (time.perf_counter() - begin) / work.times
-    _check(name, results, work.expected)
-    return seconds, {"times": work.times}
+            seconds += time.perf_counter() - begin
+            _check(name, results, work.expected)
+    return seconds / len(works), {"times": len(works)}
 
 
 def _check(name: str, results: list[Any], expected: list[Any]) -> None:
