@@ -125,9 +125,9 @@ def test_who_is_not_asked_for_is_left_out():
 
 
 def test_growth_counts_from_the_settled_waves_on():
-    """Five waves may fill caches; then the median of five is held against that of the last five."""
-    own = [10, 20, 30, 40, 50] + [5_000, 9_000, 5_000, 1, 5_000] + [0] * 5
-    own += [6_000, 6_000, 7_000, 1, 6_000]
+    """Five waves may fill caches; then the most in five is held against that in the last five."""
+    own = [10, 20, 30, 40, 9_000] + [4_000, 1, 5_000, 4_000, 4_000] + [0] * 5
+    own += [4_000, 4_000, 1, 4_000, 6_000]
     held = {"own": own, "cores_own": [7] * 10 + [1_007] * 10, "blocks": [0] * 15 + [10] * 5}
     figures = growth_figures(held, tokens=100)
     assert figures == {"bytes_per_token": 2.0, "blocks_per_token": 0.01}

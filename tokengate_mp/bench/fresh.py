@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -150,8 +149,9 @@ def growth_figures(held: dict[str, list[int]], tokens: int) -> dict[str, float]:
     """Return the growth per token, as `bytes_per_token` and, in the parent, `blocks_per_token`.
 
     The first quarter of the waves may fill caches and histories of fixed size. From there on the
-    median over a quarter is compared with the median over the last one: what a process holds after
-    a wave goes up and down by more than a wave could leave behind.
+    most that was held in a quarter is compared with the most in the last one: what a process holds
+    after a wave goes up and down by an arena of Python's allocator, 1 MiB, and which of the two it
+    is more often is chance.
 
     Args:
         held: What `growth` found, over four waves or more.
@@ -163,7 +163,7 @@ def growth_figures(held: dict[str, list[int]], tokens: int) -> dict[str, float]:
 
     def grown(key: str) -> float:
         settled, last = held[key][quarter : 2 * quarter], held[key][-quarter:]
-        return statistics.median(last) - statistics.median(settled)
+        return max(last) - max(settled)
 
     return {
         "bytes_per_token": (grown("own") + grown("cores_own")) / between,
