@@ -79,3 +79,16 @@ def test_it_can_be_ended(items):
     source.end()
     assert source.take(3) == ()
     assert source.left() == 0
+
+
+def test_an_iterable_may_end_it():
+    """From within, while it is taken from."""
+
+    def quitter():
+        yield 1
+        source.end()
+        yield from range(2, 10)
+
+    source = Source(quitter())
+    assert source.take(3) == [1, 2, 3]
+    assert source.ended

@@ -45,14 +45,16 @@ class Source:
             return ()
         if self._range is not None:
             piece, self._range = self._range[:size], self._range[size:]
-            self.ended = len(piece) < size
+            if len(piece) < size:
+                self.ended = True
             return piece
         taken: list[Any] = []
         try:
             taken.extend(islice(self._rest, size))
         except Exception as error:  # noqa: BLE001 - the iterable's own; it comes in its place
             self.failure = error
-        self.ended = len(taken) < size
+        if len(taken) < size:  # and else it may have been ended meanwhile, by the iterable itself
+            self.ended = True
         return taken
 
     def end(self) -> None:
