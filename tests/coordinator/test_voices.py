@@ -356,6 +356,7 @@ def test_handlers_that_raise(heard, capsys):
 def test_a_handler_that_makes_tokens(caplog):
     """A handler may call decorated functions, and stop the coordinator."""
     made = []
+    all_made = threading.Event()  # they are heard for 2 ms at a time, also beyond the outcome
 
     class Making(logging.Handler):
         def emit(self, record):
@@ -363,6 +364,8 @@ def test_a_handler_that_makes_tokens(caplog):
                 coordinator.stop()
             else:
                 made.append(work.square(len(made)))
+                if len(made) == 200:
+                    all_made.set()
 
     making = Making()
     logging.getLogger("speech").addHandler(making)
@@ -370,6 +373,7 @@ def test_a_handler_that_makes_tokens(caplog):
     try:
         coordinator = OperationsCoordinator(cores=2).start()
         coordinator.submit(speech.log_often, 200).get(20)
+        assert all_made.wait(20)
         assert [token.get(20) for token in made] == [n * n for n in range(200)]
         with pytest.raises(TokenKilled):
             coordinator.submit(speech.log, "speech", 20, "stop").get(20)

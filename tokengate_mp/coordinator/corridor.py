@@ -118,11 +118,10 @@ class Corridor:
         self._burst = Burst(settings.cpus, scheduler.parent_beside)
         self.turn_due = self._ended = False
         self._without = 0  # the cores that were given up, as bits
+        self._tick = Appointment(host.loop, self._heed_the_time)
         self._recall = Alarm(host.loop, RECALL_NS / 1e9, self._take_back)
         self._glance = Alarm(host.loop, PATIENT_NS / 1e9, self._look_around)
-        self._tick = Appointment(host.loop, self._heed_the_time)
-        # No sleep beside a ring lasts longer than this, whatever became of the bell.
-        self._patience = Alarm(host.loop, PATIENCE, self._look_around)
+        self._patience = Alarm(host.loop, PATIENCE, self._look_around)  # whatever became of bells
 
     # ---- opening and closing
 
@@ -206,8 +205,7 @@ class Corridor:
 
     def _turn_in_loop(self) -> None:
         """From the loop: a turn, and then everything that lets the loop sleep."""
-        # First of all: whoever makes a token from here on asks for another turn.
-        self.turn_due = False
+        self.turn_due = False  # first: whoever makes a token from here on asks for another turn
         self._end_burst()
         if self._ended:
             return
@@ -315,13 +313,14 @@ class Corridor:
     def heard(self, incarnation: Incarnation) -> None:
         """A core has rung: what is to be delivered comes first, and the rest of the turn later.
 
-        So whoever awaits an outcome goes on before the cores are looked after; unless tokens wait,
-        which those might go without.
+        So whoever awaits an outcome goes on before the cores are looked after; unless something
+        waits to be sent, which those might go without.
         """
         incarnation.hear()
         if self._ended:
             return
         self._end_burst()
+        due, self.turn_due = self.turn_due, True  # it is taken below: nobody has to ask
         try:
             deadline = monotonic_ns() + TURN_NS
             self._lookout.look_at(incarnation, deadline)
@@ -333,7 +332,8 @@ class Corridor:
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
-            urgent = self._scheduler.has_waiting or self._chains.claims
+            self.turn_due = due
+            urgent = self._scheduler.has_waiting or self._chains.claims or self._intake.count()
             if urgent and monotonic_ns() <= deadline:
                 self._turn_in_loop()
             else:
