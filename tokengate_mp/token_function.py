@@ -175,7 +175,8 @@ class TokenFunction(CallEncoding, Generic[P, R]):
 
         Args:
             iterable: The first arguments of the calls. It is read as results are asked for, and
-                may be endless.
+                may be endless. What it gives is encoded with its batch, some items later, so it
+                must not be changed until its result is there.
             iterables: Their further arguments; the shortest iterable ends them all.
             ordered: Whether results come in the order of the items, or as they are there.
             buffersize: The most items that are read and not given back as results; default: as
@@ -187,7 +188,8 @@ class TokenFunction(CallEncoding, Generic[P, R]):
 
         Returns:
             The results: `for`, `async for`, or `await` for a list. An error has the place of its
-            item as `item_index`, and a note that says so.
+            item as `item_index`, and a note that says so. (One that a whole batch has in common,
+            as its process died, has that of the first, and the note says of which items it is.)
 
         Raises:
             CoordinatorNotRunning: No coordinator is running in this process.

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokengate_mp.bulk.progress import total_of
 from tokengate_mp.bulk.source import Source
 
 
@@ -50,6 +51,9 @@ def test_a_range_beyond_all_lengths():
     assert source.left() is None
     assert list(source.take(2)) == [10**30, 10**30 + 10**29]
     assert not source.ended
+    assert total_of([range(10**30)]) is None
+    assert total_of([range(10**30), range(3)]) is None
+    assert total_of([range(7), [1, 2, 3]]) == 3
 
 
 def test_a_range_is_cut():

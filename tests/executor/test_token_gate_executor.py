@@ -137,6 +137,34 @@ def test_shutdown_cancels_what_has_not_been_sent(gate):
         executor.submit(abs, 1)
 
 
+def test_a_call_that_is_overtaken_by_the_shutdown(executor):
+    """It says what happened, whichever of the two came first."""
+
+    class Ending:
+        def __reduce__(self):
+            executor.shutdown()
+            return int, ()
+
+    executor.submit(abs, 1).result(PATIENCE)
+    with pytest.raises(RuntimeError, match="after shutdown") as caught:
+        executor.submit(abs, Ending())
+    assert type(caught.value) is RuntimeError
+
+
+def test_a_map_that_is_overtaken_by_the_shutdown(executor):
+    """Likewise."""
+
+    def ending():
+        yield 1
+        executor.shutdown()
+        yield 2
+
+    executor.submit(abs, 1).result(PATIENCE)
+    with pytest.raises(RuntimeError, match="after shutdown") as caught:
+        executor.map(abs, ending(), buffersize=4)
+    assert type(caught.value) is RuntimeError
+
+
 def test_without_shutdown_it_ends_with_its_last_call():
     """One that is forgotten runs what it was given, and leaves nothing behind."""
     executor = TokenGateExecutor(1)

@@ -7,9 +7,10 @@ thread that takes results; where nobody asked for progress there is no meter.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import length_hint
 from time import monotonic
 from typing import Any, Final, Protocol, runtime_checkable
+
+from tokengate_mp.bulk.source import length_of
 
 TELL_SECONDS: Final = 0.1
 """A progress is not told more often than this."""
@@ -139,8 +140,9 @@ class _Finishing:
 
 def total_of(iterables: Iterable[Iterable[Any]]) -> int | None:
     """How many calls there will be, the shortest iterable ending them all; None if unknown."""
-    lengths = [length_hint(iterable, -1) for iterable in iterables]
-    return None if not lengths or min(lengths) < 0 else min(lengths)
+    lengths = [length_of(iterable) for iterable in iterables]
+    known = [length for length in lengths if length is not None]
+    return min(known) if lengths and len(known) == len(lengths) else None
 
 
 def chosen(wanted: object) -> Progress | None:

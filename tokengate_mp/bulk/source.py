@@ -8,6 +8,15 @@ from operator import length_hint
 from typing import Any
 
 
+def length_of(items: Iterable[Any]) -> int | None:
+    """How many items there are, as far as they tell; None if they do not."""
+    try:
+        length = length_hint(items, -1)
+    except OverflowError:  # a range may be longer than anything else
+        return None
+    return None if length < 0 else length
+
+
 class Source:
     """What is left of an iterable.
 
@@ -30,14 +39,10 @@ class Source:
         self.failure: BaseException | None = None
 
     def left(self) -> int | None:
-        """How many items are left, as far as the iterable tells; None if it does not."""
+        """How many items are left, as far as they tell; None if they do not."""
         if self.ended:
             return 0
-        try:
-            left = length_hint(self._rest if self._range is None else self._range, -1)
-        except OverflowError:  # a range may be longer than anything else
-            return None
-        return None if left < 0 else left
+        return length_of(self._rest if self._range is None else self._range)
 
     def take(self, size: int) -> Sequence[Any]:
         """Take that many items, or those that are left."""

@@ -24,7 +24,7 @@ from tokengate_mp.checks import whole
 from tokengate_mp.coordinator.topology import usable_cpus
 from tokengate_mp.ctrl_c import HeldBack
 from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
-from tokengate_mp.errors import CoordinatorRunning, PayloadError
+from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, PayloadError
 from tokengate_mp.executor.engine import Engine
 from tokengate_mp.executor.future import CallFuture
 from tokengate_mp.options import token_options
@@ -161,9 +161,12 @@ class TokenGateExecutor(Executor):
             future.set_exception(error)
             return future
         future._engine = engine  # noqa: SLF001 - made here
-        future._token = engine.intake.forward(  # noqa: SLF001 - made here
-            number, enrolled.operation, record, function, future
-        )
+        try:
+            future._token = engine.intake.forward(  # noqa: SLF001 - made here
+                number, enrolled.operation, record, function, future
+            )
+        except CoordinatorNotRunning:  # another thread has shut it down meanwhile
+            raise _shut_down() from None
         return future
 
     def _enrol(
@@ -193,9 +196,7 @@ class TokenGateExecutor(Executor):
         with self._lock:
             engine = self._engine
             if self._shut or (engine is not None and engine.ending):
-                raise RuntimeError(
-                    "cannot schedule new futures after shutdown; make a new TokenGateExecutor"
-                )
+                raise _shut_down()
             if engine is None:
                 if worker.core is not None:
                     raise CoordinatorRunning(
@@ -226,7 +227,8 @@ class TokenGateExecutor(Executor):
         Args:
             fn: The function.
             iterables: As for the built-in `map`. They are read to their end at once, unless there
-                is a `buffersize`.
+                is a `buffersize`, or it is one that cannot change, as a range. An item is encoded
+                with its batch, so until its result is there it must not be changed.
             timeout: Seconds from now in which all results have to be there.
             chunksize: How many items a batch has; default: as many as take 20 ms or so, by
                 how long those before took.
@@ -265,7 +267,10 @@ class TokenGateExecutor(Executor):
             buffersize=buffersize,
             driven=buffersize is None,
         )
-        feed.fill()
+        try:
+            feed.fill()
+        except CoordinatorNotRunning:  # as in `submit`
+            raise _shut_down() from None
         engine.feeds.add(feed)
         return synchronously(feed, ordered=True, timeout=timeout)
 
@@ -285,6 +290,10 @@ class TokenGateExecutor(Executor):
             engine.end(cancel=cancel_futures)
             if wait:
                 engine.wait()
+
+
+def _shut_down() -> RuntimeError:
+    return RuntimeError("cannot schedule new futures after shutdown; make a new TokenGateExecutor")
 
 
 def _check_context(context: Any) -> None:
