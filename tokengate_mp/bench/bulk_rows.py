@@ -23,7 +23,8 @@ BULK_ROWS: Final = (
     Row(
         "map",
         "map of no-ops",
-        "no-op calls a second by map of an executor, and Pool.map, with chunks that they choose",
+        "no-op calls a second by map of an executor over a range, and Pool.map, with chunks that "
+        "they choose",
         (262_144,),
         (256,),
         _PER_SECOND,
