@@ -134,3 +134,41 @@ def test_bursts_are_taken_in_on_the_way():
             assert await asyncio.gather(*tokens) == list(range(len(tokens)))
 
     asyncio.run(main())
+
+
+def test_ctrl_c_while_a_core_is_heard(monkeypatch):
+    """Turns are asked for afterwards as before: nobody waits for one that was not taken."""
+    loop = asyncio.new_event_loop()
+
+    async def started():
+        return OperationsCoordinator(cores=1).start()
+
+    coordinator = loop.run_until_complete(started())
+    corridor = coordinator._corridor
+    try:
+
+        async def square(number):
+            return await asyncio.wait_for(work.square(number), 20)
+
+        assert loop.run_until_complete(square(2)) == 4
+        asked = []
+
+        def interrupted(*_args):
+            asked.append(corridor.turn_due)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(corridor._lookout, "look_at", interrupted)
+            incarnation = next(iter(corridor._living.values()))
+            with pytest.raises(KeyboardInterrupt):
+                corridor.heard(incarnation)
+        assert asked == [True]
+        assert not corridor.turn_due
+        assert loop.run_until_complete(square(3)) == 9
+    finally:
+        loop.run_until_complete(_stopped(coordinator))
+        loop.close()
+
+
+async def _stopped(coordinator):
+    coordinator.stop()

@@ -184,6 +184,22 @@ def test_whatever_way_bytes_are_written_they_arrive(arena, monkeypatch, way):
     assert allocated(arena) >= arena.used > 0
 
 
+@pytest.mark.parametrize("way", ["populated", "an old kernel", "without a file"])
+def test_pages_are_there_before_they_are_copied_into(arena, monkeypatch, way):
+    """All of them: what is merely promised ends in SIGBUS where memory is short."""
+    if way == "an old kernel":
+        monkeypatch.setattr(pages, "_POPULATE_WRITE", 0x7FFF)
+    elif way == "without a file":
+        monkeypatch.setattr(pages, "_LINUX", False)
+    own, region = Pages(arena._address.fd, 0), arena.region(0)
+    file = own.prepare(region, 0, MIB)
+    assert (file is None) == (way == "without a file")
+    if file is not None:
+        os.close(file)  # it could not be written to, and what it was for is used again
+    assert own.prepare(region, 0, MIB) is None
+    assert allocated(arena) == MIB
+
+
 def test_the_file_is_open_for_as_long_as_it_is_written_to(arena, monkeypatch):
     """A thread that closes the arena meanwhile closes no descriptor of a writer's."""
     before = set(Path("/proc/self/fd").iterdir())

@@ -117,7 +117,7 @@ async def _stalled(cores: int, size: int, competitor: Competitor) -> tuple[float
     await competitor.open(cores)
     heart = None
     try:
-        # The workers import numpy now, and not on the CPUs that the loop is to be late on.
+        # The workers import numpy now: later that would take the CPUs from the loop.
         await competitor.run([(function, (array[:1],))] * 64)
         gc.collect()
         heart = asyncio.create_task(beat())

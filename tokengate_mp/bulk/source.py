@@ -30,26 +30,23 @@ class Source:
         failure: What the iterable raised; None if it did not.
     """
 
-    __slots__ = ("_range", "_rest", "ended", "failure")
+    __slots__ = ("_rest", "ended", "failure")
 
     def __init__(self, items: Iterable[Any]) -> None:
-        self._range = items if type(items) is range else None
-        self._rest = iter(items)
+        self._rest = items if type(items) is range else iter(items)
         self.ended = False
         self.failure: BaseException | None = None
 
     def left(self) -> int | None:
         """How many items are left, as far as they tell; None if they do not."""
-        if self.ended:
-            return 0
-        return length_of(self._rest if self._range is None else self._range)
+        return 0 if self.ended else length_of(self._rest)
 
     def take(self, size: int) -> Sequence[Any]:
         """Take that many items, or those that are left."""
         if self.ended:
             return ()
-        if self._range is not None:
-            piece, self._range = self._range[:size], self._range[size:]
+        if isinstance(self._rest, range):
+            piece, self._rest = self._rest[:size], self._rest[size:]
             if len(piece) < size:
                 self.ended = True
             return piece

@@ -121,7 +121,7 @@ class Corridor:
         self._tick = Appointment(host.loop, self._heed_the_time)
         self._recall = Alarm(host.loop, RECALL_NS / 1e9, self._take_back)
         self._glance = Alarm(host.loop, PATIENT_NS / 1e9, self._look_around)
-        self._patience = Alarm(host.loop, PATIENCE, self._look_around)  # whatever became of bells
+        self._patience = Alarm(host.loop, PATIENCE, self._look_around)  # if a bell was not heard
 
     # ---- opening and closing
 
@@ -313,8 +313,7 @@ class Corridor:
     def heard(self, incarnation: Incarnation) -> None:
         """A core has rung: what is to be delivered comes first, and the rest of the turn later.
 
-        So whoever awaits an outcome goes on before the cores are looked after; unless something
-        waits to be sent, which those might go without.
+        So whoever awaits it goes on first, unless something waits that cores might go without.
         """
         incarnation.hear()
         if self._ended:
@@ -323,16 +322,17 @@ class Corridor:
         due, self.turn_due = self.turn_due, True  # it is taken below: nobody has to ask
         try:
             deadline = monotonic_ns() + TURN_NS
-            self._lookout.look_at(incarnation, deadline)
-            if self._scheduler.has_waiting:
-                # Those that are about to ring need not, if they are heard now.
-                for other in list(self._living.values()):
-                    if other is not incarnation and other.has_news():
-                        self._lookout.look_at(other, deadline)
+            try:
+                self._lookout.look_at(incarnation, deadline)
+                if self._scheduler.has_waiting:  # those about to ring need not, if heard now
+                    for other in list(self._living.values()):
+                        if other is not incarnation and other.has_news():
+                            self._lookout.look_at(other, deadline)
+            finally:
+                self.turn_due = due  # Ctrl-C, too, may end this
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
-            self.turn_due = due
             urgent = self._scheduler.has_waiting or self._chains.claims or self._intake.count()
             if urgent and monotonic_ns() <= deadline:
                 self._turn_in_loop()

@@ -207,7 +207,7 @@ class Incarnation:
             self._room.ring_if_armed()
             self.arrived += self._stream.records(*taken)
             if self._words[page.SPOKEN] != self._spoken:
-                # What was said before these outcomes is heard before they are settled.
+                # What was said before these outcomes is heard before they are settled, for some ms.
                 self._spoken = self._words[page.SPOKEN]
                 self.listener.hear()
 
