@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from tokengate_mp.callbacks import CallbackQueue
 from tokengate_mp.crossing import in_loop, wait
 from tokengate_mp.errors import CoordinatorNotRunning, TokenKilled
 from tokengate_mp.lifecycle import TokenState
@@ -126,6 +127,16 @@ class Token(asyncio.Future[R]):
     created: int
     started: int  # not there before the outcome is
     finished: int  # likewise
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, loop: CallbackQueue) -> None: ...
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that its result arrives in."""
+        queue: Any = self._loop
+        loop: asyncio.AbstractEventLoop = queue.loop
+        return loop
 
     @property
     def token_id(self) -> str:
@@ -310,6 +321,14 @@ class VisitingToken(Token[R]):
 
     encoded: Encoded
     _outcome: object
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None: ...
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that its result arrives in."""
+        return self._loop
 
     def arrived(self) -> object:
         """Its value, which may be still on its way to the other thread."""

@@ -344,6 +344,32 @@ def test_a_token_that_nobody_awaits_is_logged_as_any_future(run):
     assert [context["exception"].args for context in run(main)] == [(1,)]
 
 
+def test_a_wave_asks_little_of_the_loop(run, monkeypatch):
+    """The loop of a token is the one that it was made in, and has no callback for each."""
+
+    async def main():
+        async with OperationsCoordinator(cores=2):
+            loop = asyncio.get_running_loop()
+            tokens = [work.square(n) for n in range(5000)]
+            assert {token.get_loop() for token in tokens} == {loop}
+            called = []
+            for token in tokens:
+                token.add_done_callback(called.append)
+            handles = []
+            call_soon = loop.call_soon
+            with monkeypatch.context() as patch:
+                if type(loop).__module__.startswith("asyncio"):  # the other kind is not Python
+                    patch.setattr(
+                        loop, "call_soon", lambda *a, **k: handles.append(a) or call_soon(*a, **k)
+                    )
+                assert await asyncio.gather(*tokens) == [n * n for n in range(5000)]
+            assert len(called) == 5000
+            assert set(called) == set(tokens)
+            assert len(handles) < 2500
+
+    run(main)
+
+
 # ---- ending early
 
 

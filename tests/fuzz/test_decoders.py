@@ -12,6 +12,7 @@ import targets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tokengate_mp.callbacks import CallbackQueue
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.chains import Chains
 from tokengate_mp.coordinator.domain import Incarnation
@@ -85,7 +86,7 @@ class Half:
     """A coordinator's side of one core, without a process on the other."""
 
     def __init__(self, loop):
-        self.loop = loop
+        self.callbacks = CallbackQueue(loop)
         self.mailbox = Mailbox.create(1 << 16)
         self.arena = ParentArena.create(1 << 20, 1)
         lent = Lent(self.arena, self.arena.berth())
@@ -96,7 +97,7 @@ class Half:
         desk = SimpleNamespace(kill=self.kill, deliver_error=self.kill)
         drafts = Drafts(self.scheduler, self.admission, desk)
         self.chains = Chains(
-            loop,
+            self.callbacks,
             self.scheduler,
             Functions(),
             {1: self.incarnation},
@@ -119,7 +120,7 @@ class Half:
         """Make a token that was called and not sent."""
         from tokengate_mp.lifecycle import TokenState
 
-        token = Token(loop=self.loop)
+        token = Token(loop=self.callbacks)
         token.number, token.operation, token.stage = number, operation, TokenState.CREATED
         token.core, token.record, token.function, token.created = None, b"", None, 0
         return token

@@ -14,12 +14,12 @@ threads. (A limit on its operation holds it back nevertheless, as long as that c
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic_ns
 from typing import Any, Final, cast, get_args
 from weakref import WeakValueDictionary
 
+from tokengate_mp.callbacks import CallbackQueue
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.doorkeeper import Doorkeeper
@@ -67,7 +67,7 @@ class Chains:
     """The tokens that were made inside tokens.
 
     Args:
-        loop: The coordinator's loop.
+        callbacks: Where those of the tokens go.
         scheduler: Where the tokens go.
         functions: Where functions go that a core process has found.
         living: The process on each seat.
@@ -85,7 +85,7 @@ class Chains:
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that a token passes on its way
         self,
-        loop: asyncio.AbstractEventLoop,
+        callbacks: CallbackQueue,
         scheduler: Scheduler,
         functions: Functions,
         living: Mapping[int, Incarnation],
@@ -97,7 +97,7 @@ class Chains:
         self._doorkeeper = doorkeeper
         self._drafts = drafts
         self._admission = admission
-        self._loop = loop
+        self._callbacks = callbacks
         self._scheduler = scheduler
         self._functions = functions
         self._living = living
@@ -196,7 +196,7 @@ class Chains:
     def _made(
         self, incarnation: Incarnation, record: Outcome, request: bytes | Draft, seed: str | None
     ) -> InnerToken:
-        token = InnerToken(loop=self._loop)
+        token = InnerToken(loop=self._callbacks)
         token.number = record.number
         token.operation = incarnation.enrolled[record.finished]
         token.stage = TokenState.CREATED

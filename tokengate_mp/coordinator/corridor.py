@@ -86,12 +86,12 @@ class Corridor:
         self._drafts = Drafts(scheduler, self.admission, self.desk)
         self.doorkeeper = Doorkeeper(scheduler, self.desk)
         self._intake = Intake(
-            host.loop, scheduler, self._drafts, self, self.admission, self.doorkeeper
+            host.callbacks, scheduler, self._drafts, self, self.admission, self.doorkeeper
         )
         self._living = supervisor.living
         self._recycling = Recycling(settings, host.loop, scheduler, supervisor, self.request_turn)
         self._chains = Chains(
-            host.loop,
+            host.callbacks,
             scheduler,
             self._intake.functions,
             self._living,

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from tokengate_mp.callbacks import CallbackQueue
 from tokengate_mp.crossing import in_loop
 
 T = TypeVar("T")
@@ -17,11 +18,13 @@ class Host:
 
     Attributes:
         loop: The loop.
+        callbacks: Those of tokens that end in the loop.
         own: Whether the loop was made for the coordinator.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, own: bool) -> None:
         self.loop = loop
+        self.callbacks = CallbackQueue(loop)
         self.own = own
         self._ident = threading.get_ident()
         self._thread: threading.Thread | None = None

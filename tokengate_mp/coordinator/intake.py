@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final, Protocol, TypeVar
 
+from tokengate_mp.callbacks import CallbackQueue
 from tokengate_mp.coordinator.admission import LARGE, Admission
 from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.drafts import Drafts
@@ -56,7 +57,7 @@ class Intake:
     """Takes in calls, and keeps them until the next turn.
 
     Args:
-        loop: The coordinator's loop.
+        callbacks: Where those of tokens go; the coordinator's loop has them called.
         scheduler: What knows the operations.
         drafts: Who is told of calls that are more than a record.
         turns: Who is asked for turns.
@@ -76,7 +77,7 @@ class Intake:
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that a call passes on its way
         self,
-        loop: asyncio.AbstractEventLoop,
+        callbacks: CallbackQueue,
         scheduler: Scheduler,
         drafts: Drafts,
         turns: Turns,
@@ -85,7 +86,8 @@ class Intake:
     ) -> None:
         self.functions = Functions()
         self.closed = False
-        self.loop = self._loop = loop
+        self.loop = self._loop = callbacks.loop
+        self._callbacks = callbacks
         self.cores = scheduler.cores
         self._scheduler = scheduler
         self._turns = turns
@@ -148,7 +150,9 @@ class Intake:
         if self._calls_left <= 0 or len(record) > LARGE or loop is not home:
             room = self._admit(operation, record, loop)
         token: Token[R] = (
-            Token(loop=home) if loop is home or loop is None else VisitingToken(loop=loop)
+            Token(loop=self._callbacks)
+            if loop is home or loop is None
+            else VisitingToken(loop=loop)
         )
         token.number = number
         token.operation = operation
@@ -236,7 +240,7 @@ class Intake:
             raise _loop_closed(operation)
         # Whoever makes these bounds them by itself.
         self._admission.enter(record)
-        token: ForwardingToken[Any] = ForwardingToken(loop=home)
+        token: ForwardingToken[Any] = ForwardingToken(loop=self._callbacks)
         token.number = number
         token.operation = operation
         token.stage = _CREATED

@@ -1,0 +1,95 @@
+"""Callbacks of tokens: many of them are one to the event loop.
+
+A future hands each of its callbacks to its loop by itself, and asyncio's own loop makes a handle of
+it and comes to it by way of several calls: more than half a microsecond each, and `gather` has one
+for each token. But tokens end hundreds at a time. So a token has a `CallbackQueue` where other
+futures have their loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from time import monotonic_ns
+from typing import Any, Final
+
+SPELL_NS: Final = 4_000_000
+"""How long callbacks are called before the loop does something else, ns."""
+
+UNTIMED: Final = 16
+"""Callbacks between two looks at the clock."""
+
+Callback = Callable[[asyncio.Future[Any]], object]
+
+
+class CallbackQueue:
+    """Calls what futures want called, in this order, each in its context, when the loop runs again.
+
+    To a future it is the loop that it belongs to, so whatever else it is asked for is the loop's.
+    All of it happens in the loop's thread.
+
+    Args:
+        loop: The loop.
+
+    Attributes:
+        loop: The loop.
+    """
+
+    __slots__ = ("__weakref__", "_asked", "_waiting", "call_soon", "get_debug", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.get_debug = loop.get_debug  # every future asks it, when it is made
+        self._waiting: deque[tuple[Context | None, Callback, asyncio.Future[Any]]] = deque()
+        self._asked = False  # whether the loop is going to call `_call`
+        # Debugging, a loop wants to see each callback by itself: it names those that are slow.
+        self.call_soon: Callable[..., object] = loop.call_soon if loop.get_debug() else self._add
+
+    def _add(
+        self, callback: Callback, future: asyncio.Future[Any], *, context: Context | None = None
+    ) -> None:
+        if not self._asked:
+            self.loop.call_soon(self._call)
+            self._asked = True
+        self._waiting.append((context, callback, future))
+
+    def _call(self) -> None:
+        # First: whatever ends this early, Ctrl-C for one, the next callback asks for another go.
+        self._asked = False
+        # Those that come in meanwhile have to wait: else two tasks that wake each other would keep
+        # the loop from everything else.
+        left = len(self._waiting)
+        deadline = monotonic_ns() + SPELL_NS
+        try:
+            while left > 0 and monotonic_ns() < deadline:
+                self._call_next(min(left, UNTIMED))
+                left -= UNTIMED
+        finally:
+            if self._waiting and not self._asked:
+                self.loop.call_soon(self._call)
+                self._asked = True
+
+    def _call_next(self, count: int) -> None:
+        waiting = self._waiting
+        for _ in range(count):
+            context, callback, future = waiting.popleft()
+            try:
+                if context is None:
+                    callback(future)
+                else:
+                    context.run(callback, future)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 - as a loop does with its callbacks
+                self.loop.call_exception_handler(
+                    {
+                        "message": f"Exception in callback {callback!r}",
+                        "exception": error,
+                        "future": future,
+                    }
+                )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loop, name)
