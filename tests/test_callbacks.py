@@ -183,11 +183,18 @@ def test_a_callback_can_be_taken_back_until_it_is_due(loop):
     assert called == []
 
 
-def test_a_loop_that_is_debugged_sees_each_by_itself(loop):
+def test_a_loop_that_is_debugged_sees_each_by_itself(loop, handles):
     """It can name the one that was slow."""
+    asked, queue = handles
     loop.set_debug(True)
-    queue = CallbackQueue(loop)
-    assert queue.call_soon == loop.call_soon
+    called = []
+    some = [asyncio.Future(loop=queue) for _ in range(3)]
+    for future in some:
+        future.add_done_callback(called.append)
+        future.set_result(None)
+    assert len(asked) == 3
+    run_once(loop)
+    assert called == some
 
 
 def test_a_closed_loop_says_so_each_time():
@@ -212,4 +219,3 @@ def test_what_else_a_future_asks_of_its_loop_is_the_loops(loop):
     future.set_exception(ValueError("nobody looks"))
     del future
     assert reported == ["Future exception was never retrieved"]
-    assert queue.is_closed() is False

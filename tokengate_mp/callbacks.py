@@ -27,30 +27,40 @@ Callback = Callable[[asyncio.Future[Any]], object]
 class CallbackQueue:
     """Calls what futures want called, in this order, each in its context, when the loop runs again.
 
-    To a future it is the loop that it belongs to, so whatever else it is asked for is the loop's.
-    All of it happens in the loop's thread.
+    To a future it is the loop that it belongs to, and has what futures ask of that. (With a
+    `__getattr__` for the rest, each look at an attribute would take several times as long.) All of
+    it happens in the loop's thread.
 
     Args:
         loop: The loop.
 
     Attributes:
         loop: The loop.
+        get_debug: The loop's method; every future asks it, when it is made.
+        call_exception_handler: The loop's method; for an exception that nobody has looked at.
     """
 
-    __slots__ = ("__weakref__", "_asked", "_waiting", "call_soon", "get_debug", "loop")
+    __slots__ = ("_asked", "_waiting", "call_exception_handler", "get_debug", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.get_debug = loop.get_debug  # every future asks it, when it is made
+        self.get_debug = loop.get_debug
+        self.call_exception_handler = loop.call_exception_handler
         self._waiting: deque[tuple[Context | None, Callback, asyncio.Future[Any]]] = deque()
         self._asked = False  # whether the loop is going to call `_call`
-        # Debugging, a loop wants to see each callback by itself: it names those that are slow.
-        self.call_soon: Callable[..., object] = loop.call_soon if loop.get_debug() else self._add
 
-    def _add(
+    def call_soon(
         self, callback: Callback, future: asyncio.Future[Any], *, context: Context | None = None
     ) -> None:
+        """Have a future's callback called.
+
+        Raises:
+            RuntimeError: The loop is closed.
+        """
         if not self._asked:
+            if self.get_debug():  # it names callbacks that are slow, so it has to see each
+                self.loop.call_soon(callback, future, context=context)
+                return
             self.loop.call_soon(self._call)
             self._asked = True
         self._waiting.append((context, callback, future))
@@ -83,13 +93,10 @@ class CallbackQueue:
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # noqa: BLE001 - as a loop does with its callbacks
-                self.loop.call_exception_handler(
+                self.call_exception_handler(
                     {
                         "message": f"Exception in callback {callback!r}",
                         "exception": error,
                         "future": future,
                     }
                 )
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.loop, name)

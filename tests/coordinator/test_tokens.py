@@ -350,6 +350,7 @@ def test_a_wave_asks_little_of_the_loop(run, monkeypatch):
     async def main():
         async with OperationsCoordinator(cores=2):
             loop = asyncio.get_running_loop()
+            loop.set_debug(False)
             tokens = [work.square(n) for n in range(5000)]
             assert {token.get_loop() for token in tokens} == {loop}
             called = []
