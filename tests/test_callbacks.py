@@ -197,6 +197,65 @@ def test_a_loop_that_is_debugged_sees_each_by_itself(loop, handles):
     assert called == some
 
 
+def test_a_callback_may_take_the_others_along(loop):
+    """One that switches debug mode on: they go to the loop by themselves then, and none is lost."""
+    reported = []
+    loop.set_exception_handler(lambda _loop, report: reported.append(report))
+    queue = CallbackQueue(loop)
+    called = []
+
+    def debug(_future):
+        loop.set_debug(True)
+        ended(queue, called.append)
+
+    ended(queue, debug)
+    for _ in range(3):
+        ended(queue, called.append)
+    run_once(loop)
+    run_once(loop)
+    assert (len(called), reported) == (4, [])
+
+
+def test_a_loop_of_another_thread_may_be_there_at_once(loop):
+    """The queue then asks anew for the next callback; asyncio forbids this, and does not notice."""
+
+    class AtOnce:
+        get_debug = loop.get_debug
+        call_exception_handler = loop.call_exception_handler
+
+        def call_soon(self, callback):
+            callback()
+
+    queue = CallbackQueue(AtOnce())
+    called = []
+    for count in range(1, 4):
+        ended(queue, called.append)
+        assert len(called) == count
+
+
+def test_ctrl_c_while_the_loop_is_asked_keeps_none_from_being_called(loop):
+    """What had to wait is called with the next one."""
+
+    class Interrupted:
+        get_debug = loop.get_debug
+        call_exception_handler = loop.call_exception_handler
+        pressed = True
+
+        def call_soon(self, callback):
+            if self.pressed:
+                self.pressed = False
+                raise KeyboardInterrupt
+            loop.call_soon(callback)
+
+    queue = CallbackQueue(Interrupted())
+    called = []
+    with pytest.raises(KeyboardInterrupt):
+        ended(queue, called.append)
+    ended(queue, called.append)
+    run_once(loop)
+    assert len(called) == 2
+
+
 def test_a_closed_loop_says_so_each_time():
     """A callback that cannot be called is no secret."""
     loop = asyncio.new_event_loop()

@@ -57,13 +57,26 @@ class CallbackQueue:
         Raises:
             RuntimeError: The loop is closed.
         """
-        if not self._asked:
-            if self.get_debug():  # it names callbacks that are slow, so it has to see each
-                self.loop.call_soon(callback, future, context=context)
-                return
-            self.loop.call_soon(self._call)
-            self._asked = True
+        # First: whatever happens now, it is called when the loop comes to `_call`. (Another thread
+        # that adds a callback to a token that has ended does what asyncio forbids, and that one may
+        # come late. But all others are called.)
         self._waiting.append((context, callback, future))
+        if not self._asked:
+            self._ask()
+
+    def _ask(self) -> None:
+        """Have the loop call those that wait."""
+        if self.get_debug():  # it names callbacks that are slow, so it has to see each by itself
+            while self._waiting:
+                context, callback, future = self._waiting.popleft()
+                self.loop.call_soon(callback, future, context=context)
+            return
+        try:
+            self._asked = True  # first: another thread's loop may be there at once
+            self.loop.call_soon(self._call)
+        except BaseException:  # closed, or Ctrl-C: the next callback asks again
+            self._asked = False
+            raise
 
     def _call(self) -> None:
         # First: whatever ends this early, Ctrl-C for one, the next callback asks for another go.
@@ -78,12 +91,13 @@ class CallbackQueue:
                 left -= UNTIMED
         finally:
             if self._waiting and not self._asked:
-                self.loop.call_soon(self._call)
-                self._asked = True
+                self._ask()
 
     def _call_next(self, count: int) -> None:
         waiting = self._waiting
         for _ in range(count):
+            if not waiting:  # one of them has run the loop (nest_asyncio), or begun to debug it
+                return
             context, callback, future = waiting.popleft()
             try:
                 if context is None:
