@@ -64,9 +64,10 @@ def test_many_callbacks_are_one_handle_and_are_called_in_their_order(loop, handl
     for future in some:
         future.set_result(None)
     assert called == []
-    assert len(asked) == 1
+    run_once(loop)
     run_once(loop)
     assert called == some
+    assert len(asked) == 2  # one that calls, and one in case that does not come to all
 
 
 def test_each_is_called_in_its_context(loop):
@@ -253,6 +254,56 @@ def test_ctrl_c_while_the_loop_is_asked_keeps_none_from_being_called(loop):
         ended(queue, called.append)
     ended(queue, called.append)
     run_once(loop)
+    assert len(called) == 2
+
+
+class Handles:
+    """A loop whose handles are run, or lost, when the test says so."""
+
+    def __init__(self, loop):
+        self.get_debug = loop.get_debug
+        self.call_exception_handler = loop.call_exception_handler
+        self.ready = []
+
+    def call_soon(self, callback):
+        self.ready.append(callback)
+
+    def run(self):
+        while self.ready:
+            self.ready.pop(0)()
+
+
+def test_a_callback_may_run_the_loop(loop):
+    """As nest_asyncio has it: what ended together with it is called within."""
+    handles = Handles(loop)
+    queue = CallbackQueue(handles)
+    called, within = [], []
+
+    def nested(_future):
+        handles.run()
+        within.extend(called)
+
+    ended(queue, nested)
+    for _ in range(MANY):
+        ended(queue, called.append)
+    handles.run()
+    assert len(within) == len(called) == MANY
+
+
+def test_a_handle_that_ctrl_c_has_lost_is_renewed(loop):
+    """Ctrl-C may come when the loop has taken the handle and has not come to its callback."""
+    handles = Handles(loop)
+    queue = CallbackQueue(handles)
+    called = []
+    queue.renew()
+    assert handles.ready == []
+    ended(queue, called.append)
+    handles.ready.clear()
+    ended(queue, called.append)
+    handles.run()
+    assert called == []
+    queue.renew()
+    handles.run()
     assert len(called) == 2
 
 

@@ -78,25 +78,28 @@ class CallbackQueue:
             self._asked = False
             raise
 
+    def renew(self) -> None:
+        """Ask once more, as nobody can tell whether Ctrl-C came when the loop was about to call."""
+        if self._waiting:
+            self._ask()
+
     def _call(self) -> None:
-        # First: whatever ends this early, Ctrl-C for one, the next callback asks for another go.
         self._asked = False
+        left = len(self._waiting)
+        if left > 1:
+            # Now: Ctrl-C may come in any of them, or one of them may run the loop (nest_asyncio).
+            self._ask()
         # Those that come in meanwhile have to wait: else two tasks that wake each other would keep
         # the loop from everything else.
-        left = len(self._waiting)
         deadline = monotonic_ns() + SPELL_NS
-        try:
-            while left > 0 and monotonic_ns() < deadline:
-                self._call_next(min(left, UNTIMED))
-                left -= UNTIMED
-        finally:
-            if self._waiting and not self._asked:
-                self._ask()
+        while left > 0 and monotonic_ns() < deadline:
+            self._call_next(min(left, UNTIMED))
+            left -= UNTIMED
 
     def _call_next(self, count: int) -> None:
         waiting = self._waiting
         for _ in range(count):
-            if not waiting:  # one of them has run the loop (nest_asyncio), or begun to debug it
+            if not waiting:  # one of them has run the loop, or begun to debug it
                 return
             context, callback, future = waiting.popleft()
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import work
@@ -168,6 +169,50 @@ def test_ctrl_c_while_a_core_is_heard(monkeypatch):
     finally:
         loop.run_until_complete(_stopped(coordinator))
         loop.close()
+
+
+@pytest.mark.parametrize("alarm", ["alarm kept", "alarm lost"])
+def test_a_turn_that_ctrl_c_has_lost_is_taken_later(monkeypatch, alarm):
+    """Ctrl-C may come when the loop has taken the handle of a turn, and not come to the turn."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1) as coordinator:
+            corridor = coordinator._corridor
+            with monkeypatch.context() as patched:
+                patched.setattr(corridor, "_loop", SimpleNamespace(call_soon=bool))
+                assert await work.square(1) == 1
+                assert corridor.turn_due
+            if alarm == "alarm lost":
+                corridor._patience._timer = asyncio.get_running_loop().call_later(-10, bool)
+            tokens = [work.square(number) for number in range(1, 9)]
+            results = await asyncio.wait_for(asyncio.gather(*tokens), 20)
+            assert results == [number**2 for number in range(1, 9)]
+
+    asyncio.run(main())
+
+
+def test_ctrl_c_while_a_turn_is_asked_for(monkeypatch):
+    """The next one who wants a turn asks anew."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1) as coordinator:
+            corridor = coordinator._corridor
+            assert await work.square(1) == 1
+            corridor.turn_due = False
+
+            def interrupted(_callback):
+                raise KeyboardInterrupt
+
+            with monkeypatch.context() as patched:
+                patched.setattr(corridor, "_loop", SimpleNamespace(call_soon=interrupted))
+                with pytest.raises(KeyboardInterrupt):
+                    corridor.request_turn()
+                patched.setattr(corridor._host, "post", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    corridor.request_turn_from_elsewhere()
+            assert not corridor.turn_due
+
+    asyncio.run(main())
 
 
 async def _stopped(coordinator):

@@ -30,10 +30,9 @@ from tokengate_mp.coordinator.lookout import Lookout
 from tokengate_mp.coordinator.losses import end_lost
 from tokengate_mp.coordinator.recycling import Recycling
 from tokengate_mp.coordinator.stats import stats
-from tokengate_mp.coordinator.stranding import why_stranded
+from tokengate_mp.coordinator.stranding import why_broken, why_stranded
 from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.coordinator.voices import Voices
-from tokengate_mp.errors import TokenGateError
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.settings import CoordinatorSettings
@@ -182,6 +181,7 @@ class Corridor:
                     self._lookout.look_at(incarnation, deadline)
             self._send()
         self._burst.goes_on = True
+        self._patience.set()  # Ctrl-C may come when the loop is about to take a turn that is due
 
     def _end_burst(self) -> None:
         """The loop runs again, and will sleep soon."""
@@ -191,13 +191,19 @@ class Corridor:
     def request_turn(self) -> None:
         """Take a turn when the loop runs again."""
         if not self.turn_due:
-            self.turn_due = True
-            self._loop.call_soon(self._turn_in_loop)
+            self._ask_for_turn(self._loop.call_soon)
 
     def request_turn_from_elsewhere(self) -> None:
         """The same, from another thread."""
-        self.turn_due = True
-        self._host.post(self._turn_in_loop)
+        self._ask_for_turn(self._host.post)
+
+    def _ask_for_turn(self, ask: Callable[[Callable[[], None]], object]) -> None:
+        try:
+            self.turn_due = True
+            ask(self._turn_in_loop)
+        except BaseException:  # Ctrl-C, for one: whoever is next asks again
+            self.turn_due = False
+            raise
 
     def withdraw(self, token: ForwardingToken[Any]) -> None:
         """Nobody wants the outcome of a token any more; from any thread."""
@@ -206,6 +212,7 @@ class Corridor:
     def _turn_in_loop(self) -> None:
         """From the loop: a turn, and then everything that lets the loop sleep."""
         self.turn_due = False  # first: whoever makes a token from here on asks for another turn
+        self._host.callbacks.renew()
         self._end_burst()
         if self._ended:
             return
@@ -236,7 +243,7 @@ class Corridor:
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
-            self.request_turn()
+            self._turn_in_loop()  # whether or not one seems to be due
 
     def _look_before_sleep(self) -> bool:
         """Ask every core for its bell, and look at those that have rung it, had they been asked.
@@ -292,16 +299,7 @@ class Corridor:
         if self._ended:  # in the middle of a turn, which cannot go on then
             return
         _log.critical("the coordinator cannot go on", exc_info=error)
-
-        def broken(_token: Token[Any]) -> BaseException:
-            ending = TokenGateError(
-                "the coordinator cannot go on after an error of its own; please report it with "
-                "this traceback"
-            )
-            ending.__cause__ = error
-            return ending
-
-        self.close(broken)
+        self.close(lambda _token: why_broken(error))
 
     # ---- the watcher
 

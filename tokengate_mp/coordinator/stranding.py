@@ -1,10 +1,10 @@
-"""What tokens are told for which no core is left."""
+"""What tokens are told for which no core is left, or no coordinator that could go on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tokengate_mp.errors import CoreStartError, summary
+from tokengate_mp.errors import CoreStartError, TokenGateError, summary
 from tokengate_mp.wire.delivery import raised
 from tokengate_mp.worker_lost import InitializerFailed
 
@@ -34,3 +34,13 @@ def why_stranded(refusal: bytes, reasons: Mapping[int, str]) -> CoreStartError:
         "no core process can be started for this token. The last core that was given up is core "
         f"{core}: {reasons[core]}"
     )
+
+
+def why_broken(error: Exception) -> TokenGateError:
+    """The error of a token whose coordinator had one of its own."""
+    ending = TokenGateError(
+        "the coordinator cannot go on after an error of its own; please report it with this "
+        "traceback"
+    )
+    ending.__cause__ = error
+    return ending

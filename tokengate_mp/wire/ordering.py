@@ -33,19 +33,18 @@ def must_check() -> bool:
 
 
 _lock = threading.Lock()
-_take, _give_back = _lock.acquire, _lock.release
 
 
 def _fence_of_one() -> None:
-    _take()
-    _give_back()
+    with _lock:  # not two calls: Ctrl-C between them would leave it taken
+        pass
 
 
 def _fence_of_two() -> None:
-    _take()
-    _give_back()
-    _take()
-    _give_back()
+    with _lock:
+        pass
+    with _lock:
+        pass
 
 
 full_fence = _fence_of_one if STRONGLY_ORDERED else _fence_of_two
