@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tokengate_mp.coordinator.alarm import Alarm
+from tokengate_mp.coordinator.alarm import LOST_SECONDS, Alarm
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire.mailbox import Mailbox
@@ -69,10 +69,15 @@ class FakeLoop:
 
     def __init__(self):
         self.timers = []
+        self.now = 100.0
+
+    def time(self):
+        return self.now
 
     def call_later(self, seconds, action):
         self.timers.append(SimpleNamespace(seconds=seconds, action=action, cancelled=False))
-        timer = self.timers[-1]
+        timer, at = self.timers[-1], self.now + seconds
+        timer.when = lambda: at
         timer.cancel = lambda: setattr(timer, "cancelled", True)
         return timer
 
@@ -88,6 +93,19 @@ def test_an_alarm_is_set_once_however_often_it_is_asked():
     first.action()
     assert len(went_off) == 1
     assert len(loop.timers) == 2, "its own action may set it again"
+
+
+def test_an_alarm_that_was_lost_is_set_anew():
+    """Ctrl-C may come when the loop has taken its timer, and not come to its action."""
+    loop = FakeLoop()
+    alarm = Alarm(loop, 0.5, lambda: None)
+    alarm.set()
+    loop.now += 0.5 + LOST_SECONDS / 2
+    alarm.set()
+    assert len(loop.timers) == 1, "a loop may be late"
+    loop.now += LOST_SECONDS
+    alarm.set()
+    assert [timer.cancelled for timer in loop.timers] == [True, False]
 
 
 def test_a_cancelled_alarm_can_be_set_again():

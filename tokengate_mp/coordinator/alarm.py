@@ -8,15 +8,15 @@ from time import monotonic_ns
 from typing import Any, Final
 
 LOST_SECONDS: Final = 1.0
-"""So late no loop that runs is with its timers, as a rule; and one time too many does no harm."""
+"""So late a loop is with its timers only if something has held it up all that time."""
 
 
 class Alarm:
     """One thing that is to be done some time from now, at the latest.
 
     It is never put off, and hardly ever cancelled: on a busy path, leaving it to go off for nothing
-    is cheaper. One that should have gone off long ago never will, as Ctrl-C came when it was about
-    to, and is set anew.
+    is cheaper. One that should have gone off long ago may never do so, as Ctrl-C came when it was
+    about to, and is set anew.
 
     Args:
         loop: The event loop.
@@ -36,8 +36,11 @@ class Alarm:
 
     def set(self) -> None:
         """Go off in so many seconds, unless it is set already."""
-        if self._timer is None or self._loop.time() - self._timer.when() > LOST_SECONDS:
-            self._timer = self._loop.call_later(self._seconds, self._go_off)
+        if self._timer is not None:
+            if self._loop.time() - self._timer.when() < LOST_SECONDS:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_later(self._seconds, self._go_off)
 
     def _go_off(self) -> None:
         self._timer = None
