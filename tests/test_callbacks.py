@@ -2,6 +2,7 @@
 
 import asyncio
 from contextvars import ContextVar, copy_context
+from functools import partial
 
 import pytest
 import uvloop
@@ -224,8 +225,8 @@ def test_a_loop_of_another_thread_may_be_there_at_once(loop):
         get_debug = loop.get_debug
         call_exception_handler = loop.call_exception_handler
 
-        def call_soon(self, callback):
-            callback()
+        def call_soon(self, callback, *args):
+            callback(*args)
 
     queue = CallbackQueue(AtOnce())
     called = []
@@ -242,11 +243,11 @@ def test_ctrl_c_while_the_loop_is_asked_keeps_none_from_being_called(loop):
         call_exception_handler = loop.call_exception_handler
         pressed = True
 
-        def call_soon(self, callback):
+        def call_soon(self, callback, *args):
             if self.pressed:
                 self.pressed = False
                 raise KeyboardInterrupt
-            loop.call_soon(callback)
+            loop.call_soon(callback, *args)
 
     queue = CallbackQueue(Interrupted())
     called = []
@@ -265,8 +266,8 @@ class Handles:
         self.call_exception_handler = loop.call_exception_handler
         self.ready = []
 
-    def call_soon(self, callback):
-        self.ready.append(callback)
+    def call_soon(self, callback, *args):
+        self.ready.append(partial(callback, *args))
 
     def run(self):
         while self.ready:
@@ -305,6 +306,24 @@ def test_a_handle_that_ctrl_c_has_lost_is_renewed(loop):
     queue.renew()
     handles.run()
     assert len(called) == 2
+
+
+def test_handles_that_are_renewed_do_not_add_up(loop, monkeypatch):
+    """However often that is done while callbacks take long, one handle at a time calls them."""
+    clock = iter(range(0, 1 << 62, callbacks.SPELL_NS // 2 + 1))
+    monkeypatch.setattr(callbacks, "monotonic_ns", lambda: next(clock))
+    handles = Handles(loop)
+    queue = CallbackQueue(handles)
+    called = []
+    for _ in range(10 * UNTIMED):
+        ended(queue, called.append)
+    for past in range(1, 11):
+        for _ in range(3):
+            queue.renew()
+        due, handles.ready = handles.ready, []
+        for handle in due:
+            handle()
+        assert len(called) == past * UNTIMED
 
 
 def test_a_closed_loop_says_so_each_time():

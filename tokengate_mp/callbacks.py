@@ -40,7 +40,7 @@ class CallbackQueue:
         call_exception_handler: The loop's method; for an exception that nobody has looked at.
     """
 
-    __slots__ = ("_asked", "_waiting", "call_exception_handler", "get_debug", "loop")
+    __slots__ = ("_asked", "_latest", "_waiting", "call_exception_handler", "get_debug", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -48,6 +48,7 @@ class CallbackQueue:
         self.call_exception_handler = loop.call_exception_handler
         self._waiting: deque[tuple[Context | None, Callback, asyncio.Future[Any]]] = deque()
         self._asked = False  # whether the loop is going to call `_call`
+        self._latest = 0  # which of its handles that is: those before do nothing
 
     def call_soon(
         self, callback: Callback, future: asyncio.Future[Any], *, context: Context | None = None
@@ -73,17 +74,20 @@ class CallbackQueue:
             return
         try:
             self._asked = True  # first: another thread's loop may be there at once
-            self.loop.call_soon(self._call)
+            self._latest += 1
+            self.loop.call_soon(self._call, self._latest)
         except BaseException:  # closed, or Ctrl-C: the next callback asks again
             self._asked = False
             raise
 
     def renew(self) -> None:
-        """Ask once more, as nobody can tell whether Ctrl-C came when the loop was about to call."""
+        """Ask anew, as nobody can tell whether Ctrl-C came when the loop was about to call."""
         if self._waiting:
             self._ask()
 
-    def _call(self) -> None:
+    def _call(self, number: int) -> None:
+        if number != self._latest:
+            return
         self._asked = False
         left = len(self._waiting)
         if left > 1:

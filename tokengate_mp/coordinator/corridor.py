@@ -181,7 +181,7 @@ class Corridor:
                     self._lookout.look_at(incarnation, deadline)
             self._send()
         self._burst.goes_on = True
-        self._patience.set()  # Ctrl-C may come when the loop is about to take a turn that is due
+        self._patience.set()
 
     def _end_burst(self) -> None:
         """The loop runs again, and will sleep soon."""
@@ -212,7 +212,6 @@ class Corridor:
     def _turn_in_loop(self) -> None:
         """From the loop: a turn, and then everything that lets the loop sleep."""
         self.turn_due = False  # first: whoever makes a token from here on asks for another turn
-        self._host.callbacks.renew()
         self._end_burst()
         if self._ended:
             return
@@ -243,7 +242,9 @@ class Corridor:
         except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
             self._break(error)
         else:
-            self._turn_in_loop()  # whether or not one seems to be due
+            # Whether or not they seem to be due: Ctrl-C may have come when the loop was about to.
+            self._host.callbacks.renew()
+            self._turn_in_loop()
 
     def _look_before_sleep(self) -> bool:
         """Ask every core for its bell, and look at those that have rung it, had they been asked.
