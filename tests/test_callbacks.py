@@ -22,7 +22,7 @@ def loop(request):
 
 
 @pytest.fixture
-def handles(loop, monkeypatch):
+def handles(loop):
     """Handles that a loop was asked for, in a list; and the loop's front that asked."""
     asked = []
 
@@ -56,7 +56,7 @@ def ended(queue, callback):
 
 
 def test_many_callbacks_are_one_handle_and_are_called_in_their_order(loop, handles):
-    """A thousand futures end, and the loop is asked once."""
+    """A thousand futures end, and the loop is asked twice."""
     asked, queue = handles
     called = []
     some = futures(queue, MANY)

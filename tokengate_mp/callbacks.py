@@ -56,7 +56,7 @@ class CallbackQueue:
         """Have a future's callback called.
 
         Raises:
-            RuntimeError: The loop is closed.
+            RuntimeError: The loop is closed, and was not asked before.
         """
         # First: whatever happens now, it is called when the loop comes to `_call`. (Another thread
         # that adds a callback to a token that has ended does what asyncio forbids, and that one may

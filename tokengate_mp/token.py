@@ -9,8 +9,6 @@ typed as giving tokens, and knows the coordinator only as its `Desk`.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
@@ -27,8 +25,6 @@ from tokengate_mp.wire.draft import Draft
 from tokengate_mp.wire.freight import Laden
 
 R = TypeVar("R")
-
-_log = logging.getLogger(__name__)
 
 
 class Timing(NamedTuple):
@@ -135,8 +131,7 @@ class Token(asyncio.Future[R]):
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """The event loop that its result arrives in."""
         queue: Any = self._loop
-        loop: asyncio.AbstractEventLoop = queue.loop
-        return loop
+        return queue.loop  # type: ignore[no-any-return]  # a queue's, see `__init__`
 
     @property
     def token_id(self) -> str:
@@ -364,50 +359,3 @@ class VisitingToken(Token[R]):
         loop = self.get_loop()
         if not loop.is_closed():  # else nobody is left who could await it
             loop.call_soon_threadsafe(arrive)
-
-
-class Recipient(Protocol):
-    """Who gets the outcome of a forwarding token, in the coordinator's thread."""
-
-    def set_result(self, result: Any, /) -> None:
-        """The function returned."""
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """The function raised, or the token was ended."""
-
-    def cancel(self) -> object:
-        """The function is not to be called, unless it is too late for that."""
-
-
-class ForwardingToken(Token[R]):
-    """A token that nobody awaits: its outcome goes straight to its recipient.
-
-    Attributes:
-        recipient: Who gets the outcome; None once it was given, or if nobody wants it any more.
-    """
-
-    __slots__ = ("recipient",)
-
-    recipient: Recipient | None
-
-    def deliver(self, result: R) -> None:
-        """The function returned: tell the recipient."""
-        recipient, self.recipient = self.recipient, None
-        if recipient is not None:
-            _give(recipient.set_result, result)
-
-    def deliver_error(self, error: BaseException) -> None:
-        """The function raised, or the token was ended: tell the recipient."""
-        recipient, self.recipient = self.recipient, None
-        if recipient is not None:
-            _give(recipient.set_exception, error)
-
-
-def _give(setter: Callable[[Any], None], outcome: object) -> None:
-    try:
-        setter(outcome)
-    except concurrent.futures.InvalidStateError:
-        pass  # whoever holds a future can set its result
-    except SystemExit:
-        # Of a callback. It would end the loop that every other outcome has to arrive in.
-        _log.exception("a callback of a future tried to end its thread")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from time import monotonic_ns
 from types import SimpleNamespace
 
 import pytest
 
-from tokengate_mp.coordinator.alarm import LOST_SECONDS, Alarm
+from tokengate_mp.coordinator.alarm import LOST_SECONDS, Alarm, Appointment
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire.mailbox import Mailbox
@@ -116,4 +117,17 @@ def test_a_cancelled_alarm_can_be_set_again():
     alarm.set()
     alarm.cancel()
     alarm.set()
+    assert [timer.cancelled for timer in loop.timers] == [True, False]
+
+
+def test_an_appointment_that_was_lost_is_made_anew():
+    """Its time is long past, and nothing was done; else an earlier one alone takes its place."""
+    loop = FakeLoop()
+    appointment = Appointment(loop, lambda: None)
+    now = monotonic_ns()
+    appointment.set(now)
+    appointment.set(now + 1)
+    assert len(loop.timers) == 1, "a loop may be late"
+    appointment._at -= int(2 * LOST_SECONDS * 1e9)
+    appointment.set(now + 1)
     assert [timer.cancelled for timer in loop.timers] == [True, False]

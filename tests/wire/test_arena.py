@@ -160,13 +160,19 @@ def test_an_interrupted_write_leaves_nothing(arena, monkeypatch):
     assert arena.used == 0
 
 
-@pytest.mark.parametrize("way", ["populated", "an old kernel", "without a file"])
-def test_whatever_way_bytes_are_written_they_arrive(arena, monkeypatch, way):
-    """Into new pages, pages that were used, and both; where each of the ways is the only one."""
-    if way == "an old kernel":
+@pytest.fixture(params=["populated", "an old kernel", "without a file"])
+def way(request, monkeypatch):
+    """The only way in which pages are made ready."""
+    if request.param == "an old kernel":
         monkeypatch.setattr(pages, "_POPULATE_WRITE", 0x7FFF)
-    elif way == "without a file":
+    elif request.param == "without a file":
         monkeypatch.setattr(pages, "_LINUX", False)
+    return request.param
+
+
+@pytest.mark.usefixtures("way")
+def test_whatever_way_bytes_are_written_they_arrive(arena):
+    """Into new pages, pages that were used, and both; where each of the ways is the only one."""
     random = np.random.default_rng(1)
     kept = []
     for round_ in range(30):
@@ -184,13 +190,8 @@ def test_whatever_way_bytes_are_written_they_arrive(arena, monkeypatch, way):
     assert allocated(arena) >= arena.used > 0
 
 
-@pytest.mark.parametrize("way", ["populated", "an old kernel", "without a file"])
-def test_pages_are_there_before_they_are_copied_into(arena, monkeypatch, way):
+def test_pages_are_there_before_they_are_copied_into(arena, way):
     """All of them: what is merely promised ends in SIGBUS where memory is short."""
-    if way == "an old kernel":
-        monkeypatch.setattr(pages, "_POPULATE_WRITE", 0x7FFF)
-    elif way == "without a file":
-        monkeypatch.setattr(pages, "_LINUX", False)
     own, region = Pages(arena._address.fd, 0), arena.region(0)
     file = own.prepare(region, 0, MIB)
     assert (file is None) == (way == "without a file")

@@ -24,9 +24,9 @@ from typing import Any, Final, Protocol
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.source import Source
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, RemoteTraceback, summary
+from tokengate_mp.forwarding import ForwardingToken, Recipient
 from tokengate_mp.options import TokenOptions
 from tokengate_mp.scheduling.operation import Operation
-from tokengate_mp.token import ForwardingToken, Recipient
 from tokengate_mp.wire.batches import BatchOutcome, decode_batch
 from tokengate_mp.wire.buffers import flat, pack
 from tokengate_mp.wire.codec import NOT_MSGPACK, are_scalars

@@ -56,6 +56,8 @@ class Alarm:
 class Appointment:
     """One thing that is to be done at a time, or at an earlier one that is named later.
 
+    One that was lost is made anew, as with an `Alarm`.
+
     Args:
         loop: The event loop.
         action: What is done then.
@@ -72,7 +74,7 @@ class Appointment:
     def set(self, at: int) -> None:
         """Keep it at that monotonic time, ns, unless it is earlier already."""
         if self._timer is not None:
-            if self._at <= at:
+            if monotonic_ns() - LOST_SECONDS * 1e9 < self._at <= at:
                 return
             self._timer.cancel()
         self._at = at

@@ -33,10 +33,11 @@ from tokengate_mp.coordinator.stats import stats
 from tokengate_mp.coordinator.stranding import why_broken, why_stranded
 from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.coordinator.voices import Voices
+from tokengate_mp.forwarding import ForwardingToken
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.settings import CoordinatorSettings
-from tokengate_mp.token import ForwardingToken, Token, open_desk
+from tokengate_mp.token import Token, open_desk
 from tokengate_mp.token_function import current_intake, open_intake
 from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.wire.regions import ParentArena
@@ -181,7 +182,7 @@ class Corridor:
                     self._lookout.look_at(incarnation, deadline)
             self._send()
         self._burst.goes_on = True
-        self._patience.set()
+        self._patience.set()  # for a turn that is due, and that Ctrl-C keeps the loop from
 
     def _end_burst(self) -> None:
         """The loop runs again, and will sleep soon."""

@@ -14,11 +14,12 @@ from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.functions import Functions
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
+from tokengate_mp.forwarding import ForwardingToken, Recipient
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import TokenOptions
 from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.token import ForwardingToken, Recipient, Token, VisitingToken
+from tokengate_mp.token import Token, VisitingToken
 from tokengate_mp.token_function import next_number
 from tokengate_mp.wire.draft import Draft
 from tokengate_mp.wire.freight import Laden

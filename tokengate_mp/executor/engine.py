@@ -24,9 +24,10 @@ from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.initializer_file import InitializerFile
 from tokengate_mp.coordinator.intake import Intake
 from tokengate_mp.errors import TokenKilled
+from tokengate_mp.forwarding import ForwardingToken
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.settings import CoordinatorSettings
-from tokengate_mp.token import ForwardingToken, Token
+from tokengate_mp.token import Token
 
 _UNSENT: Final = (TokenState.CREATED, TokenState.WAITING)
 

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from concurrent.futures._base import PENDING
 from typing import Any, Final, Protocol, TypeVar
 
+from tokengate_mp.forwarding import ForwardingToken
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.token import ForwardingToken
 
 R = TypeVar("R")
 

@@ -64,7 +64,7 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
     supports_inner_max_num_threads = True
 
     # Seconds. The least is joblib's own (calls of 1 ms, 2 cores: 0.1 s is 0.6 % slower, and 0.4 s
-    # no faster); the most is a fourth of it, as one that takes too long leaves other cores idle.
+    # no faster); the most is a fourth of joblib's: the last batches leave other cores idle.
     MIN_IDEAL_BATCH_DURATION = 0.2
     MAX_IDEAL_BATCH_DURATION = 0.5
 
