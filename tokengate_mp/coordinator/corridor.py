@@ -41,8 +41,8 @@ from tokengate_mp.token import Token, open_desk
 from tokengate_mp.token_function import current_intake, open_intake
 from tokengate_mp.wire.doorbell import PATIENCE
 from tokengate_mp.wire.regions import ParentArena
+from tokengate_mp.worker.bell import PATIENT_NS
 from tokengate_mp.worker.child import open_finder
-from tokengate_mp.worker.crew import PATIENT_NS
 
 TURN_NS: Final = 4_000_000
 """How long a turn may go on taking up outcomes, ns."""

@@ -116,7 +116,7 @@ def window(waiting: int, cores: int) -> int:
 def low_water(window_ns: int) -> int:
     """A core whose window was full is sent more once it holds no more work than this, ns.
 
-    A core that is busy rings when about a third of its window is done (see `worker.crew`). So each
+    A core that is busy rings when about a third of its window is done (see `worker.bell`). So each
     time it does there is room again, and what it still holds lasts until more arrives.
     """
     return window_ns * 2 // 3

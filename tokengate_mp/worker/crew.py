@@ -17,12 +17,7 @@ So as many tokens overlap as block, up to the number of threads, and no two comp
 Exact accounting. A thread writes the number of its token to its word of the status page before it
 begins, and the outcome is published before the next token's number is written. So when
 the process dies, whatever moment that is, the parent finds every finished outcome in the ring, and
-the numbers of exactly those tokens that had begun and not finished.
-
-Ringing the parent for every outcome would cost more than a short token does. Outcomes are published
-at once, but the bell rings only when nothing is left to run, when `COALESCE_NS` have passed since
-the parent last looked, or when the next token is one that may take longer; and while there is ample
-work ahead, not before `PATIENT_NS`. Should such a guess be wrong, the scout rings.
+the numbers of exactly those tokens that had begun and not finished. (When it is rung for: `bell`.)
 """
 
 from __future__ import annotations
@@ -38,6 +33,7 @@ from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire import records
 from tokengate_mp.wire.doorbell import PATIENCE, Doorbell, Sleeper
 from tokengate_mp.wire.mailbox import Arming, Mailbox, Ringing
+from tokengate_mp.worker.bell import COALESCE_NS, Bell
 from tokengate_mp.worker.context import CHAIN, Chain, Here
 from tokengate_mp.worker.functions import Functions
 from tokengate_mp.worker.interrupts import Interrupts
@@ -48,16 +44,6 @@ from tokengate_mp.worker.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from tokengate_mp.worker.child import ChildToken
-
-COALESCE_NS: Final = 4_000_000
-"""How long outcomes may wait for the bell while the crew goes on running short tokens, ns."""
-
-PATIENT_NS: Final = 48_000_000
-"""How long they may while the parent has sent so much that far more must be waiting there, ns."""
-
-AMPLE_NS: Final = 8_000_000
-"""What a core that puts the bell off for longer has still to do, ns: enough to last until more
-comes, even if the parent is in the middle of something."""
 
 DROPPED_AT_ONCE: Final = 64
 """How many numbers go in one record: the shortest ring takes them in one piece."""
@@ -78,6 +64,7 @@ class Crew:
         members: Requests of tokens that were made here, in chains, by number: they come when the
             queue is empty, if nobody who waits for one has taken it.
         holder: The slot that has the place, or None.
+        bell: When to ring the parent.
         stopping: Set when no further token is to be begun.
         outgoing: What this process says.
         scout_asleep: Whether the scout wants to be woken when there is mail.
@@ -100,6 +87,7 @@ class Crew:
         self.queue: deque[records.Request] = deque()
         self.members: dict[int, records.Request] = {}
         self.holder: int | None = None
+        self.bell = Bell(mailbox.words)
         self.stopping = False
         self.outgoing = outgoing = Outgoing(mailbox)
         self._publish = outgoing.publish
@@ -161,7 +149,7 @@ class Crew:
         queue, functions, words = self.queue, self.functions, self._words
         interrupts, made, chained = self.interrupts, self.made, self.chained
         word, untold = page.RUNNING + slot, self.kept.untold
-        outgoing, publish = self.outgoing, self._publish
+        outgoing, bell = self.outgoing, self.bell
         while True:
             if not queue:
                 words[word] = 0
@@ -176,7 +164,8 @@ class Crew:
             if function.last > LONG_NS:
                 if outgoing.unrung and function.last > COALESCE_NS:
                     now = monotonic_ns()
-                    if not self._may_wait(now + function.last, function.last):
+                    then = now + function.last
+                    if then > bell.due and not self._can_wait(then, function.last):
                         self.ring(now)
                 if function.blocks:
                     self.leave(slot)
@@ -188,7 +177,8 @@ class Crew:
                 record, finished = run(function, request, interrupts, slot)
             if untold:
                 self.kept.tell()
-            publish(request.number, record)
+            with outgoing.lock:
+                outgoing.write(request.number, record)
             if made and request.number in made:
                 self._answered(request.number, record)
             if self.holder != slot:
@@ -196,32 +186,21 @@ class Crew:
                 words[word] = 0
                 self.ring(finished)
                 return
-            overdue = finished - outgoing.rung_at > COALESCE_NS
-            overdue = overdue and not self._may_wait(finished, function.last)
+            overdue = finished > bell.due and not self._can_wait(finished, function.last)
             if overdue or not (queue or self.members or self._requests.pending()):
                 self.ring(finished)
 
     # ---- outcomes
 
-    def _may_wait(self, now: int, last: int) -> bool:
-        """Whether outcomes may wait for the bell until then.
-
-        Args:
-            now: The time, monotonic ns.
-            last: How long each of the tokens that are still to be run will take, by the last, ns.
-        """
-        # The parent may have looked since, because another core had rung.
-        waited = now - max(self.outgoing.rung_at, self._words[page.LOOKED])
-        if waited <= COALESCE_NS:
-            return True
-        ahead = len(self.queue) + self._requests.count()
-        return waited <= PATIENT_NS and ahead * last >= AMPLE_NS
+    def _can_wait(self, now: int, last: int) -> bool:
+        return self.bell.can_wait(now, len(self.queue) + self._requests.count(), last)
 
     def ring(self, now: int) -> None:
         """Wake the parent, if it sleeps."""
         if self.dropped or self.forsaken or self.kept.returned:
             self.tell_dropped()
-        self.outgoing.ring(now)
+        self.bell.rung(now)
+        self.outgoing.ring()
 
     # ---- requests
 

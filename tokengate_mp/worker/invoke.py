@@ -38,17 +38,31 @@ LONG_NS: Final = 200_000
 """From this duration on a run's CPU time is measured too: two readings cost 0.5 µs."""
 
 
-class _Pauses(threading.local):
-    """How long this thread has waited for tokens.
+class Pauses:
+    """How long threads have waited for tokens.
 
     Attributes:
-        ns: So long, ns, since it was started.
+        any: Whether one ever has: looking at what belongs to a thread takes its time.
     """
 
-    ns = 0
+    __slots__ = ("_own", "any")
+
+    def __init__(self) -> None:
+        self.any = False
+        self._own = threading.local()
+
+    def of_this_thread(self) -> int:
+        """How long this one has, ns, since it was started."""
+        ns: int = getattr(self._own, "ns", 0)
+        return ns
+
+    def add(self, ns: int) -> None:
+        """This thread has waited for so long, ns."""
+        self._own.ns = self.of_this_thread() + ns
+        self.any = True
 
 
-pauses: Final = _Pauses()
+pauses: Final = Pauses()
 
 
 class _Unwinding(threading.local):
@@ -92,20 +106,21 @@ class Function:
     """A function that tokens call.
 
     Attributes:
+        call: The plain function; None before it is loaded.
         last: How long its latest run took, ns; very long before the first.
         blocks: Whether its long runs spend most of their time waiting for something.
         in_doubt: Whether the latest used little CPU time, so that the next is looked at closely.
         lead: What makes its tokens leads; None if they are none.
     """
 
-    __slots__ = ("_call", "_definition", "blocks", "in_doubt", "last", "lead")
+    __slots__ = ("_definition", "blocks", "call", "in_doubt", "last", "lead")
 
     def __init__(
         self, definition: bytes, lead: Lead | None, call: Callable[..., Any] | None = None
     ) -> None:
         self.lead = lead
         self._definition = definition
-        self._call = call
+        self.call = call
         self.last = _UNMEASURED
         self.blocks = False
         self.in_doubt = False
@@ -125,19 +140,18 @@ class Function:
             self.blocks = blocked
         return self.blocks
 
-    def loaded(self) -> Callable[..., Any]:
-        """The plain function; or one that raises, for each of its tokens, what loading it raised.
+    def load(self) -> Callable[..., Any]:
+        """Set and return `call`; what raises the same error at each call, if loading it does.
 
         It is loaded by the first token that needs it, and not before: importing its module may take
         long, or end the process, and either is then known to be that token's doing.
         """
-        call = self._call
-        if call is None:
-            try:
-                call = resolve(self._definition)
-            except BaseException as error:  # noqa: BLE001 - importing runs user code
-                call = _Unloadable(error)
-            self._call = call
+        call: Callable[..., Any]
+        try:
+            call = resolve(self._definition)
+        except BaseException as error:  # noqa: BLE001 - importing runs user code
+            call = _Unloadable(error)
+        self.call = call
         return call
 
 
@@ -153,7 +167,7 @@ class _Unloadable:
         raise self._error.with_traceback(self._traceback)
 
 
-def run(
+def run(  # noqa: C901, PLR0912 - in one piece, for every call counts here
     function: Function, request: Request, interrupts: Interrupts, slot: int
 ) -> tuple[bytes, int]:
     """Call `function` for one token.
@@ -169,10 +183,13 @@ def run(
     """
     number = request.number
     arguments = request.arguments
-    call = function.loaded()
+    call = function.call
+    if call is None:
+        call = function.load()
     long = function.last > LONG_NS
     closer = Closer() if long and function.in_doubt else None
-    cpu, paused = (thread_time_ns(), pauses.ns) if long else (0, 0)
+    cpu = thread_time_ns() if long else 0
+    paused = pauses.of_this_thread() if long and pauses.any else 0
     started = monotonic_ns()
     try:
         try:
@@ -205,10 +222,14 @@ def run(
         kind = VALUE if type(value) in _SHORT else PICKLED
     function.last = finished - started
     if long and function.last > LONG_NS:
-        # Waiting for other tokens is not blocking: the thread gives up its place for that.
-        at_work = function.last - (pauses.ns - paused)
-        if function.is_blocking(at_work, thread_time_ns() - cpu, closer):
-            kind |= BLOCKED
+        cpu = thread_time_ns() - cpu
+        if cpu * 2 >= function.last:  # hardly any does not
+            function.in_doubt = function.blocks = False
+        else:
+            # Waiting for other tokens is not blocking: the thread gives up its place for that.
+            at_work = function.last - (pauses.of_this_thread() - paused)
+            if function.is_blocking(at_work, cpu, closer):
+                kind |= BLOCKED
     return _record(number, kind, started, finished, value), finished
 
 

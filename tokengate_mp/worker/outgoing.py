@@ -1,7 +1,7 @@
 """What a core process says to the parent: outcomes, and all else, through one ring.
 
 Its threads take turns, by a lock. Ringing the parent for every outcome would cost more than a short
-token does, so writing and ringing are two things here, and the crew says when (see `crew`).
+token does, so writing and ringing are two things here, and the crew says when (see `bell`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ class Outgoing:
         published: Records so far.
         unrung: Whether the parent may not know of them all: it was awake when its bell was to be
             rung last, or there were some since.
-        rung_at: When the bell was to be rung last, monotonic ns.
     """
 
     __slots__ = (
@@ -37,7 +36,6 @@ class Outgoing:
         "_writer",
         "lock",
         "published",
-        "rung_at",
         "unrung",
     )
 
@@ -45,7 +43,6 @@ class Outgoing:
         self.lock = threading.Lock()
         self.published = 0
         self.unrung = False
-        self.rung_at = 0
         self._writer: RingWriter | Nowhere = mailbox.outcome_writer()
         self._for_room = Arming(mailbox.words, page.ROOM_ARMED)
         self._parent = Ringing(mailbox.outcomes, mailbox.words, page.OUTCOMES_ARMED)
@@ -88,14 +85,9 @@ class Outgoing:
                 return
             self._room.sleep()
 
-    def ring(self, now: int) -> None:
-        """Wake the parent, if it sleeps.
-
-        Args:
-            now: The time, monotonic ns.
-        """
+    def ring(self) -> None:
+        """Wake the parent, if it sleeps."""
         self.unrung = False  # first: another thread may publish meanwhile
-        self.rung_at = now
         if not self._parent.ring_if_armed():
             self.unrung = True
 

@@ -50,9 +50,10 @@ class Scout:
     def look(self) -> float | None:
         """Look at the crew; seconds until the next look, or None to sleep until woken."""
         crew = self._crew
-        if crew.outgoing.unrung:
-            crew.ring(monotonic_ns())
         running = crew.running()
+        # What may wait longer: the crew comes to it by itself, if this token is as short as usual.
+        if crew.outgoing.unrung and not (running and monotonic_ns() < crew.bell.due):
+            crew.ring(monotonic_ns())
         if not running:
             self._pause = SHORTEST
             self._idle += 1

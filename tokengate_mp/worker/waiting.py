@@ -79,7 +79,7 @@ class Waiting:
                 request = crew.request_of(token)
                 if request is not None:
                     absence.end()
-                    pauses.ns += monotonic_ns() - begun
+                    pauses.add(monotonic_ns() - begun)
                     self._run(token, request, waiting)
                     begun = monotonic_ns()
                     continue
@@ -96,7 +96,7 @@ class Waiting:
         finally:
             crew.await_no_more(token)
             absence.end()
-            pauses.ns += monotonic_ns() - begun
+            pauses.add(monotonic_ns() - begun)
         return True
 
     def _run(self, token: ChildToken, request: Request, waiting: int) -> None:
