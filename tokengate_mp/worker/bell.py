@@ -52,8 +52,9 @@ class Bell:
         since = max(self._rung_at, self._words[LOOKED])
         due = since + COALESCE_NS
         if now > due:
-            # Asked again long before that is gone: the next ones may take a fraction of that time.
-            spare = ahead * last - AMPLE_NS
+            # Asked again long before that is gone: the next ones may take a fraction of that time,
+            # and far less after a token that was one of few long ones.
+            spare = ahead * min(last, COALESCE_NS) - AMPLE_NS
             due = min(since + PATIENT_NS, now + spare // 4)
         self.due = due
         return now <= due
