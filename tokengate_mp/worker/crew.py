@@ -39,6 +39,7 @@ from tokengate_mp.worker.functions import Functions
 from tokengate_mp.worker.interrupts import Interrupts
 from tokengate_mp.worker.invoke import LONG_NS, Function, run
 from tokengate_mp.worker.kept import Kept
+from tokengate_mp.worker.lull import Lull
 from tokengate_mp.worker.members import Untold
 from tokengate_mp.worker.outgoing import Outgoing
 
@@ -114,6 +115,7 @@ class Crew:
         self._words = mailbox.words
         self._requests = mailbox.request_reader()
         self._mail_lock = threading.Lock()
+        self._lull = Lull()
         self._for_requests = Arming(mailbox.words, page.REQUESTS_ARMED)
         self._starved = Ringing(mailbox.outcomes, mailbox.words, page.STARVED)
         self._mail = Sleeper(mailbox.requests)
@@ -226,7 +228,7 @@ class Crew:
                 if self.interrupts.unwanted and not self._awaited:
                     self.interrupts.forget()
                 # About to sleep: nothing may be left for which nobody rings.
-                self._sleep_over_mail(PATIENCE)
+                self._wait_for_mail(PATIENCE)
         finally:
             self._mail_lock.release()
             if self._awaited:
@@ -243,16 +245,20 @@ class Crew:
         except (StopIteration, RuntimeError, KeyError):
             pass
 
-    def _sleep_over_mail(self, seconds: float) -> None:
-        """Sleep until there is mail. The mail lock is held."""
+    def _wait_for_mail(self, seconds: float) -> None:
+        """Wait until there is mail, asleep but for short lulls. The mail lock is held."""
         if self.untold.members:
             self.untold.tell()
         if self.outgoing.unrung or self.dropped or self.forsaken or self.kept.returned:
             self.ring(monotonic_ns())
-        self._for_requests.arm()
-        if not (self._requests.pending() or self.members or self.stopping):
-            self._mail.sleep(seconds)
-        self._for_requests.disarm()
+        lull, pending = self._lull, self._requests.pending
+        # (What else ends a lull may have to wait for the GIL, for as long as that takes.)
+        if not lull.begins() or self.running() or not lull.watch(pending):
+            self._for_requests.arm()
+            if not (pending() or self.members or self.stopping):
+                self._mail.sleep(seconds)
+            self._for_requests.disarm()
+        lull.ends()
 
     def _take(self) -> None:
         """Move what is in the request ring to the queue. The mail lock is held."""
@@ -261,6 +267,7 @@ class Crew:
             return
         requests = self._stream.records(*taken)
         self._starved.ring_if_armed()
+        self._lull.lone = len(requests) == 1
         plain = [request for request in requests if request.function >= 0]
         with self._sorting:
             if len(plain) == len(requests) and not self._awaited:

@@ -145,7 +145,7 @@ class NestingCrew(Crew):
             if self._requests.pending():
                 self._take()
             elif not token.done() and token.request is None and not token.hint:
-                self._sleep_over_mail(seconds)
+                self._wait_for_mail(seconds)
         finally:
             self._mail_lock.release()
             self._notify()
