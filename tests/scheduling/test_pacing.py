@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tickets import MS, Maker, measured
+from tickets import MS, Maker, measured, numbers
 
 from tokengate_mp.scheduling import pacing
 from tokengate_mp.scheduling.operation import RECENT, Operation, views
@@ -44,6 +44,32 @@ def test_window(duration, count):
 def test_a_deep_window(duration, count):
     """A core is sent up to 144 ms of work while far more waits."""
     assert sent_to_one_core(duration, 100_000) == count
+
+
+@pytest.mark.parametrize(
+    ("lasted", "window"),
+    [
+        (10 * MS, pacing.DEEP_NS),
+        (300 * MS, 300 * MS),
+        (3_600_000 * MS, pacing.DEEPEST_NS),
+    ],
+)
+def test_a_window_at_the_end_of_a_long_burst(lasted, window):
+    """It lasts as long again as the burst has: until somebody sends more. Not once that is over."""
+    scheduler = Scheduler(1, 4, "strict")
+    scheduler.core_ready(1)
+    maker = Maker(scheduler)
+    measured(maker, MS)
+    maker.submit(count=100_000)
+    scheduler.parent_busy(0, lasted)
+    held = scheduler.assign(1)[1]
+    load = scheduler._ledger[1].load
+    assert window - 2 * MS <= load <= window
+    scheduler.parent_busy(0, 0)
+    done = held[: len(held) // 2]
+    scheduler.settle(1, numbers(done), [MS] * len(done), 2)
+    scheduler.assign(2)
+    assert scheduler._ledger[1].load <= max(pacing.DEEP_NS, load // 2 + 2 * MS)
 
 
 @pytest.mark.parametrize(
@@ -157,11 +183,12 @@ def test_helping(waiting, cores, helping):
 
 
 @pytest.mark.parametrize("cores", [1, 2, 64])
-def test_windows_shrink_as_work_runs_out(cores):
+@pytest.mark.parametrize("away", [0, 300 * MS])
+def test_windows_shrink_as_work_runs_out(cores, away):
     """What all cores hold is never more than a fourth of what waits, or a short window each."""
-    last = pacing.DEEP_NS
-    for waiting in range(1000 * MS * cores, -1, -MS * cores):
-        window = pacing.window(waiting, cores)
+    last = max(pacing.DEEP_NS, away)
+    for waiting in range(2000 * MS * cores, -1, -MS * cores):
+        window = pacing.window(waiting, cores, away)
         assert pacing.WINDOW_NS <= window <= last
         assert window == pacing.WINDOW_NS or window * cores * 4 <= waiting
         last = window

@@ -15,9 +15,10 @@ from hypothesis.stateful import (
 from tickets import MS, WEIGHTS, FakeTicket, homes, numbers
 
 from tokengate_mp.lifecycle import TokenState, path
-from tokengate_mp.scheduling.pacing import DEEP_NS, MAX_HELD, nearly_dry
+from tokengate_mp.scheduling.pacing import DEEP_NS, DEEPEST_NS, MAX_HELD, nearly_dry
 from tokengate_mp.scheduling.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.scheduling.weights import as_set
 
 DURATIONS = st.sampled_from([0, 1_000, 50_000, MS, 5 * MS, 40 * MS])
 CALLS = st.lists(
@@ -41,7 +42,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.cores = range(1, cores + 1)
         self.strict = routing == "strict"
         self.homes = homes(cores)
-        self.now = 0
+        self.now = self.away = 0
         self.tickets = {}
         self.created = []
         self.lanes = {weight: [] for weight in WEIGHTS}
@@ -261,7 +262,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert len(held) <= MAX_HELD
         if len(held) > max(2, self.threads):
             costs = [ticket.cost for ticket in held]
-            assert sum(costs) <= DEEP_NS or sum(costs[:-1]) <= nearly_dry(DEEP_NS)
+            deep = min(DEEPEST_NS, max(DEEP_NS, self.away))
+            assert sum(costs) <= deep or sum(costs[:-1]) <= nearly_dry(deep)
+
+    @rule(beside=st.sets(st.integers(1, 5)), lasted=st.sampled_from([0, 10 * MS, 10**12]))
+    def parent_busy(self, beside, lasted):
+        self.scheduler.parent_busy(as_set(beside.intersection(self.cores)), lasted)
+        self.away = max(self.away, lasted)  # what was sent by that stays sent
 
     @rule()
     def recall(self):

@@ -115,7 +115,7 @@ class Corridor:
             self.took_over,
         )
         self.desk.forsaken = self._chains.orphans.forsake
-        self._burst = Burst(settings.cpus, scheduler.parent_beside)
+        self._burst = Burst(settings.cpus, scheduler.parent_busy)
         self.turn_due = self._ended = False
         self._without = 0  # the cores that were given up, as bits
         self._tick = Appointment(host.loop, self._heed_the_time)
@@ -173,13 +173,13 @@ class Corridor:
         """In the middle of the caller's code: the loop does not run, but the cores should."""
         if not self._lookout.looking:  # loading a result runs user code, which may make a token
             self._supervisor.start_next()  # of those that the loop would have started by now
-            self._burst.look()
+            now = monotonic_ns()
+            self._burst.look(now)
             # What has come in tells how much room the cores have; the first call of a burst does
             # not ask for that as long as there is any.
             if self._burst.goes_on or not self._scheduler.has_room:
-                deadline = monotonic_ns() + TURN_NS
                 for incarnation in list(self._living.values()):
-                    self._lookout.look_at(incarnation, deadline)
+                    self._lookout.look_at(incarnation, now + TURN_NS)
             self._send()
         self._burst.goes_on = True
         self._patience.set()  # for a turn that is due, and that Ctrl-C keeps the loop from

@@ -135,6 +135,7 @@ class Ledger:
         open: Those of them with room in their window (see `pacing`).
         idle: Those of them that hold nothing.
         window: How much work a core may hold, ns, by what waited at the last order.
+        away: For how long the parent may not come to send anything, ns.
         beside: Cores on the CPU that the parent runs on: they come after the others.
         recallable: Those of them that hold more than one token, and were not asked to give back
             what they have not begun since they were last sent or answered anything.
@@ -142,6 +143,7 @@ class Ledger:
 
     __slots__ = (
         "_threads",
+        "away",
         "beside",
         "books",
         "ended",
@@ -162,6 +164,7 @@ class Ledger:
         self.submitted = 0
         self.window = pacing.WINDOW_NS
         self.ready: Cores = 0
+        self.away = 0
         self.beside: Cores = 0
         self.open: Cores = 0
         self.idle: Cores = 0

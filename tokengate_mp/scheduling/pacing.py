@@ -30,6 +30,14 @@ WINDOW_NS: Final = 12_000_000
 DEEP_NS: Final = 144_000_000
 """How much it may hold when much more waits, ns."""
 
+DEEPEST_NS: Final = 500_000_000
+"""How much it may hold then, at the end of a long burst of calls, ns.
+
+Whoever makes calls hands the tokens to `gather` next. Nobody sends anything meanwhile, and the
+garbage collector may go through all of them: with 65,536 tokens of 0.1 ms, made in half a second,
+both cores had nothing to do for 0.3 s.
+"""
+
 DEPTH: Final = 4
 """So many windows for each core have to wait before they get any deeper."""
 
@@ -103,14 +111,16 @@ def cost(mean: float, threads: int, *, blocking: bool) -> int:
     return int(mean / threads if blocking else mean) + OVERHEAD_NS
 
 
-def window(waiting: int, cores: int) -> int:
+def window(waiting: int, cores: int, away: int = 0) -> int:
     """How much work a core may hold, ns.
 
     Args:
         waiting: How much work waits, ns, as far as it is known how long that takes.
         cores: How many cores there are for it.
+        away: For how long the parent may not come to send more, ns.
     """
-    return min(DEEP_NS, max(WINDOW_NS, waiting // (DEPTH * cores)))
+    deep = min(DEEPEST_NS, max(DEEP_NS, away))
+    return min(deep, max(WINDOW_NS, waiting // (DEPTH * cores)))
 
 
 def low_water(window_ns: int) -> int:

@@ -113,7 +113,7 @@ class Router:
                     return WINDOW_NS
             elif (operation := lane.queue[0].operation).recent:
                 work += len(lane.queue) * operation.cost  # the first token stands for all
-        return pacing.window(work, len(self._ledger.books))
+        return pacing.window(work, len(self._ledger.books), self._ledger.away)
 
     def _serve_pinned(self, orders: dict[int, list[Ticket]], now: int) -> None:
         """Give the cores that are open what is pinned to them."""

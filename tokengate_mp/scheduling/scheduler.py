@@ -17,7 +17,7 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     enlisted(number, lead, core)                    -
     claimed(ticket, core, waiting, now)             send it there
     waits(core)                                     -
-    parent_beside(cores)                            -
+    parent_busy(cores, lasted)                      -
     core_lost(core, running, now)                   end these tickets as lost, then assign(now)
     killed(ticket)                                  -
     tick(now)                                       end these tickets as timed out, then assign(now)
@@ -167,9 +167,14 @@ class Scheduler(Kinship):
         self._ledger.lightened(book)
         self._reenter(tickets, given_back=True)
 
-    def parent_beside(self, cores: Cores) -> None:
-        """The parent keeps the CPU of these cores busy (a set of bits; 0: it is about to sleep)."""
-        self._ledger.beside = cores
+    def parent_busy(self, cores: Cores, lasted: int) -> None:
+        """The parent is busy making calls.
+
+        Args:
+            cores: The cores on whose CPU it is, as a set of bits; 0 if it is about to sleep.
+            lasted: For how long it has been, ns; likewise.
+        """
+        self._ledger.beside, self._ledger.away = cores, lasted
 
     def hungry(self, core: int) -> None:
         """A core has threads free, and every token it runs is blocked."""
