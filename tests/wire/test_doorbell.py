@@ -111,3 +111,12 @@ def test_best_bell_is_made(forced, kind, monkeypatch):
 def test_bells_are_not_inherited_unasked(bell):
     """A process that a token starts does not hold a core's bells."""
     assert not any(os.get_inheritable(fd) for fd in bell.fds)
+
+
+def test_sleeper_can_tell_without_sleeping_whether_it_was_woken(bell):
+    """Once for each time; whoever sleeps afterwards does not return for that ring."""
+    sleeper = Sleeper(bell)
+    assert not sleeper.was_woken()
+    bell.ring()
+    assert sleeper.was_woken()
+    assert not sleeper.was_woken()

@@ -159,3 +159,10 @@ class Sleeper:
         """Return when the bell was rung, or after `seconds`."""
         if self._poll.poll(seconds * 1000):
             self._bell.clear()
+
+    def was_woken(self) -> bool:
+        """Whether the bell was rung. Other threads may have the GIL meanwhile."""
+        if not self._poll.poll(0):
+            return False
+        self._bell.clear()
+        return True

@@ -251,14 +251,17 @@ class Crew:
             self.untold.tell()
         if self.outgoing.unrung or self.dropped or self.forsaken or self.kept.returned:
             self.ring(monotonic_ns())
-        lull, pending = self._lull, self._requests.pending
-        # (What else ends a lull may have to wait for the GIL, for as long as that takes.)
-        if not lull.begins() or self.running() or not lull.watch(pending):
+        lull = self._lull
+        if not (lull.begins() and lull.watch(self._stirred)):
             self._for_requests.arm()
-            if not (pending() or self.members or self.stopping):
+            if not (self._requests.pending() or self.members or self.stopping):
                 self._mail.sleep(seconds)
             self._for_requests.disarm()
         lull.ends()
+
+    def _stirred(self) -> bool:
+        """Whether there is mail, or another thread of this process has rung."""
+        return self._requests.pending() or self._mail.was_woken()
 
     def _take(self) -> None:
         """Move what is in the request ring to the queue. The mail lock is held."""

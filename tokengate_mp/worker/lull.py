@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 AWAKE_NS: Final = 250_000
@@ -24,12 +25,10 @@ STREAK: Final = 8
 """So many short lulls in a row, with one request between each two, let it expect another."""
 
 
-def _give_way() -> None:
-    """Let another thread that waits for this CPU have it."""
-    if hasattr(os, "sched_yield"):
-        os.sched_yield()
-    else:
-        time.sleep(0)
+give_way: Final[Callable[[], object]] = (
+    os.sched_yield if hasattr(os, "sched_yield") else partial(time.sleep, 0)
+)
+"""Lets another process that waits for this CPU have it."""
 
 
 class Lull:
@@ -48,7 +47,7 @@ class Lull:
     def __init__(
         self,
         clock: Callable[[], int] = time.monotonic_ns,
-        give_way: Callable[[], object] = _give_way,
+        give_way: Callable[[], object] = give_way,
     ) -> None:
         self._clock = clock
         self._give_way = give_way
@@ -63,10 +62,14 @@ class Lull:
         self._streak = self._streak + 1 if self._short and self.lone else 0
         return self._streak >= STREAK
 
-    def watch(self, pending: Callable[[], bool]) -> bool:
-        """Stay awake until there is something to do; False if there is nothing in time."""
+    def watch(self, stirred: Callable[[], bool]) -> bool:
+        """Stay awake until there is something to do; False if there is nothing in time.
+
+        Args:
+            stirred: Whether there is. It should let other threads have the GIL.
+        """
         until = self._began + AWAKE_NS
-        while not pending():
+        while not stirred():
             if self._clock() >= until:
                 return False
             self._give_way()
