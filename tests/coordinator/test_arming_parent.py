@@ -56,6 +56,14 @@ def test_the_last_outcomes_need_a_look(incarnation, held):
     assert incarnation.arm()
 
 
+def test_a_core_that_sleeps_beside_blocked_tokens_needs_a_look(incarnation):
+    """It has come to its pause, and found the parent awake: it will not ring again."""
+    publish(incarnation, 1)
+    incarnation._words[page.REQUESTS_ARMED] = 7
+    assert not incarnation.arm()
+    assert not incarnation.will_ring(held=2)
+
+
 def test_a_hungry_core_needs_a_look(incarnation):
     """A crew with threads free has rung already: nothing it holds will make it ring again."""
     incarnation._words[page.HUNGRY] = 1

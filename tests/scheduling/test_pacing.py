@@ -113,6 +113,43 @@ def test_a_hungry_core_may_fill_its_crew():
     assert scheduler.assign(0) == {}
 
 
+@pytest.mark.parametrize("blocked", [1, 2, 3])
+def test_tokens_that_block_leave_the_window_to_others(blocked):
+    """However long they are: a core of which a thread is free takes short ones beside them."""
+    scheduler = Scheduler(1, 4, "strict")
+    scheduler.core_ready(1)
+    maker = Maker(scheduler)
+    measured(maker, 1000 * MS, name="sleep", blocked=True)
+    measured(maker, MS - pacing.OVERHEAD_NS, name="short")
+    sleepers = maker.submit(name="sleep", count=blocked)
+    assert scheduler.assign(0) == {1: sleepers}
+    scheduler.hungry(1, numbers(sleepers))
+    short = maker.submit(name="short", count=30)
+    assert scheduler.assign(0) == {1: short[:12]}
+    scheduler.settle(1, numbers(short[:12]), [MS - pacing.OVERHEAD_NS] * 12, 0)
+    assert scheduler.assign(0) == {1: short[12:24]}, "and once it has answered"
+    scheduler.settle(1, numbers(sleepers), [1000 * MS] * blocked, 0, blocked=numbers(sleepers))
+    scheduler.validate()
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_tokens_that_may_block_are_not_sent_beyond_the_crew(known):
+    """Beside blocked ones they get the threads that are free; another core may have more."""
+    scheduler = Scheduler(1, 4, "strict")
+    scheduler.core_ready(1)
+    maker = Maker(scheduler)
+    if known:
+        measured(maker, 1000 * MS, blocked=True)
+    maker.submit(count=20)
+    held = []
+    for _ in range(20):
+        for sent in scheduler.assign(0).values():
+            held += sent
+        scheduler.hungry(1, numbers(held))
+        scheduler.validate()
+    assert len(held) == 4
+
+
 def test_a_long_token_goes_to_a_core_that_is_nearly_dry():
     """Where 4 ms of work or less are left, the next token may take as long as it likes."""
     scheduler = Scheduler(1, 4, "strict")

@@ -178,13 +178,15 @@ class Incarnation:
         """Whether the news that is there need not be looked at before the core rings.
 
         Outcomes need not while the core has more tokens than those to answer for, since it rings
-        when it comes to its next pause. (A parent that looked all the same would find an outcome or
-        two at every look, and be busy with looking.)
+        when it comes to its next pause; unless it has come to that already. (A parent that looked
+        all the same would find an outcome or two at every look, and be busy with looking.)
 
         Args:
             held: How many tokens the core has to answer for.
         """
-        return not (self.arrived or self._asks()) and self._reader.count() < held
+        if self.arrived or self._asks() or self._words[page.REQUESTS_ARMED]:
+            return False  # (armed: what it has to answer for are tokens that block)
+        return self._reader.count() < held
 
     def _asks(self) -> bool:
         words = self._words

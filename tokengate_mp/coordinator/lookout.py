@@ -102,4 +102,4 @@ class Lookout:
         if incarnation.congested:
             incarnation.flush()
         if incarnation.is_hungry():
-            self._scheduler.hungry(incarnation.seat)
+            self._scheduler.hungry(incarnation.seat, incarnation.running())

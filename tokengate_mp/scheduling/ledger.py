@@ -34,6 +34,8 @@ class Book:
         core: Its number.
         held: The tokens it was sent and has not answered for, by number, in the order of sending.
         load: What they were charged, ns.
+        blocked: Those of them that were found to be blocked, and what each was charged, ns.
+        spared: The sum of that. Tokens that compute have that time, beside them.
         reach: Where they could run as well: the ranges of all classes it was sent since it last
             held nothing.
         ready: Whether a process of it has taken over.
@@ -52,6 +54,7 @@ class Book:
         "answered",
         "before",
         "bit",
+        "blocked",
         "closed",
         "core",
         "floor",
@@ -61,6 +64,7 @@ class Book:
         "quota",
         "reach",
         "ready",
+        "spared",
         "stuck",
     )
 
@@ -72,6 +76,8 @@ class Book:
         self.before = 0
         self.held: dict[int, Ticket] = {}
         self.load = 0
+        self.blocked: dict[int, int] = {}
+        self.spared = 0
         self.reach: Cores = 0
         self.ready = False
         self.answered = 0
@@ -92,6 +98,8 @@ class Book:
             # What a core is wrong about must not vanish with it: the rest is still to be ended.
             self.held.update((ticket.number, ticket) for ticket in tickets)
             raise
+        if self.blocked:
+            self.spared -= sum([self.blocked.pop(ticket.number, 0) for ticket in tickets])
         return tickets
 
     def take_back(self, numbers: Iterable[int]) -> list[Ticket]:
@@ -107,11 +115,20 @@ class Book:
                 ticket.operation.limit.held -= 1
         return tickets
 
+    def note_blocked(self, numbers: Iterable[int]) -> None:
+        """Those of these tokens that are held are blocked, until they end."""
+        for number in numbers:
+            ticket = self.held.get(number)
+            if ticket is not None and number not in self.blocked:
+                self.blocked[number] = ticket.cost
+                self.spared += ticket.cost
+
     def may_reopen(self, threads: int, window: int) -> bool:
         """Whether it should be offered tokens again after it was full."""
         if self.stuck or len(self.held) > pacing.FEWER_HELD:
             return False
-        return self.load <= pacing.low_water(window) or len(self.held) < threads
+        load = self.load - self.spared  # whether for the next token that counts, is seen there
+        return load <= pacing.low_water(window) or len(self.held) < threads
 
     def overdue_since(self) -> int:
         """Since when a token has been waiting in it behind another, at the least, ns.
@@ -246,6 +263,8 @@ class Ledger:
         for book in self.books:
             name, bit = f"core {book.core}", book.bit
             assert book.load == sum(map(_cost, book.held.values())), f"{name}: wrong load"
+            assert book.spared == sum(book.blocked.values()), f"{name}: wrong time to spare"
+            assert book.blocked.keys() <= book.held.keys(), f"{name} holds no blocked token"
             assert book.ready or not book.held, f"{name} holds tokens, but is not ready"
             takes = bool(bit) and book.ready and not book.closed
             assert takes == bool(self.ready & bit), f"{name}: ready"

@@ -296,9 +296,12 @@ class Router:
             cost = operation.cost
             if spent + cost > either:
                 served = bool(batch) and spent + cost > helping
+                # Beside those that block, one that computes (and no other) has the CPU for itself.
+                computes = operation.recent and not operation.blocking
+                before = spent - book.spared if computes else spent
                 full = (
-                    spent + cost > room
-                    and book.load + spent > nearly_dry
+                    before + cost > room
+                    and book.load + before > nearly_dry
                     and len(held) >= max(operation.floor, book.floor)
                 )
                 if served or full:

@@ -13,7 +13,7 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     settle(core, numbers, durations, now)           end these tickets, then assign(now)
     given_back(core, numbers)                       assign(now)
     dropped(core, numbers)                          assign(now)
-    hungry(core)                                    assign(now)
+    hungry(core, running)                           assign(now)
     enlisted(number, lead, core)                    -
     claimed(ticket, core, waiting, now)             send it there
     waits(core)                                     -
@@ -31,7 +31,7 @@ the one to the other. In facts, a process that was relieved is a core of its own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
@@ -176,10 +176,16 @@ class Scheduler(Kinship):
         """
         self._ledger.beside, self._ledger.away = cores, lasted
 
-    def hungry(self, core: int) -> None:
-        """A core has threads free, and every token it runs is blocked."""
+    def hungry(self, core: int, running: Iterable[int] = ()) -> None:
+        """A core has threads free, and every token it runs is blocked.
+
+        Args:
+            core: The core.
+            running: Those tokens. Until they end, others that compute have the whole window.
+        """
         book = self._ledger[core]
         if book.ready:
+            book.note_blocked(running)
             book.floor = self.threads
             book.stuck = False
             self._ledger.open |= 0 if book.closed else book.bit

@@ -254,6 +254,10 @@ class Crew:
         lull = self._lull
         if not (lull.begins() and lull.watch(self._stirred)):
             self._for_requests.arm()
+            if self.outgoing.unrung:
+                # Once more: the parent may have armed its bell just now, and relied on this core to
+                # ring, as it had not seen yet that this one would sleep.
+                self.ring(monotonic_ns())
             if not (self._requests.pending() or self.members or self.stopping):
                 self._mail.sleep(seconds)
             self._for_requests.disarm()
