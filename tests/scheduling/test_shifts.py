@@ -46,6 +46,23 @@ def test_the_next_process_begins_with_nothing():
     scheduler.validate()
 
 
+def test_the_next_process_has_no_blocked_tokens():
+    """Those of the old one give no time to what the new one is sent, then or ever after."""
+    scheduler, maker = scheduler_with(1)
+    held = maker.submit(count=3)
+    scheduler.assign(0)
+    scheduler.hungry(1, numbers(held))
+    seat = take_over(scheduler, 1)
+    scheduler.validate()
+    maker.submit(count=5000)
+    (sent,) = scheduler.assign(0).values()
+    fresh, others = scheduler_with(1)
+    others.submit(count=5000)
+    assert len(sent) == len(fresh.assign(0)[1])
+    scheduler.settle(seat, numbers(held), [MS] * 3, MS)
+    scheduler.validate()
+
+
 def test_between_two_processes_a_core_gets_nothing():
     """From when one is relieved until the next one is ready."""
     scheduler, maker = scheduler_with(1)
@@ -156,6 +173,12 @@ class ShiftsMachine(RuleBasedStateMachine):
     def give_back(self, data):
         seat, chosen = self.draw(data)
         self.scheduler.given_back(seat, chosen)
+        self.assign()
+
+    @rule(data=st.data(), running=st.integers(1, 4))
+    def hungry(self, data, running):
+        seat = data.draw(st.sampled_from(sorted(self.sent)))
+        self.scheduler.hungry(seat, self.sent[seat][:running])
         self.assign()
 
     @rule(data=st.data())

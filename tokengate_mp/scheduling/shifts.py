@@ -53,10 +53,10 @@ class Shifts:
             seat = len(ledger.books)
         own = ledger[seat]
         own.core, own.bit, own.ready = core, 0, book.ready
-        held, load = book.held, book.load
         # The core's book goes on as if its process had died, and lost nothing.
-        own.held, own.load, own.stuck = held, load, book.stuck
-        book.held, book.load = {}, 0
+        own.held, own.load, own.stuck = book.held, book.load, book.stuck
+        own.blocked, own.spared = book.blocked, book.spared
+        book.held, book.load, book.blocked, book.spared = {}, 0, {}, 0
         ledger.strike_off(book)
         ledger.relieved.add(seat)
         return seat
