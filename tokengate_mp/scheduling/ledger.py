@@ -34,8 +34,7 @@ class Book:
         core: Its number.
         held: The tokens it was sent and has not answered for, by number, in the order of sending.
         load: What they were charged, ns.
-        blocked: Those of them that were found to be blocked, and what each was charged, ns.
-        spared: The sum of that. Tokens that compute have that time, beside them.
+        blocked: The numbers of those of them that were found to be blocked.
         reach: Where they could run as well: the ranges of all classes it was sent since it last
             held nothing.
         ready: Whether a process of it has taken over.
@@ -64,7 +63,6 @@ class Book:
         "quota",
         "reach",
         "ready",
-        "spared",
         "stuck",
     )
 
@@ -76,8 +74,7 @@ class Book:
         self.before = 0
         self.held: dict[int, Ticket] = {}
         self.load = 0
-        self.blocked: dict[int, int] = {}
-        self.spared = 0
+        self.blocked: set[int] = set()
         self.reach: Cores = 0
         self.ready = False
         self.answered = 0
@@ -99,7 +96,7 @@ class Book:
             self.held.update((ticket.number, ticket) for ticket in tickets)
             raise
         if self.blocked:
-            self.spared -= sum([self.blocked.pop(ticket.number, 0) for ticket in tickets])
+            self.blocked.difference_update([ticket.number for ticket in tickets])
         return tickets
 
     def take_back(self, numbers: Iterable[int]) -> list[Ticket]:
@@ -117,11 +114,12 @@ class Book:
 
     def note_blocked(self, numbers: Iterable[int]) -> None:
         """Those of these tokens that are held are blocked, until they end."""
-        for number in numbers:
-            ticket = self.held.get(number)
-            if ticket is not None and number not in self.blocked:
-                self.blocked[number] = ticket.cost
-                self.spared += ticket.cost
+        self.blocked.update(self.held.keys() & numbers)
+
+    @property
+    def spared(self) -> int:
+        """What blocked tokens were charged, ns: others that compute have it, beside them."""
+        return sum([self.held[number].cost for number in self.blocked])
 
     def may_reopen(self, threads: int, window: int) -> bool:
         """Whether it should be offered tokens again after it was full."""
@@ -263,8 +261,7 @@ class Ledger:
         for book in self.books:
             name, bit = f"core {book.core}", book.bit
             assert book.load == sum(map(_cost, book.held.values())), f"{name}: wrong load"
-            assert book.spared == sum(book.blocked.values()), f"{name}: wrong time to spare"
-            assert book.blocked.keys() <= book.held.keys(), f"{name} holds no blocked token"
+            assert book.blocked <= book.held.keys(), f"{name}: a token is blocked, and not held"
             assert book.ready or not book.held, f"{name} holds tokens, but is not ready"
             takes = bool(bit) and book.ready and not book.closed
             assert takes == bool(self.ready & bit), f"{name}: ready"

@@ -55,8 +55,8 @@ class Shifts:
         own.core, own.bit, own.ready = core, 0, book.ready
         # The core's book goes on as if its process had died, and lost nothing.
         own.held, own.load, own.stuck = book.held, book.load, book.stuck
-        own.blocked, own.spared = book.blocked, book.spared
-        book.held, book.load, book.blocked, book.spared = {}, 0, {}, 0
+        own.blocked = book.blocked
+        book.held, book.load, book.blocked = {}, 0, set()
         ledger.strike_off(book)
         ledger.relieved.add(seat)
         return seat
