@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tokengate_mp.token import Token
 
@@ -27,6 +27,14 @@ class Recipient(Protocol):
         """The function is not to be called, unless it is too late for that."""
 
 
+@runtime_checkable
+class Divisible(Recipient, Protocol):
+    """A recipient of the outcomes of many calls, some of which may be made elsewhere."""
+
+    def cut(self, count: int, /) -> None:
+        """The token makes the first so many of its calls, and no more."""
+
+
 class ForwardingToken(Token[R]):
     """A token that nobody awaits: its outcome goes straight to its recipient.
 
@@ -37,6 +45,11 @@ class ForwardingToken(Token[R]):
     __slots__ = ("recipient",)
 
     recipient: Recipient | None
+
+    def cut(self, count: int) -> None:
+        """The core that runs it makes the first so many of its calls, and no more."""
+        if isinstance(self.recipient, Divisible):
+            self.recipient.cut(count)
 
     def deliver(self, result: R) -> None:
         """The function returned: tell the recipient."""

@@ -54,6 +54,12 @@ class Cores:
     def withdraw(self, token):
         self.withdrawn.append(token)
 
+    def cut(self, number, count):
+        """Say that a batch will come back with so many of its items."""
+        items, recipient = self.under_way[number]
+        recipient.cut(count)
+        self.under_way[number] = items[:count], recipient
+
     def answer(self, number, done=None, ns_each=MS):
         """Let a batch come back with so many of its items done; None: with all."""
         items, recipient = self.under_way.pop(number)
@@ -110,7 +116,17 @@ def test_each_item_once(data):
         while cores.under_way:
             number = data.draw(st.sampled_from(sorted(cores.under_way)), "answered")
             most = len(cores.under_way[number][0])
-            cores.answer(number, data.draw(st.integers(1, most), "done"), ns_each=20_000)
+            done = data.draw(st.integers(1, most), "done")
+            how = data.draw(st.sampled_from(["back", "cut", "cut and lost"]), "how")
+            if how == "back":
+                cores.answer(number, done, ns_each=20_000)
+            elif how == "cut":  # and it comes back later, with as many as that or fewer
+                cores.cut(number, done)
+            else:  # it is run again as it was sent, since its process died
+                sent = cores.under_way[number]
+                cores.cut(number, done)
+                cores.under_way[number] = sent
+                cores.answer(number, ns_each=20_000)
             given_back += taken(feed, ordered=ordered)
             feed.fill()
         assert feed.ended()
@@ -170,6 +186,44 @@ def test_nothing_of_a_cancelled_batch_is_sent_again(cores):
     feed.fill()
     assert len(one.sent) == sent
     assert taken(feed, ordered=False) == [0, 2 * items[0]]
+    assert feed.ended()
+
+
+def test_what_was_cut_off_is_sent_at_once(cores):
+    """The batch itself has not come back, and may not for long."""
+    one = cores(1)
+    feed = feed_for(one, range(100))
+    feed.fill()
+    one.answer(1)
+    feed.fill()
+    number, (items, _) = max(one.under_way.items(), key=lambda each: len(each[1][0]))
+    rung = []
+    feed.bell = lambda: rung.append(None)
+    one.cut(number, 3)
+    assert rung  # whoever takes results sends more, as soon as there is room
+    for other in list(one.under_way):
+        if other != number:
+            one.answer(other)
+    feed.fill()
+    again = [item for batch in one.sent for item in batch if batch is not items]
+    assert set(items[3:]) <= set(again)
+    assert not set(items[:3]) & set(again)
+
+
+def test_nothing_that_was_cut_off_a_cancelled_batch_is_sent(cores):
+    """It was cut just before its core heard of that."""
+    one = cores(1)
+    feed = feed_for(one, range(100))
+    feed.fill()
+    one.answer(1)
+    feed.fill()
+    number = list(one.under_way)[-1]
+    feed.cancel()
+    sent = len(one.sent)
+    one.cut(number, 3)
+    feed.fill()
+    assert len(one.sent) == sent
+    assert taken(feed, ordered=True) == [0]
     assert feed.ended()
 
 

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import gates
 import pytest
@@ -29,11 +30,17 @@ from tokengate_mp import (
 PATIENCE = 20
 
 
-@task_token_guard(operation_type="slow later")
-def slow_later(number: int) -> tuple[int, int]:
-    """Take long, from an item on: nobody could know that beforehand."""
-    time.sleep(0.001 if number < 100 else 0.05)
-    return number, os.getpid()
+@task_token_guard(operation_type="last")
+def last(number: int, others: str) -> bool:
+    """Leave a trace; or, for one number, compute until all the others have; whether they did."""
+    if number != 200:
+        (Path(others) / str(number)).touch()
+        return True
+    deadline = time.monotonic() + PATIENCE
+    while sum(1 for _ in Path(others).iterdir()) < 399:
+        if time.monotonic() > deadline:
+            return False
+    return True
 
 
 @task_token_guard(operation_type="picky")
@@ -462,21 +469,9 @@ def test_one_cancellation_is_enough(how):
     asyncio.run(main())
 
 
-def test_a_batch_that_takes_too_long_is_shared():
-    """What it has not come to goes to whichever core is free, and is run once, in its place."""
-    # One thread each, and both at work: else a core whose items sleep takes several at a time, and
-    # one that comes up late finds none left.
+def test_what_lies_behind_a_long_item_in_its_batch_is_done_meanwhile(tmp_path):
+    """It goes to the other core, once, though nobody knew beforehand which item is long."""
     with OperationsCoordinator(cores=2, threads_per_core=1) as c:
-        with gates.Gate() as gate:
-            both = [work.gated(gate.address) for _ in range(2)]
-            gate.arrivals(2)
-        for token in both:
-            token.get(PATIENCE)
-        results = list(slow_later.map(range(140)))
-        batches = c.get_stats()["operations"]["slow later.map"]["counts"]["completed"]
-    assert [number for number, _ in results] == list(range(140))
-    late = [pid for number, pid in results if number >= 100]
-    # A batch of as many items as before, some twenty, would have been for one core.
-    assert all(late.count(pid) >= 10 for pid in set(late))
-    assert len(set(late)) == 2
-    assert batches >= 40
+        assert all(last.map(range(400), [str(tmp_path)] * 400))
+        counts = c.get_stats()["operations"]["last.map"]["counts"]
+    assert counts["completed"] < 200  # so they were in batches

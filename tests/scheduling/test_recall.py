@@ -29,6 +29,21 @@ def test_a_slow_core_is_asked_once(stalled):
     assert scheduler.overdue(1000 * RECALL_NS) == []
 
 
+@pytest.mark.parametrize("divisible", [True, False])
+def test_a_lone_token_is_recalled_in_part_if_it_is_many(divisible):
+    """A batch that one core works through while another has nothing to do; and once."""
+    scheduler = Scheduler(2, 4, "work_conserving")
+    scheduler.core_ready(1)
+    (batch,) = Maker(scheduler).submit("heavy")
+    batch.operation.divisible = divisible
+    scheduler.assign(0)
+    scheduler.core_ready(2)
+    assert scheduler.could_recall() == divisible
+    assert scheduler.overdue(RECALL_NS - 1) == []
+    assert scheduler.overdue(RECALL_NS) == ([1] if divisible else [])
+    assert not scheduler.could_recall()
+
+
 def test_what_is_given_back_goes_to_the_idle_core(stalled):
     """The token that waited behind the long one is sent to the core that has nothing to do."""
     scheduler, _, (_, behind) = stalled

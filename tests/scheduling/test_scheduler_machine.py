@@ -86,6 +86,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def call(self, calls, at_once):
         for weight, name, count in calls:
             operation = self.scheduler.operation(name, weight)
+            operation.divisible = name == "b"
             for _ in range(count):
                 ticket = FakeTicket(len(self.tickets) + 1, operation)
                 self.tickets[ticket.number] = ticket
@@ -278,19 +279,23 @@ class SchedulerMachine(RuleBasedStateMachine):
         idle = {core for core in self.ready if not self.held[core]}
         starving = {c for c in idle if not any(self.lanes[w] for w in self.may_serve(c))}
         for core in self.ready:
-            behind = [self.tickets[number] for number in self.held[core][1:]]
             slow = self.now - self.since[core] >= RECALL_NS
-            movable = any(starving.intersection(self.reach(ticket)) for ticket in behind)
-            if movable and core not in self.asked:
+            more = map(self.reach, self.not_begun(core))
+            if any(map(starving.intersection, more)) and core not in self.asked:
                 assert possible
                 assert core in due or not slow
         for core in due:
             assert possible
             assert starving
             assert core in self.ready - self.asked
-            assert len(self.held[core]) > 1
+            assert self.not_begun(core)
         self.asked |= due
         assert self.scheduler.overdue(self.now) == []
+
+    def not_begun(self, core):
+        """The tokens of a core that lie behind others, and those that it may have begun in part."""
+        held = [self.tickets[number] for number in self.held[core]]
+        return held[1:] + [ticket for ticket in held if ticket.operation.divisible]
 
     def reach(self, ticket):
         return self.homes[ticket.operation.weight] if self.strict else set(self.cores)

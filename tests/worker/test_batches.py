@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from time import monotonic_ns
 
 import pytest
 
 from tokengate_mp.wire.batches import decode_batch
 from tokengate_mp.wire.codec import loads
-from tokengate_mp.worker import overdue
+from tokengate_mp.worker import cutting
 from tokengate_mp.worker.batch import ManyCalls
+from tokengate_mp.worker.cutting import Cut
 
 MOST_NS = 3600 * 10**9
 
@@ -44,8 +47,8 @@ def test_a_batch_whose_time_is_up_ends_with_the_item_that_is_being_done(function
 
     def look(number, *_more):
         if number == at:
-            assert overdue.curtail(monotonic_ns()) > 0  # its time is not up
-            assert overdue.curtail(monotonic_ns() + MOST_NS) is None
+            assert cutting.cut_overdue(monotonic_ns())[0] == []  # its time is not up
+            assert cutting.cut_overdue(monotonic_ns() + MOST_NS)[1] is None
         return function(number)
 
     many = ManyCalls(look, MOST_NS)
@@ -64,9 +67,52 @@ def test_a_batch_whose_time_is_up_ends_with_the_item_that_is_being_done(function
 def test_a_batch_does_one_item_at_least():
     """One whose time is up before it begins would be sent again for ever."""
     items = list(range(10))
-    with overdue.limited(items, 0):
-        overdue.curtail(1)
-    assert items == [0]
+    with cutting.cuttable(7, items, 0) as rest:
+        assert cutting.cut_overdue(1) == ([Cut(7, 1)], None)
+        assert list(rest) == [0]
+
+
+@pytest.mark.parametrize("at", [0, 3, 8, 9])
+def test_what_is_said_of_a_cut_batch_is_what_it_comes_back_with(at):
+    """The item that is being done is the last one of it; and it is cut once."""
+    cuts = []
+
+    def look(number):
+        if number == at:
+            cuts.extend(cutting.cut_all())
+            cuts.extend(cutting.cut_all())
+        return number
+
+    outcome = decode_batch(ManyCalls(look, MOST_NS)(1, range(10)))
+    assert outcome.values == list(range(at + 1))
+    assert cuts == ([Cut(0, at + 1)] if at < 9 else [])  # nothing was left of it
+
+
+def test_a_batch_is_cut_between_any_two_items():
+    """Another thread does it, whenever that gets to run: what it says is exact all the same."""
+    many, cuts, ended = ManyCalls(double, MOST_NS), [], threading.Event()
+
+    def cut():
+        while not ended.is_set():
+            cuts.extend(cutting.cut_all())
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        shortened = []
+        for _ in range(200):
+            done = len(decode_batch(many(1, range(5000))).values)
+            if done < 5000:
+                shortened.append(done)
+    finally:
+        sys.setswitchinterval(interval)
+        ended.set()
+        cutter.join()
+    # (One that had come to its end when the cutter looked is said nothing of.)
+    said = iter(shortened)
+    assert all(cut.items in said for cut in cuts)
 
 
 def test_a_batch_within_a_batch():
@@ -74,18 +120,18 @@ def test_a_batch_within_a_batch():
 
     def inner(number):
         if number == 2:
-            overdue.curtail(monotonic_ns() + MOST_NS)
+            cutting.cut_overdue(monotonic_ns() + MOST_NS)
         return number
 
     def outer(number):
         if number == 1:
             assert decode_batch(ManyCalls(inner, MOST_NS)(1, range(5))).values == [0, 1, 2]
         if number == 3:
-            overdue.curtail(monotonic_ns() + MOST_NS)
+            cutting.cut_overdue(monotonic_ns() + MOST_NS)
         return number
 
     assert decode_batch(ManyCalls(outer, MOST_NS)(1, range(6))).values == [0, 1, 2, 3]
-    assert overdue.curtail(0) is None
+    assert cutting.cut_overdue(0) == ([], None)
 
 
 def test_scalars_stay_as_they_are_among_what_is_pickled():

@@ -102,10 +102,15 @@ class Batch:
 
     # The recipient of its token, in the coordinator's thread.
 
+    def cut(self, count: int, /) -> None:
+        """The first so many calls are made, and those of the other items are not."""
+        if count < self.count:
+            self._feed.cut(self, count)
+
     def set_result(self, result: Any, /) -> None:
         """The calls were made."""
         try:
-            self.outcome = decode_batch(result)
+            self.outcome = decode_batch(result).first(self.count)
         except Exception as error:  # noqa: BLE001 - it is reported to whoever takes the batch
             self.error = error
         self._feed.arrived(self)
@@ -157,6 +162,7 @@ class Feed:
         self.bell: Callable[[], object] | None = None
         self._function = ManyCalls(function, pace.most_ns)
         self._index, self._operation = sender.enrol(self._function, options)
+        self._operation.divisible |= pace.most_ns is not None
         self._source = Source(rows)
         self._width = width
         self._writable = options.writable
@@ -196,7 +202,8 @@ class Feed:
     def _next_again(self, cores: int) -> tuple[int, Sequence[Any]]:
         """Some of the items that were sent, and are to be sent again."""
         first, rows = self._again.popleft()
-        left = sum([len(rest) for _, rest in self._again]) + len(rows)
+        # (A copy: what has come back may be added meanwhile.)
+        left = sum([len(rest) for _, rest in list(self._again)]) + len(rows)
         size = self._pace.size(left + (self._source.left() or 0), cores)
         if len(rows) > size:
             self._again.appendleft((first + size, rows[size:]))
@@ -284,6 +291,15 @@ class Feed:
 
     # ---- arriving
 
+    def cut(self, batch: Batch, count: int) -> None:
+        """A batch will come back with so many of its items. In the coordinator's thread."""
+        if batch not in self._flying:  # it was cancelled
+            return
+        self._again.append((batch.first + count, batch.rows[count:]))
+        batch.rows = batch.rows[:count]
+        batch.count = count
+        self._go_on()
+
     def arrived(self, batch: Batch) -> None:
         """What came of a batch is here. In the coordinator's thread."""
         outcome, error = batch.outcome, batch.error
@@ -306,6 +322,10 @@ class Feed:
             self._arrived.append(batch)
         batch.rows = ()
         self._flying.discard(batch)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Send more, or let whoever takes results do so."""
         if self._driven and not self.sender.closed:
             try:
                 self.fill()

@@ -100,7 +100,7 @@ class Corridor:
             self.doorkeeper,
             self._drafts,
         )
-        self._joins = Joins(host.loop, self._is_done)
+        self._joins = Joins(host.loop, self._pending)
         self._dispatch = Dispatch(
             scheduler, supervisor, self._intake, self._drafts, self._chains, self.doorkeeper
         )
@@ -119,7 +119,8 @@ class Corridor:
         self.turn_due = self._ended = False
         self._without = 0  # the cores that were given up, as bits
         self._tick = Appointment(host.loop, self._heed_the_time)
-        self._recall = Alarm(host.loop, RECALL_NS / 1e9, self._take_back)
+        self._recall = Appointment(host.loop, self._take_back)
+        self._taken_back = 0  # when it was kept last, ns
         self._glance = Alarm(host.loop, PATIENT_NS / 1e9, self._look_around)
         self._patience = Alarm(host.loop, PATIENCE, self._look_around)  # if a bell was not heard
 
@@ -225,7 +226,7 @@ class Corridor:
             elif self._scheduler.unended_count:
                 self._patience.set()
                 if self._scheduler.could_recall() or self._chains.claims:
-                    self._recall.set()
+                    self._recall.set(self._taken_back + RECALL_NS)
             if self.admission.crowded:
                 self.admission.make_room()
             self._joins.look()
@@ -283,12 +284,13 @@ class Corridor:
 
     def _take_back(self) -> None:
         """A core is idle and nothing waits: take back what others hold and have not begun."""
-        for core in self._scheduler.overdue(monotonic_ns()):
+        self._taken_back = monotonic_ns()
+        for core in self._scheduler.overdue(self._taken_back):
             self._living[core].recall()
         if self._chains.claims:
             self._chains.recall_overdue()
         if self._scheduler.could_recall() or self._chains.claims:
-            self._recall.set()
+            self._recall.set(self._taken_back + RECALL_NS)
 
     def _heed_the_time(self) -> None:
         """Some token's time is up, or its pause between two runs over."""
@@ -376,9 +378,6 @@ class Corridor:
 
     def _pending(self) -> int:
         return self._scheduler.unended_count + self._intake.count()
-
-    def _is_done(self) -> bool:
-        return self._intake.is_empty() and not self._scheduler.unended_count
 
     async def join(self) -> None:
         """Wait, in the coordinator's loop, until every token has ended."""

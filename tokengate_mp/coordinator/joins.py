@@ -11,24 +11,24 @@ class Joins:
 
     Args:
         loop: The loop.
-        is_done: Whether every token has ended.
+        pending: How many tokens have not ended.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, is_done: Callable[[], bool]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pending: Callable[[], int]) -> None:
         self._loop = loop
-        self._is_done = is_done
+        self._pending = pending
         self._waiters: list[asyncio.Future[None]] = []
 
     async def join(self) -> None:
         """Wait for it."""
-        if not self._is_done():
+        if self._pending():
             waiter = self._loop.create_future()
             self._waiters.append(waiter)
             await waiter
 
     def look(self) -> None:
         """Tokens may have ended: look whether that was all."""
-        if self._waiters and self._is_done():
+        if self._waiters and not self._pending():
             self.end()
 
     def end(self) -> None:

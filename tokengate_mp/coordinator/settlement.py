@@ -21,6 +21,7 @@ from tokengate_mp.coordinator.history import History
 from tokengate_mp.coordinator.inner import Answer
 from tokengate_mp.coordinator.lent import Lent
 from tokengate_mp.errors import PayloadError, WireError
+from tokengate_mp.forwarding import ForwardingToken
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import Token, watches
@@ -29,6 +30,7 @@ from tokengate_mp.wire.buffers import place_of, taken_up
 from tokengate_mp.wire.records import (
     BLOCKED,
     CALL,
+    CUT,
     DROPPED,
     FIRST_INNER,
     GIVEN_BACK,
@@ -80,10 +82,8 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
         outcomes = portion.outcomes
     seat = incarnation.seat
     try:
-        if portion and portion.given_back:
-            scheduler.given_back(seat, portion.given_back)
-        if portion and portion.dropped:
-            scheduler.dropped(seat, portion.dropped)
+        if portion:
+            _set_aside(scheduler, seat, portion)
         tickets = scheduler.settle(
             seat,
             [outcome.number for outcome in outcomes],
@@ -142,6 +142,22 @@ class _Portion:
     given_back: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     encoded: set[int] = field(default_factory=set)
+    cut: dict[int, int] = field(default_factory=dict)
+
+
+def _set_aside(scheduler: Scheduler, seat: int, portion: _Portion) -> None:
+    """What a core is not going to run."""
+    if portion.given_back:
+        scheduler.given_back(seat, portion.given_back)
+    if portion.dropped:
+        scheduler.dropped(seat, portion.dropped)
+    for number, count in portion.cut.items():
+        if type(count) is not int or count < 1:
+            raise WireError(f"token {number} is a batch that was cut to {count!r} items")
+        # (It may have come back already, with as many as that.)
+        batch = scheduler.held(seat).get(number)
+        if isinstance(batch, ForwardingToken):
+            batch.cut(count)
 
 
 def _give_back(lent: Lent, outcomes: list[Outcome], portion: _Portion | None) -> None:
@@ -165,6 +181,8 @@ def _sorted_out(
         if outcome.kind in (GIVEN_BACK, DROPPED):
             aside = portion.given_back if outcome.kind == GIVEN_BACK else portion.dropped
             aside.append(outcome.number)
+        elif outcome.kind == CUT:
+            portion.cut[outcome.number] = outcome.value
         elif CALL <= outcome.kind < BLOCKED:
             chains.told(incarnation, outcome)
         else:

@@ -128,14 +128,19 @@ class Book:
         load = self.load - self.spared  # whether for the next token that counts, is seen there
         return load <= pacing.low_water(window) or len(self.held) < threads
 
+    def has_more(self) -> bool:
+        """Whether it holds more than the core can be running: two tokens, or one that is many."""
+        held = self.held
+        return len(held) > 1 or any(ticket.operation.divisible for ticket in held.values())
+
     def overdue_since(self) -> int:
-        """Since when a token has been waiting in it behind another, at the least, ns.
+        """Since when something has been waiting in it behind something else, at the least, ns.
 
         Either nothing has come out of the core since then, or the token that follows the oldest
-        one has lain there since then. It must hold two tokens.
+        one has lain there since then. It must have more.
         """
-        following = next(islice(self.held.values(), 1, None))
-        return min(self.progress, following.admitted)
+        following = next(islice(self.held.values(), 1, None), None)
+        return self.progress if following is None else min(self.progress, following.admitted)
 
 
 class Ledger:
@@ -152,8 +157,8 @@ class Ledger:
         window: How much work a core may hold, ns, by what waited at the last order.
         away: For how long the parent may not come to send anything, ns.
         beside: Cores on the CPU that the parent runs on: they come after the others.
-        recallable: Those of them that hold more than one token, and were not asked to give back
-            what they have not begun since they were last sent or answered anything.
+        recallable: Those of them that hold more than they can be running, and were not asked to
+            give back what they have not begun since they were last sent or answered anything.
     """
 
     __slots__ = (
@@ -230,7 +235,7 @@ class Ledger:
             book.reach = 0
         book.load += load
         book.reach |= reach
-        if len(book.held) > 1:
+        if book.has_more():
             self.recallable |= bit
 
     def lightened(self, book: Book) -> None:
@@ -247,7 +252,7 @@ class Ledger:
             self.open &= ~bit
         elif not self.open & bit and book.may_reopen(self._threads, self.window):
             self.open |= bit
-        if len(book.held) > 1:
+        if book.has_more():
             self.recallable |= bit
         else:
             self.recallable &= ~bit
@@ -269,7 +274,7 @@ class Ledger:
             assert not self.open & bit or takes, f"{name} is open, but not ready"
             assert not self.open & bit or not book.stuck, f"{name} is open, but stuck"
             assert not self.idle & bit or self.open & bit, f"{name} is idle, but not open"
-            assert not self.recallable & bit or len(book.held) > 1, f"{name}: nothing to recall"
+            assert not self.recallable & bit or book.has_more(), f"{name}: nothing to recall"
             for number, ticket in book.held.items():
                 assert ticket.number == number, f"{name}: {number} is {ticket.number}"
                 assert ticket.core == book.core, f"{ticket} is held by {name}"

@@ -65,6 +65,7 @@ class Operation:
         policy: What is done about tokens that take too long or fail; None for nothing.
         limit: How many of its tokens cores may hold; None for any number.
         breaker: Whether it takes calls; None if it always does.
+        divisible: Whether a core that runs one of its tokens can be asked to give part of it back.
         tags: The user's own tags of the functions that were called, for whoever looks.
     """
 
@@ -73,6 +74,7 @@ class Operation:
         "breaker",
         "completed",
         "cost",
+        "divisible",
         "failed",
         "floor",
         "killed",
@@ -107,6 +109,7 @@ class Operation:
         self.threads: int = threads
         self.mean: float = 0.0
         self.blocking: bool = False
+        self.divisible: bool = False
         self.cost: int = pacing.UNKNOWN_NS
         self.floor: int = pacing.UNKNOWN_FLOOR
         self.recent: deque[int] = deque(maxlen=RECENT)

@@ -1,5 +1,7 @@
 """Recall: taking back what a core has not begun, for one that has nothing to do.
 
+That is tokens, and the calls of one that is a batch of them.
+
 What was sent to a core can turn out to lie behind a token that takes much longer than the others.
 So when a core is idle and nothing waits, cores that have been slow for `RECALL_NS` are asked to
 give back what they have not begun. A core is asked again only after it was sent or answered

@@ -29,6 +29,18 @@ class BatchOutcome(msgspec.Struct, array_like=True):
     pickled: list[int]
     raised: list[int]
 
+    def first(self, count: int) -> BatchOutcome:
+        """Itself, without what it holds beyond the first so many items.
+
+        Those that were cut off from a batch are done elsewhere. But it is sent as it was, should it
+        be lost with its process and run again.
+        """
+        if count < len(self.values):
+            del self.values[count:]
+            self.pickled = [place for place in self.pickled if place < count]
+            self.raised = [place for place in self.raised if place < count]
+        return self
+
 
 encode_batch = encode
 _decode = decoder(BatchOutcome)

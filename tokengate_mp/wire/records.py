@@ -52,6 +52,7 @@ LINK: Final = 15
 
 KEEP: Final = 16
 LET_GO: Final = 17
+CUT: Final = 18
 
 BLOCKED: Final = 64
 """Flag beside VALUE, PICKLED or RAISED: the token spent most of its time off the CPU."""
@@ -110,6 +111,7 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
         KEEP    these blocks of the arena are looked at on after their tokens: a list in `value`,
                 each as region and offset
         LET_GO  these are looked at no more, each as often as it stands there; likewise
+        CUT     the token is a batch that was cut: its outcome will be of `value` items
 
     Attributes:
         number: The token's number.

@@ -3,23 +3,24 @@
 A short call costs less than a token does. So what is mapped over many items travels in batches,
 and each comes back as one `BatchOutcome`.
 
-How long a batch will take is a guess. One that has run for too long comes back with what it has
-done (see `overdue`), and the items that are left go to whichever core is free.
+How long a batch will take is a guess. One that takes too long is cut short (see `cutting`), and the
+items that are left go to whichever core is free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic_ns
 from typing import Any, Final
 
+from tokengate_mp import worker
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.batches import BatchOutcome, encode_batch
 from tokengate_mp.wire.codec import NOT_MSGPACK, PROTOCOL, SCALARS, are_scalars, dumps, to_pickle
 from tokengate_mp.wire.definition import define, resolve
+from tokengate_mp.worker.cutting import cuttable
 from tokengate_mp.worker.interrupts import Interrupted
 from tokengate_mp.worker.invoke import failure
-from tokengate_mp.worker.overdue import limited
 
 RANGE: Final = 0
 """In place of how many arguments each call takes: one, and the items are those of a range."""
@@ -30,7 +31,7 @@ class ManyCalls:
 
     Args:
         function: The function.
-        most_ns: After how long no further item of a batch is begun, ns; None for never.
+        most_ns: How long a batch may take, ns, before it is cut short; None if it never is.
     """
 
     __slots__ = ("__weakref__", "_function", "_most_ns")
@@ -68,10 +69,11 @@ class ManyCalls:
         left = list(items) if width == 1 else list(zip(*[iter(items)] * width, strict=True))
         started = monotonic_ns()
         if self._most_ns is None:
-            self._call_each(width, left, values, raised)
+            self._call_each(width, iter(left), values, raised)
         else:
-            with limited(left, started + self._most_ns):
-                self._call_each(width, left, values, raised)
+            token = worker.calls.crew.token_here() if worker.calls else 0
+            with cuttable(token, left, started + self._most_ns) as rest:
+                self._call_each(width, rest, values, raised)
         nanoseconds = monotonic_ns() - started
         try:
             return _encoded(nanoseconds, values, raised)
@@ -85,11 +87,10 @@ class ManyCalls:
             ) from error
 
     def _call_each(
-        self, width: int, items: list[Any], values: list[Any], raised: list[int]
+        self, width: int, rest: Iterator[Any], values: list[Any], raised: list[int]
     ) -> None:
         """Call the function with these items; `raised` gets the places of failures in `values`."""
         function, append = self._function, values.append
-        rest = iter(items)
         while True:
             try:
                 # As fast as `map` is, or faster; which takes a StopIteration of a call for the end.

@@ -45,6 +45,7 @@ from tokengate_mp.worker.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from tokengate_mp.worker.child import ChildToken
+    from tokengate_mp.worker.cutting import Cut
 
 DROPPED_AT_ONCE: Final = 64
 """How many numbers go in one record: the shortest ring takes them in one piece."""
@@ -339,6 +340,12 @@ class Crew:
                 # What was made later may need what was made before, and goes first.
                 numbers.sort(reverse=True)
                 self._publish(0, records.encode((0, records.DROP, forsaken, 0, numbers)))
+
+    def tell_cut(self, cuts: list[Cut]) -> None:
+        """Tell the parent at once what is left of batches: other cores may have nothing to do."""
+        for cut in cuts:
+            self._publish(cut.token, records.encode((cut.token, records.CUT, 0, 0, cut.items)))
+        self.ring(monotonic_ns())
 
     def _notify(self) -> None:
         with self._sorting:

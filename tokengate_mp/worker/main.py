@@ -16,6 +16,7 @@ import os
 import select
 import signal
 import struct
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -48,6 +49,14 @@ END: Final = b"e"
 """Control message: end a token, whether it runs or not. Its number follows, native-endian."""
 
 NUMBER: Final = struct.Struct("=Q")
+
+SWITCH_SECONDS: Final = 0.001
+"""How long a thread that wants to compute waits for one that does.
+
+Python's own 5 ms are so long because threads that all compute take turns by it, and each turn costs
+something. Here one thread computes, and the other that wants to is most often the control thread,
+which has an item or a token to end, or something to give to a core that is idle.
+"""
 
 BROKEN: Final = 71
 """Exit code of a core process that found itself in a state that should not be."""
@@ -103,6 +112,7 @@ def main(brief_json: str) -> None:
     if brief.cpu is not None:
         pin(brief.cpu)
     yield_to_the_parent()
+    sys.setswitchinterval(SWITCH_SECONDS)
     # What a token starts must not keep these open after this process is gone.
     for fd in brief.fds:
         os.set_inheritable(fd, False)

@@ -7,12 +7,12 @@ it does. What it waits for it may run itself, apart from the order in which mail
 from __future__ import annotations
 
 from contextvars import Context
-from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from tokengate_mp.wire import mailbox as page
 from tokengate_mp.wire import records
 from tokengate_mp.worker.crew import Crew
+from tokengate_mp.worker.cutting import cut_all
 from tokengate_mp.worker.interrupts import Shield
 from tokengate_mp.worker.invoke import Function, run
 from tokengate_mp.worker.members import TOLD_AT_ONCE, Member
@@ -223,7 +223,7 @@ class NestingCrew(Crew):
             self._leave_chain(None)
 
     def give_back(self) -> None:
-        """Return to the parent every token that no thread has begun."""
+        """Return to the parent every token, and every item of a batch, that no thread has begun."""
         if self._mail_lock.acquire(timeout=0.1):  # else its holder waits, and there is no mail
             try:
                 self._take()
@@ -245,4 +245,4 @@ class NestingCrew(Crew):
         if staying:
             self.queue.extend(staying)
             self._mail_bell.ring()
-        self.ring(monotonic_ns())
+        self.tell_cut(cut_all())

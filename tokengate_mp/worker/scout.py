@@ -3,7 +3,7 @@
 While there is work it looks at the crew every few milliseconds. It takes the place from a holder
 that is stuck in a token while the CPU time of the process stands still; it rings for outcomes whose
 bell was put off for a short token that turned out long; it tells the parent when threads have
-nothing to run because every running token blocks; and it ends batches whose time is up.
+nothing to run because every running token blocks; and it cuts batches whose time is up.
 
 Each look costs a CPU-bound thread the GIL for a moment, so looks become rarer while the
 crew computes. When nothing happens any more, the scout sleeps until the crew wakes it.
@@ -17,7 +17,7 @@ from typing import Final
 
 from tokengate_mp.wire.mailbox import HUNGRY, Mailbox
 from tokengate_mp.worker.crew import Crew
-from tokengate_mp.worker.overdue import curtail
+from tokengate_mp.worker.cutting import cut_overdue
 from tokengate_mp.worker.starvation import starved_ns
 
 SHORTEST: Final = 0.002
@@ -72,7 +72,9 @@ class Scout:
         else:
             self._pause = min(self._pause * 2, LONGEST)
         self._remember()
-        due = curtail(self._at)
+        cuts, due = cut_overdue(self._at)
+        if cuts:
+            crew.tell_cut(cuts)
         return self._pause if due is None else min(self._pause, due / 1e9)
 
     def woken(self) -> None:
