@@ -39,8 +39,8 @@ from tokengate_mp.worker.carried import InContext, InOneContext
 
 if TYPE_CHECKING:
     # For the types alone: a core process imports this module and must not load asyncio.
-    from tokengate_mp.bulk.feed import Sender
     from tokengate_mp.bulk.progress import Wanted
+    from tokengate_mp.bulk.sender import Sender
     from tokengate_mp.bulk.token_map import TokenMap
     from tokengate_mp.scheduling.operation import Operation
     from tokengate_mp.token import Token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from unittest.mock import patch
 
 import msgspec
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tokengate_mp.bulk.feed as feed_module
+import tokengate_mp.bulk.source as source_module
 from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.results import opened
@@ -70,7 +72,10 @@ class Cores:
 @pytest.fixture(autouse=True, scope="module")
 def no_time():
     """Encoding takes no time, so that how large batches are depends on nothing but the test."""
-    with patch.object(feed_module, "monotonic_ns", lambda: 0):
+    with (
+        patch.object(feed_module, "monotonic_ns", lambda: 0),
+        patch.object(source_module, "monotonic_ns", lambda: 0),
+    ):
         yield
 
 
@@ -225,6 +230,41 @@ def test_nothing_that_was_cut_off_a_cancelled_batch_is_sent(cores):
     assert len(one.sent) == sent
     assert taken(feed, ordered=True) == [0]
     assert feed.ended()
+
+
+def test_no_more_is_read_than_somebody_may_want(cores):
+    """Nobody takes results, however quickly they come: reading ends, and goes on when they are."""
+    one = cores(1)
+    feed = feed_for(one, itertools.count())
+
+    def run():
+        while one.under_way:
+            for number in list(one.under_way):
+                one.answer(number, ns_each=1)
+            feed.fill()
+        return sum(len(items) for items in one.sent)
+
+    feed.fill()
+    most = run()
+    assert feed_module.MOST_UNTAKEN <= most < 2 * feed_module.MOST_UNTAKEN
+    for _ in range(10):  # the first ones were small
+        feed.give_back(feed.take(ordered=True).count)
+    feed.fill()
+    assert run() > most
+
+
+def test_a_slow_source_waits_for_results_that_are_there(cores):
+    """They are given before its next item is come to; and it is, when there are none."""
+    one = cores(1)
+    feed = feed_for(one, itertools.count())
+    feed.fill()
+    one.answer(1)
+    sent = len(one.sent)
+    with patch.object(feed._source, "item_ns", feed_module.READING_NS + 1):
+        assert not feed.fill(hurried=True)
+        assert len(one.sent) == sent
+    feed.fill()
+    assert len(one.sent) > sent
 
 
 def test_the_scheduler_is_told_how_long_a_batch_takes(cores):

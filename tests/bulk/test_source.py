@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tokengate_mp.bulk.source as source_module
 from tokengate_mp.bulk.progress import total_of
 from tokengate_mp.bulk.source import Source
 
@@ -96,3 +99,41 @@ def test_an_iterable_may_end_it():
     source = Source(quitter())
     assert source.take(3) == [1, 2, 3]
     assert source.ended
+
+
+@given(st.lists(st.integers(0, 10), max_size=200), st.integers(1, 300), st.integers(0, 400))
+def test_a_slow_source_is_left_when_time_is_up(pauses, size, until):
+    """At least one item is taken, none is lost, and it takes no more than twice the time."""
+    clock = [0]
+
+    def slow():
+        for number, pause in enumerate(pauses):
+            clock[0] += pause
+            yield number
+
+    with patch.object(source_module, "monotonic_ns", lambda: clock[0]):
+        source, taken = Source(slow()), []
+        while not source.ended:
+            began = len(taken)
+            taken += source.take(size, clock[0] + until)
+            of_these = pauses[began : len(taken)]
+            assert source.ended or 1 <= len(of_these) <= size
+            if len(set(pauses)) == 1:
+                assert sum(of_these) <= 2 * (until + pauses[0])
+    assert taken == list(range(len(pauses)))
+
+
+def test_how_slow_a_source_is():
+    """By the items that were taken last."""
+    clock = [0]
+
+    def slow():
+        for number in range(8):
+            clock[0] += 10 if number < 4 else 2
+            yield number
+
+    with patch.object(source_module, "monotonic_ns", lambda: clock[0]):
+        source = Source(slow())
+        assert source.item_ns == 0
+        assert (source.take(4), source.item_ns) == ([0, 1, 2, 3], 10)
+        assert (source.take(4), source.item_ns) == ([4, 5, 6, 7], 2)

@@ -204,6 +204,70 @@ def test_an_endless_iterable(coordinator):
     assert [next(squares) for _ in range(10_000)] == [n * n for n in range(10_000)]
 
 
+def slow_numbers():
+    """Numbers without end, each of which takes longer to come to than a core needs for it."""
+    for number in itertools.count():
+        end = time.perf_counter() + 0.003
+        while time.perf_counter() < end:
+            pass
+        yield number
+
+
+def test_results_come_while_a_slow_iterable_goes_on(coordinator):
+    """It is never ahead of the cores, and has no end."""
+    results = iter(work.square.map(slow_numbers()))
+    assert list(itertools.islice(results, 20)) == [n * n for n in range(20)]
+    results.close()
+
+
+def test_a_slow_iterable_lets_the_loop_run():
+    """Between two of its items others have their turn, and results come."""
+
+    async def main():
+        turns = itertools.count()
+
+        async def others():
+            while True:
+                next(turns)
+                await asyncio.sleep(0)
+
+        async with OperationsCoordinator(cores=2):
+            beside, results = asyncio.create_task(others()), []
+            async for result in work.square.map(slow_numbers()):
+                results.append(result)
+                if len(results) == 20:
+                    break
+            beside.cancel()
+            assert results == [n * n for n in range(20)]
+            assert next(turns) >= 10
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["scalars", "others"])
+def test_results_that_several_threads_take_are_not_lost(coordinator, kind):
+    """One that comes while another waits is refused, as with any generator; the other gets all."""
+    function = work.square if kind == "scalars" else picky
+    items = [n for n in range(5000) if n % 10 != 7]
+    results, got, refused = iter(function.map(items)), [], []
+
+    def take():
+        try:
+            for result in results:
+                got.append(result)  # noqa: PERF402 - one at a time, as another thread does, too
+        except ValueError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=take) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(refused) < 3
+    expected = [n * n if kind == "scalars" else [n] for n in items]
+    assert sorted(got) == expected
+
+
 def test_a_failing_item(coordinator):
     """What it raises comes in its place, with its index; what came before it is there."""
     seen = []

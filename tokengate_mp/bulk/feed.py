@@ -2,7 +2,8 @@
 
 Items are taken by whoever takes results, in that one's thread: as many as keep the cores busy, and
 no more than may be under way. So an endless iterable works, and a generator runs where its owner
-is. A *driven* feed has its items from the start, and goes on by itself with each batch that ends.
+is; should it take its time, results are given in between. A *driven* feed has its items from the
+start, and goes on by itself with each batch that ends.
 
 A batch is a token whose outcome goes to the feed. What it has had no time for is sent again, to
 whichever core is free. Whatever belongs to one item stays with it: a batch whose arguments cannot
@@ -12,27 +13,25 @@ that is to blame.
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from time import monotonic_ns
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from tokengate_mp.bulk.pace import Pace
+from tokengate_mp.bulk.sender import Sender
 from tokengate_mp.bulk.source import Source
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, RemoteTraceback, summary
-from tokengate_mp.forwarding import ForwardingToken, Recipient
+from tokengate_mp.forwarding import ForwardingToken
 from tokengate_mp.options import TokenOptions
-from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.wire.batches import BatchOutcome, decode_batch
 from tokengate_mp.wire.buffers import flat, pack
 from tokengate_mp.wire.codec import NOT_MSGPACK, are_scalars
 from tokengate_mp.wire.freight import Laden, laden
 from tokengate_mp.wire.records import MAX_PAYLOAD, encode
-from tokengate_mp.wire.regions import ParentArena
 from tokengate_mp.worker.batch import RANGE, ManyCalls
 
 AHEAD: Final = 4
@@ -42,39 +41,11 @@ UNTAKEN: Final = 64
 """Batches for each core that are under way or have results which nobody has taken yet."""
 
 
-class Sender(Protocol):
-    """Where calls are taken in.
+MOST_UNTAKEN: Final = 1 << 19
+"""Items that are under way or have results which nobody has taken yet, however short they are."""
 
-    Attributes:
-        closed: Whether no more are.
-        loop: The coordinator's loop.
-        cores: How many core domains there are.
-        arena: Where large arguments go; None: with all others.
-    """
-
-    closed: bool
-    loop: asyncio.AbstractEventLoop
-    cores: int
-    arena: ParentArena | None
-
-    def next_number(self) -> int:
-        """The number of the next token."""
-
-    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
-        """Make a function known; the index it travels by, and the operation it counts as."""
-
-    def forward(
-        self,
-        number: int,
-        operation: Operation,
-        record: bytes | Laden,
-        function: Callable[..., Any],
-        recipient: Recipient,
-    ) -> ForwardingToken[Any]:
-        """Take in an encoded call whose outcome goes to `recipient`."""
-
-    def withdraw(self, token: ForwardingToken[Any]) -> None:
-        """Nobody wants the outcome of a token any more."""
+READING_NS: Final = 2_000_000
+"""How long items are taken and sent before it is time to look for results again, ns."""
 
 
 class Batch:
@@ -182,22 +153,34 @@ class Feed:
 
     # ---- sending
 
-    def fill(self) -> None:
-        """Send as many batches as may be under way.
+    def fill(self, *, hurried: bool = False) -> bool:
+        """Send as many batches as may be under way, or as there is time for.
+
+        Args:
+            hurried: Whether there are results to be given: then no item is waited for.
+
+        Returns:
+            Whether there was no time for more.
 
         Raises:
             CoordinatorNotRunning: The coordinator was stopped.
         """
+        until = None if self._driven else monotonic_ns() + READING_NS
         with self._lock:
             cores = self.sender.cores
             while len(self._flying) < AHEAD * cores and not self._cancelled:
                 if self._again:
                     first, rows = self._next_again(cores)
+                elif hurried and self._source.item_ns > READING_NS:
+                    break
                 else:
-                    first, rows = self._read, self._read_on(cores)
+                    first, rows = self._read, self._read_on(cores, until)
                 if not rows:
                     break
                 self._send(first, rows)
+                if until is not None and monotonic_ns() >= until:
+                    return True
+        return False
 
     def _next_again(self, cores: int) -> tuple[int, Sequence[Any]]:
         """Some of the items that were sent, and are to be sent again."""
@@ -210,21 +193,23 @@ class Feed:
             rows = rows[:size]
         return first, rows
 
-    def _read_on(self, cores: int) -> Sequence[Any]:
-        """The next items of the source, as many as may be sent now."""
+    def _read_on(self, cores: int, until: int | None) -> Sequence[Any]:
+        """The next items of the source, as many as may be sent now; to be taken by that time."""
         source = self._source
         if source.ended:
             return ()
         untaken = len(self._flying) + len(self._arrived) + len(self._ready)
-        if not self._driven and untaken >= UNTAKEN * cores:
+        ahead = self._read - self._taken
+        if not self._driven and (untaken >= UNTAKEN * cores or ahead >= MOST_UNTAKEN):
             return ()
         size = self._pace.size(source.left(), cores)
         if self._buffersize is not None:
             share = max(1, self._buffersize // (2 * cores))
-            size = min(size, share, self._buffersize - (self._read - self._taken))
+            size = min(size, share, self._buffersize - ahead)
             if size <= 0:
                 return ()
-        rows = source.take(size)
+        # (A size that the caller chose is kept, whatever time that takes.)
+        rows = source.take(size, None if self._pace.most_ns is None else until)
         if self._failure is None:
             self._failure = source.failure
         self._read += len(rows)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from itertools import chain
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from tokengate_mp.bulk.feed import Batch, Feed, Sender
+from tokengate_mp.bulk.feed import Batch, Feed
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.progress import Meter, Wanted, chosen, total_of
 from tokengate_mp.bulk.results import PLAIN, TROUBLED, Raised, opened
+from tokengate_mp.bulk.sender import Sender
 from tokengate_mp.crossing import STOPPED_SECONDS, Bell, heard, is_here
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.options import TokenOptions
@@ -123,11 +123,13 @@ class TokenMap(Generic[R]):
         while True:
             meter.check()
             news.clear()
-            batch = _next(feed, ordered=ordered)
+            batch, more = _next(feed, ordered=ordered)
             if batch is not None:
                 yield batch
             elif feed.ended():
                 return
+            elif more:
+                await asyncio.sleep(0)  # others want the loop
             # Not for ever: to see whether the coordinator's loop is still there.
             elif not await heard(news, STOPPED_SECONDS):
                 meter.look()
@@ -157,43 +159,38 @@ def synchronously(
     """
     # Here, not in the generator, which begins with the first result that is asked for.
     deadline = None if timeout is None else time.monotonic() + timeout
-    return Results(
-        _by_batch(
-            feed,
-            Meter(None, None) if meter is None else meter,
-            ordered=ordered,
-            return_exceptions=return_exceptions,
-            deadline=deadline,
-        )
+    batches = _by_batch(
+        feed,
+        Meter(None, None) if meter is None else meter,
+        ordered=ordered,
+        deadline=deadline,
     )
+    return _one_by_one(batches, return_exceptions=return_exceptions)
 
 
-class Results(Iterator[Any]):
-    """Results one by one. It can be closed, as the generator of a standard executor's map can.
-
-    Args:
-        batches: The results batch by batch.
-    """
-
-    def __init__(self, batches: Generator[Iterable[Any], None, None]) -> None:
-        self._batches = batches
-        self._each = chain.from_iterable(batches)
-
-    def __iter__(self) -> Iterator[Any]:  # noqa: PYI034 - not itself
-        # Several times as fast as this, and as a generator, which would go on for each.
-        return self._each
-
-    def __next__(self) -> Any:
-        return next(self._each)
-
-    def close(self) -> None:
-        """Give no more, and end what is under way."""
-        self._batches.close()
+def _one_by_one(
+    batches: Generator[tuple[list[Any], int], None, None], *, return_exceptions: bool
+) -> Generator[Any, None, None]:
+    """The results of these batches."""
+    # (`itertools.chain` is faster. But should two threads take results, it ends, and says nothing.)
+    try:
+        for values, kind in batches:
+            if kind == PLAIN:
+                for value in values:
+                    yield value
+                continue
+            values.reverse()
+            while values:  # and keep none that was given
+                value = values.pop()
+                yield _plain(value, return_exceptions) if kind == TROUBLED else value
+                del value
+    finally:
+        batches.close()
 
 
 def _by_batch(
-    feed: Feed, meter: Meter, *, ordered: bool, return_exceptions: bool, deadline: float | None
-) -> Generator[Iterable[Any], None, None]:
+    feed: Feed, meter: Meter, *, ordered: bool, deadline: float | None
+) -> Generator[tuple[list[Any], int], None, None]:
     """The results of a batch, and of the next when those have been given."""
     if is_here(feed.sender.loop):
         raise RuntimeError(
@@ -202,22 +199,15 @@ def _by_batch(
         )
     news = Bell()
     feed.bell = news.ring
-    values: list[Any] = []
     try:
         meter.begin()
         while True:
             meter.check()
-            batch = _next(feed, ordered=ordered)
+            batch, more = _next(feed, ordered=ordered)
             if batch is not None:
                 values, kind = opened(batch, feed.name)
                 meter.add(batch.count, _failed(values, kind))
-                if kind == PLAIN:
-                    yield values
-                elif kind == TROUBLED:  # raised here, where it is the end
-                    for value in _one_by_one(values):
-                        yield (_plain(value, return_exceptions),)
-                else:
-                    yield _one_by_one(values)
+                yield values, kind
                 feed.give_back(batch.count)
             elif feed.ended():
                 return
@@ -225,29 +215,22 @@ def _by_batch(
                 left = STOPPED_SECONDS if deadline is None else deadline - time.monotonic()
                 if left <= 0:
                     raise TimeoutError("the results were not all there in the time they had")
-                if not news.wait(min(left, STOPPED_SECONDS)):
+                if not more and not news.wait(min(left, STOPPED_SECONDS)):
                     meter.look()
     finally:
-        values.clear()  # nothing is given after a close
         feed.cancel()
         meter.end()
 
 
-def _one_by_one(values: list[Any]) -> Iterator[Any]:
-    """These, of which none is kept that was given."""
-    values.reverse()
-    while values:
-        yield values.pop()
-
-
-def _next(feed: Feed, *, ordered: bool) -> Batch | None:
-    batch = feed.take(ordered=ordered)
+def _next(feed: Feed, *, ordered: bool) -> tuple[Batch | None, bool]:
+    """The next batch that has come, if there is one; and whether there is more to be sent."""
+    batch, more = feed.take(ordered=ordered), False
     try:
-        feed.fill()
+        more = feed.fill(hurried=batch is not None)
     except CoordinatorNotRunning:
         if batch is None:
             raise
-    return batch
+    return batch, more
 
 
 def _failed(values: list[Any], kind: int) -> int:

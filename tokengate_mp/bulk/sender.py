@@ -1,0 +1,48 @@
+"""Where a map sends its batches: a coordinator, or an executor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from tokengate_mp.forwarding import ForwardingToken, Recipient
+from tokengate_mp.options import TokenOptions
+from tokengate_mp.scheduling.operation import Operation
+from tokengate_mp.wire.freight import Laden
+from tokengate_mp.wire.regions import ParentArena
+
+
+class Sender(Protocol):
+    """Where calls are taken in.
+
+    Attributes:
+        closed: Whether no more are.
+        loop: The coordinator's loop.
+        cores: How many core domains there are.
+        arena: Where large arguments go; None: with all others.
+    """
+
+    closed: bool
+    loop: asyncio.AbstractEventLoop
+    cores: int
+    arena: ParentArena | None
+
+    def next_number(self) -> int:
+        """The number of the next token."""
+
+    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
+        """Make a function known; the index it travels by, and the operation it counts as."""
+
+    def forward(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | Laden,
+        function: Callable[..., Any],
+        recipient: Recipient,
+    ) -> ForwardingToken[Any]:
+        """Take in an encoded call whose outcome goes to `recipient`."""
+
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        """Nobody wants the outcome of a token any more."""
