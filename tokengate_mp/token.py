@@ -356,6 +356,7 @@ class VisitingToken(Token[R]):
             if not self.done():  # it may have been cancelled there meanwhile
                 deliver(outcome)
 
-        loop = self.get_loop()
-        if not loop.is_closed():  # else nobody is left who could await it
-            loop.call_soon_threadsafe(arrive)
+        try:
+            self.get_loop().call_soon_threadsafe(arrive)
+        except RuntimeError:  # it is closed: nobody is left who could await it
+            return

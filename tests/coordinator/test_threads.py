@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import work
@@ -181,6 +182,63 @@ def test_a_visitors_loop_that_is_gone():
         assert work.square(4).get(20) == 16
         asyncio.run(coordinator.join())
         assert left.state is TokenState.COMPLETED
+
+
+class ClosedAtTheLastMoment(asyncio.SelectorEventLoop):
+    """A loop whose thread closes it just when another one has looked whether it is open."""
+
+    at_once = False
+
+    def is_closed(self):
+        """Close it, but say what was true before."""
+        before = super().is_closed()
+        if self.at_once and not before:
+            self.close()
+        return before
+
+
+def test_a_visitors_loop_that_closes_meanwhile():
+    """Whatever the moment, nobody else notices."""
+    with Gate() as gate, OperationsCoordinator(cores=1) as coordinator:
+        loop = ClosedAtTheLastMoment()
+
+        async def leave():
+            return work.gated(gate.address)
+
+        left = loop.run_until_complete(leave())
+        gate.arrivals()
+        loop.at_once = True
+        gate.open()
+        assert work.square(4).get(20) == 16
+        asyncio.run(coordinator.join())
+        assert left.state is TokenState.COMPLETED
+        loop.at_once = False
+        loop.close()
+
+
+def test_a_function_that_becomes_known_while_a_process_learns_all():
+    """Another thread enrols it: the process learns those before, and that one with the news."""
+    learned = []
+    with OperationsCoordinator(cores=1) as coordinator:
+        for base in (1, 2, 3):
+            assert coordinator.submit(partial(pow, base), 2).get(20) == base**2
+            work.square(base).get(20)
+
+        class Learning:
+            def define(self, index, definition):
+                learned.append(index)
+
+                @task_token_guard(f"nested {index}")
+                def nested() -> int:
+                    return index
+
+                nested()
+
+        host, corridor = coordinator._running()
+        host.call(lambda: corridor.launched(Learning()))
+        asyncio.run(coordinator.join())
+    assert learned == sorted(set(learned))
+    assert learned
 
 
 def test_one_function_first_called_by_many_threads_at_once():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import pickle
 import signal
@@ -316,3 +317,31 @@ def test_exit_is_not_death():
             assert coordinator.get_stats()["cores"][0]["restarts"] == 0
 
     asyncio.run(main())
+
+
+class Calling(logging.Handler):
+    """Makes many calls when it is told of a process that has ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.made = []
+
+    def emit(self, record):
+        """Once: at the first."""
+        if not self.made and "ended with" in record.getMessage():
+            self.made += [work.square(n) for n in range(2000)]
+
+
+def test_calls_that_are_made_while_a_death_is_noted():
+    """Whichever core they go to, the dead one's too: all are run, and none raises."""
+    calling, log = Calling(), logging.getLogger("tokengate_mp.coordinator.supervisor")
+    log.addHandler(calling)
+    try:
+        with OperationsCoordinator(cores=2) as coordinator:
+            assert [work.square(n).get(20) for n in range(10)] == [n * n for n in range(10)]
+            for core in coordinator.get_stats()["cores"]:
+                os.kill(core["pid"], signal.SIGKILL)
+            assert work.square(3).get(20) == 9
+            assert [token.get(20) for token in calling.made] == [n * n for n in range(2000)]
+    finally:
+        log.removeHandler(calling)

@@ -309,7 +309,8 @@ class Corridor:
 
     def launched(self, incarnation: Incarnation) -> None:
         """A new process has to learn every function."""
-        for index, definition in self._intake.functions.known.items():
+        # (A copy: another thread may enrol one meanwhile.)
+        for index, definition in list(self._intake.functions.known.items()):
             incarnation.define(index, definition)
 
     def heard(self, incarnation: Incarnation) -> None:

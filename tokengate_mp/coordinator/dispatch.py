@@ -57,6 +57,11 @@ class Dispatch:
         if arena is not None and arena.returned:
             give_back(arena, self._living)
         for core, tickets in self._scheduler.assign(monotonic_ns()).items():
+            incarnation = self._living.get(core)
+            if incarnation is None:
+                # Its process has ended, and this is a call of a handler that hears its last words.
+                # Next the scheduler is told, and takes back what the core has not begun.
+                continue
             records: list[Any]
             if drafts.unfinished:
                 records = list(map(drafts.record, tickets))
@@ -64,8 +69,8 @@ class Dispatch:
                 records = [ticket.record for ticket in tickets]  # type: ignore[attr-defined]  # tokens
             numbers = [ticket.number for ticket in tickets]
             if arena is not None and arena.blocks:
-                records = self._living[core].lent.unload(numbers, records)
-            self._living[core].send(numbers, records)
+                records = incarnation.lent.unload(numbers, records)
+            incarnation.send(numbers, records)
 
     def take_in(self) -> None:
         """New functions, then new tokens: a token must find its function known."""
