@@ -345,6 +345,7 @@ def test_an_argument_that_cannot_be_loaded(coordinator):
     results = list(work.echo.map(items, return_exceptions=True))
     assert isinstance(results[300], pickle.UnpicklingError)
     assert results[300].item_index == 300
+    assert any("when it was loaded in the core" in note for note in results[300].__notes__)
     assert results[:300] + results[301:] == [*range(300), *range(300)]
 
 

@@ -7,6 +7,7 @@ import concurrent.futures
 import gc
 import os
 import signal
+import threading
 
 import arrays
 import gates
@@ -314,7 +315,7 @@ def test_a_shared_value_that_cannot_be_had_is_an_error_at_the_call(coordinator):
     """Closed, of a coordinator that was stopped, or without room: it says which."""
     handle = coordinator.share(np.ones(MIB // 8))
     handle.close()
-    with pytest.raises(PayloadError, match=r"argument 1 \('array'\).*was closed"):
+    with pytest.raises(PayloadError, match=r"argument 1 \('array'\).*was closed; share it anew$"):
         arrays.total(handle)
     with pytest.raises(PayloadError, match="no room to share"):
         coordinator.share(np.ones(9 * MIB))
@@ -333,6 +334,12 @@ def test_a_shared_value_that_cannot_be_had_is_an_error_at_the_call(coordinator):
         executor.submit(np.sum, other).result(20)
     with pytest.raises(TypeError, match="only as an argument"):
         other.__reduce__()
+
+
+def test_what_cannot_be_shared(coordinator):
+    """It is refused as an argument would be."""
+    with pytest.raises(PayloadError, match=r"cannot be shared: .*lock"):
+        coordinator.share(threading.Lock())
 
 
 def test_an_anchored_call_takes_a_shared_value(coordinator):

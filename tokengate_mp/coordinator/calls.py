@@ -70,8 +70,7 @@ class Calls:
 
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
-            PayloadError: There is no room for it.
-            Exception: Whatever pickling it raises.
+            PayloadError: It cannot be pickled, or there is no room for it.
         """
         if self._corridor is None or not self._corridor.takes_calls():
             raise CoordinatorNotRunning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from tokengate_mp.errors import PayloadError
+from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.arena import Arena
 from tokengate_mp.wire.buffers import current_packing, flat, pack
 from tokengate_mp.wire.codec import loads
@@ -30,7 +30,12 @@ class Shared(Generic[T]):
 
     def __init__(self, value: T, arena: Arena | None) -> None:
         self._arena = arena
-        pickled = pack(flat(value), arena, least=LEAST)
+        try:
+            pickled = pack(flat(value), arena, least=LEAST)
+        except PayloadError:
+            raise
+        except Exception as error:
+            raise PayloadError(f"this cannot be shared: {summary(error)}") from error
         if len(pickled) >= LEAST and not cargo_of(pickled):
             if arena is None:
                 raise PayloadError(

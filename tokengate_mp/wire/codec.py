@@ -111,10 +111,15 @@ def arguments_to_pickle(  # noqa: PLR0913 - four for the error alone
         return pack(args, dict(kwargs))
     except Exception as error:
         culprit = _culprit(args, kwargs, names, pack, applied=applied)
+        advice = (
+            ""  # it says itself what to do
+            if isinstance(error, PayloadError)
+            else ". Pass what it is made from instead (a path, a setting, plain data) and build it "
+            "inside the function."
+        )
         raise PayloadError(
             f"{operation!r}: {culprit} cannot be sent to a core process: "
-            f"{': '.join(describe(error))}. Pass what it is made from instead (a path, a "
-            "setting, plain data) and build it inside the function."
+            f"{': '.join(describe(error))}{advice}"
         ) from error
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from time import monotonic_ns, thread_time_ns
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tokengate_mp import worker
-from tokengate_mp.errors import PayloadError, describe, summary
+from tokengate_mp.errors import PayloadError, describe, note, summary
 from tokengate_mp.seeds import Lead
 from tokengate_mp.wire.buffers import LARGE, flat, pack
 from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, loads, to_pickle
@@ -197,7 +197,7 @@ def run(  # noqa: C901, PLR0912 - in one piece, for every call counts here
             if interrupts.unwanted:
                 interrupts.refuse_unwanted(number)
             if isinstance(arguments, bytes):
-                args, kwargs = loads(arguments)
+                args, kwargs = _loaded(arguments)
                 value = call(*args, **kwargs)
             else:
                 value = call(*arguments)
@@ -231,6 +231,19 @@ def run(  # noqa: C901, PLR0912 - in one piece, for every call counts here
             if function.is_blocking(at_work, cpu, closer):
                 kind |= BLOCKED
     return _record(number, kind, started, finished, value), finished
+
+
+def _loaded(arguments: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call, and those with names."""
+    try:
+        return cast("tuple[tuple[Any, ...], dict[str, Any]]", loads(arguments))
+    except Exception as error:
+        note(
+            error,
+            "An argument raised this when it was loaded in the core process. The function was not "
+            "called.",
+        )
+        raise
 
 
 def _record(number: int, kind: int, started: int, finished: int, value: Any) -> bytes:
