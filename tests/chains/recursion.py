@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import itertools
 import os
@@ -14,7 +15,7 @@ from typing import Any
 import gates
 from work import gated, spinning
 
-from tokengate_mp import task_token_guard
+from tokengate_mp import task_token_guard, worker
 
 
 @task_token_guard(operation_type="fib")
@@ -106,6 +107,21 @@ def held(address: gates.Address, name: str = "") -> str:
 def wait_for_held(address: gates.Address, timeout: float | None = None) -> str:
     """Wait for a token that waits at a gate."""
     return held(address, "child").get(timeout)
+
+
+@task_token_guard(operation_type="goes_on_after_held", external_calls=["held"])
+def goes_on_after_held(address: gates.Address, after: gates.Address) -> None:
+    """Report to another gate once a member, which waits at one, has ended, however it has."""
+    with contextlib.suppress(Exception):
+        held(address, "member").get()
+    gates.report_to(after)
+
+
+@task_token_guard(operation_type="heard_of_its_end")
+def heard_of_its_end(token_id: str) -> bool:
+    """Whether this process has heard that a token was ended, which it is or was running."""
+    number, crew = int(token_id.rpartition("-")[2]), worker.calls.crew
+    return crew.is_unwanted(number) or number not in crew.running()
 
 
 @task_token_guard(operation_type="status")

@@ -185,6 +185,30 @@ def test_a_member_that_its_maker_runs_can_be_seen_and_killed():
         assert recursion.fib(5).get(20) == 5
 
 
+def test_a_lead_that_is_killed_under_a_member_stops_after_it():
+    """However often its core has nothing to do in the meantime; and its process lives on."""
+    with (
+        gates.Gate() as gate,
+        gates.Gate() as after,
+        OperationsCoordinator(cores=1, threads_per_core=2, grace=20) as coordinator,
+    ):
+        recursion.plus_one(1).get(20)  # so that importing its module keeps nobody from the member
+        lead = recursion.goes_on_after_held(gate.address, after.address)
+        (arrival,) = gate.arrivals()
+        assert lead.kill("enough")
+        while not recursion.heard_of_its_end(lead.token_id).get(20):
+            pass  # another connection than that of tokens tells the core
+        for _ in range(4):  # after each, the core has nothing to do
+            recursion.plus_one(1).get(20)
+        gate.open()
+        while coordinator.get_stats()["cores"][0]["executing"]:
+            pass
+        after._server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            after._server.accept()
+        assert coordinator.get_stats()["cores"][0]["pid"] == arrival.pid
+
+
 def test_deep_and_wide_in_one_chain():
     """Fibonacci 20 and ten thousand members of one token end on one core with one thread."""
     with OperationsCoordinator(cores=1, threads_per_core=1):

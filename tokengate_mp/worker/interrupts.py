@@ -40,16 +40,20 @@ class Interrupts:
     Attributes:
         running: The token that each may be interrupted in, or 0. Stored by the threads.
         asked: The token that each was or is about to be interrupted in, or 0.
-        unwanted: Tokens that were ended before they began.
+        unwanted: Tokens that were ended before they began, or while they were out of reach.
     """
 
-    __slots__ = ("_forgettable", "_free", "_idents", "_lock", "asked", "running", "unwanted")
+    __slots__ = (
+        *("_forgettable", "_free", "_idents", "_lock", "_stepped_out"),
+        *("asked", "running", "unwanted"),
+    )
 
     def __init__(self, threads: int) -> None:
         self.running = [0] * threads
         self.asked = [0] * threads
         self.unwanted: set[int] = set()
         self._forgettable: set[int] = set()
+        self._stepped_out: set[int] = set()
         self._idents = [0] * threads
         self._lock = threading.Lock()
         self._free: list[int] = []
@@ -80,9 +84,10 @@ class Interrupts:
         """No token is left that could begin: the numbers of unwanted ones need not be kept.
 
         But those are that have come since this was called last: a thread may just be about to begin
-        such a token, or the mail bring it.
+        such a token, or the mail bring it. And those of tokens that have stepped out: however long
+        that lasts, they find out when they step in.
         """
-        self.unwanted.difference_update(self._forgettable)
+        self.unwanted.difference_update(self._forgettable - self._stepped_out)
         self._forgettable = set(self.unwanted)
 
     # ---- the control thread
@@ -123,11 +128,14 @@ class Interrupts:
     def step_out(self, slot: int) -> int:
         """Out of reach for a while, in the middle of a token: its number, for `step_in`."""
         number = self.running[slot]
+        if number:
+            # Before it is out of reach: from then on only its number in `unwanted` ends it.
+            self._stepped_out.add(number)
         self.running[slot] = 0
         if self.asked[slot]:
             # Not lost: it is unwanted now, and finds out when it steps in again.
             self.unwanted.add(number)
-            self.leave(slot)
+            self._take_back(slot)
         return number
 
     def step_in(self, slot: int, number: int) -> None:
@@ -137,16 +145,24 @@ class Interrupts:
             Interrupted: The token was ended meanwhile.
         """
         self.running[slot] = number
-        if self.unwanted:
-            self.refuse_unwanted(number)
+        try:
+            if self.unwanted:
+                self.refuse_unwanted(number)
+        finally:  # and not before: `forget` could come in between
+            self._stepped_out.discard(number)
 
-    def leave(self, slot: int) -> None:
+    def leave(self, slot: int, number: int) -> None:
         """Out of reach from here on; what was raised and has not arrived is taken back."""
         self.running[slot] = 0
+        # It may have been hit in the middle of `step_out`, and then nothing steps in.
+        self._stepped_out.discard(number)
         if self.asked[slot]:
-            with self._lock:
-                _set(self._idents[slot], None)
-            self.asked[slot] = 0
+            self._take_back(slot)
+
+    def _take_back(self, slot: int) -> None:
+        with self._lock:
+            _set(self._idents[slot], None)
+        self.asked[slot] = 0
 
 
 class Shield:

@@ -204,10 +204,10 @@ def run(  # noqa: C901, PLR0912 - in one piece, for every call counts here
         finally:
             interrupts.running[slot] = 0
             if interrupts.asked[slot]:
-                interrupts.leave(slot)
+                interrupts.leave(slot, number)
     except Interrupted as interrupted:
         # It may have come in the middle of the lines above. There is only one.
-        interrupts.leave(slot)
+        interrupts.leave(slot, number)
         # What its frames alone refer to goes now: tokens that it made end with it.
         unwinding.token = number
         interrupted.__traceback__ = interrupted.__context__ = None
