@@ -74,3 +74,19 @@ def test_a_token_that_was_hit_when_it_stepped_out_is_forgotten(interrupts: Inter
     interrupts.end(TOKEN)
     forget_all(interrupts)
     assert not interrupts.unwanted
+
+
+def test_a_token_that_is_missed_leaves_nothing_to_the_next_one(interrupts: Interrupts) -> None:
+    """It ends just when it is found running: the next token of that thread is not taken for it."""
+
+    class Left(list[int]):
+        def index(self, number: object, *_range: object) -> int:
+            slot = super().index(number)  # type: ignore[arg-type]
+            self[slot] = TOKEN + 1
+            return slot
+
+    interrupts.running = Left(interrupts.running)
+    interrupts.end(TOKEN)
+    interrupts.step_in(0, interrupts.step_out(0))
+    assert interrupts.unwanted == {TOKEN}
+    assert interrupts.asked == [0]

@@ -108,7 +108,9 @@ class Interrupts:
             except ValueError:
                 return False
             self.asked[slot] = number
-            if self.running[slot] != number:  # it has left just now
+            if self.running[slot] != number:
+                # It has left just now, and may not have seen this: the next one there must not.
+                self.asked[slot] = 0
                 return False
             _set(self._idents[slot], Interrupted)
             return True
@@ -128,11 +130,12 @@ class Interrupts:
     def step_out(self, slot: int) -> int:
         """Out of reach for a while, in the middle of a token: its number, for `step_in`."""
         number = self.running[slot]
-        if number:
-            # Before it is out of reach: from then on only its number in `unwanted` ends it.
-            self._stepped_out.add(number)
+        if not number:
+            return 0
+        # Before it is out of reach: from then on only its number in `unwanted` ends it.
+        self._stepped_out.add(number)
         self.running[slot] = 0
-        if self.asked[slot]:
+        if self.asked[slot] == number:  # and no other: control may just find out that one has left
             # Not lost: it is unwanted now, and finds out when it steps in again.
             self.unwanted.add(number)
             self._take_back(slot)
