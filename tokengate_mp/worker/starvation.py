@@ -13,6 +13,7 @@ from time import process_time_ns, thread_time_ns
 from typing import Final
 
 _files: Final[dict[int, int]] = {}
+"""Descriptors of the files of threads that live as long as the process, by native id; or -1."""
 
 
 def starved_ns(thread: int) -> int:
@@ -22,15 +23,39 @@ def starved_ns(thread: int) -> int:
     to be asked on a hot path.)
 
     Args:
-        thread: Its native id. It must live as long as the process.
+        thread: Its native id. It must live as long as the process: its file is kept open.
     """
     file = _files.get(thread)
     if file is None:
-        try:
-            file = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            file = -1
-        _files[thread] = file
+        file = _files[thread] = _open(thread)
+    return _read(file)
+
+
+def _starved_here_ns() -> int:
+    """The same of this thread, which may be one of the user's own and end at any time.
+
+    Its file is not kept then: it would stay open, and the next thread with that id would find it.
+    """
+    thread = get_native_id()
+    kept = _files.get(thread)
+    if kept is not None:
+        return _read(kept)
+    file = _open(thread)
+    try:
+        return _read(file)
+    finally:
+        if file >= 0:
+            os.close(file)
+
+
+def _open(thread: int) -> int:
+    try:
+        return os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _read(file: int) -> int:
     if file < 0:
         return 0
     try:
@@ -42,11 +67,10 @@ def starved_ns(thread: int) -> int:
 class Closer:
     """A closer look at one run in this thread; it begins when this is made."""
 
-    __slots__ = ("_cpu", "_starved", "_thread", "_whole")
+    __slots__ = ("_cpu", "_starved", "_whole")
 
     def __init__(self) -> None:
-        self._thread = get_native_id()
-        self._starved = starved_ns(self._thread)
+        self._starved = _starved_here_ns()
         self._whole = process_time_ns()
         self._cpu = thread_time_ns()
 
@@ -58,7 +82,7 @@ class Closer:
         """
         cpu = thread_time_ns() - self._cpu
         others = process_time_ns() - self._whole - cpu
-        idle = at_work - cpu - (starved_ns(self._thread) - self._starved)
+        idle = at_work - cpu - (_starved_here_ns() - self._starved)
         if idle * 2 <= at_work:
             return False
         # At least so long, and not for the GIL, which the other threads had.
