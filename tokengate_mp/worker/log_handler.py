@@ -55,6 +55,19 @@ class ForwardingHandler(logging.Handler):
         self._prefix = prefix
         self._tracebacks = logging.Formatter()
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Send a record, if the filters let it pass.
+
+        Without the handler's lock: a token may be interrupted in the middle of taking it, and then
+        no thread could log any more. It is not needed, since a message's frames are told apart by
+        their thread, and each is written in one piece.
+        """
+        # A bool; from Python 3.12 on the record that is to be sent, or False.
+        passed: Any = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record."""
         text = self._encoded(record)
