@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from tokengate_mp.bench import machine
@@ -96,6 +99,24 @@ def test_the_portable_path_is_noted(monkeypatch):
     assert "TOKENGATE_MP_PORTABLE is set" in first.text
     assert all("not used" not in finding.text for finding in rest)
     assert next(examination._doorbell()).text == "socket pair"
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs pidfds")
+def test_it_says_how_the_ends_of_processes_are_seen(monkeypatch):
+    """By pidfd; where the portable path was chosen by what that has; refused, that is noted."""
+    (finding,) = examination._ends_of_processes()
+    assert finding == Finding("ends of processes", "seen by pidfd")
+
+    def refuse(_pid):
+        raise PermissionError(errno.EPERM, "not in here")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    (finding,) = examination._ends_of_processes()
+    assert finding.verdict is Verdict.NOTE
+    assert "pidfd_open is refused" in finding.text
+    monkeypatch.setenv("TOKENGATE_MP_PORTABLE", "1")
+    (finding,) = examination._ends_of_processes()
+    assert finding == Finding("ends of processes", "seen by their control sockets")
 
 
 @pytest.mark.parametrize(

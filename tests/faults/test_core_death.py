@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import pickle
@@ -16,7 +17,7 @@ import work
 from cores import stop
 from gates import Gate
 
-from tokengate_mp import OperationsCoordinator, TokenState, WorkerLost
+from tokengate_mp import CoreStartError, OperationsCoordinator, TokenState, WorkerLost
 
 SIGNALS = [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT]
 
@@ -67,6 +68,35 @@ def test_the_running_token_is_lost_and_no_other(how):
     assert ("OOM" in str(error)) is (how is signal.SIGKILL)
     assert "die" in str(error)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs pidfds")
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM], ids=errno.errorcode.get)
+def test_a_death_is_seen_where_there_is_no_pidfd(monkeypatch, error):
+    """An old kernel has no `pidfd_open`, and a sandbox may refuse it; all else is as ever."""
+
+    def refuse(_pid):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    with OperationsCoordinator(cores=1) as coordinator:
+        with pytest.raises(WorkerLost) as lost:
+            work.die(signal.SIGKILL).get(20)
+        assert lost.value.exitcode == -signal.SIGKILL
+        assert work.square(3).get(20) == 9
+        assert coordinator.get_stats()["cores"][0]["restarts"] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs pidfds")
+def test_any_other_error_of_pidfd_open_is_one_of_start(monkeypatch):
+    """With no descriptor left, say, the other way would soon fail as well."""
+
+    def refuse(_pid):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    with pytest.raises(CoreStartError, match="core 1 cannot be watched"):
+        OperationsCoordinator(cores=1).start()
 
 
 @pytest.mark.parametrize("threads", [1, 4])

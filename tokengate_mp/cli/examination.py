@@ -23,6 +23,7 @@ from tokengate_mp.coordinator.topology import (
     python_cpu_count,
     usable_cpus,
 )
+from tokengate_mp.coordinator.watch import open_pidfd
 from tokengate_mp.wire.segment import PORTABLE_VARIABLE, Segment, portable
 
 _PATIENCE: Final = 30.0
@@ -94,6 +95,23 @@ def _doorbell() -> Iterator[Finding]:
     yield Finding("doorbell", "socket pair" if portable() else "eventfd")
 
 
+def _ends_of_processes() -> Iterator[Finding]:
+    pidfd = open_pidfd(os.getpid())
+    if pidfd is not None:
+        os.close(pidfd)
+        yield Finding("ends of processes", "seen by pidfd")
+    elif portable():
+        yield Finding("ends of processes", "seen by their control sockets")
+    else:
+        yield Finding(
+            "ends of processes",
+            "seen by their control sockets: pidfd_open is refused",
+            Verdict.NOTE,
+            "allow it in the sandbox, or take Linux 5.3 or later; as it is, what a token forks "
+            "must not outlive its core process",
+        )
+
+
 def _limits() -> Iterator[Finding]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = _DESCRIPTORS_PER_CORE * len(usable_cpus()) + 64
@@ -155,6 +173,7 @@ LOOKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
     _cpus,
     _shared_memory,
     _doorbell,
+    _ends_of_processes,
     _limits,
     _core_process,
     _all_cores,

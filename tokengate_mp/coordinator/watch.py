@@ -1,7 +1,8 @@
 """The watch over core processes: their bells, what they print, and their ends.
 
 A process's death is seen through a pidfd, and without one by the end of its control socket: no
-polling, and no signal handler that a user's code might replace.
+polling, and no signal handler that a user's code might replace. (The socket ends with the last
+process that has it: what a token has forked, and outlives the core process, puts that off.)
 """
 
 from __future__ import annotations
@@ -9,9 +10,27 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from errno import ENOSYS, EPERM
 
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.wire.segment import portable
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A descriptor that can be read once a child process has ended; None if there are none here.
+
+    Raises:
+        OSError: It could not be made, though there are such: no descriptor is left, say.
+    """
+    if portable() or not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        # A kernel before Linux 5.3, or a sandbox that does not let it through.
+        if error.errno in {ENOSYS, EPERM}:
+            return None
+        raise
 
 
 class Watch:
@@ -39,12 +58,12 @@ class Watch:
         loop, launched = self._loop, incarnation.launched
         loop.add_reader(incarnation.fileno(), self._heard, incarnation)
         loop.add_reader(launched.voice, incarnation.listener.hear)
-        if hasattr(os, "pidfd_open") and not portable():
-            pidfd = os.pidfd_open(launched.process.pid)
+        pidfd = open_pidfd(launched.process.pid)
+        if pidfd is None:
+            loop.add_reader(launched.control.fileno(), self._reap, incarnation)
+        else:
             self._pidfds[incarnation] = pidfd
             loop.add_reader(pidfd, self._reap, incarnation)
-        else:
-            loop.add_reader(launched.control.fileno(), self._reap, incarnation)
 
     def end(self, incarnation: Incarnation) -> None:
         """Watch it no more."""

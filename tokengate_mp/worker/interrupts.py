@@ -44,8 +44,14 @@ class Interrupts:
     """
 
     __slots__ = (
-        *("_forgettable", "_free", "_idents", "_lock", "_stepped_out"),
-        *("asked", "running", "unwanted"),
+        "_forgettable",
+        "_free",
+        "_idents",
+        "_lock",
+        "_stepped_out",
+        "asked",
+        "running",
+        "unwanted",
     )
 
     def __init__(self, threads: int) -> None:
