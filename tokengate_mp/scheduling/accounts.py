@@ -90,10 +90,13 @@ class Accounts:
             limit = self._gate.limits.declare(counted_as or name, most)
             breaker = self.breakers.declare(name, None if policy is None else policy.breaker)
             known = Operation(name, weight, self.threads, policy, limit=limit, breaker=breaker)
+            # Before it is found: a call in another thread may make a token of it at once.
+            if policy is not None and policy.timeout_ns is not None:
+                self._timed = True
+            if policy is not None and policy.lead is not None:
+                self._leading = True
             # Two threads may come here at once: the tokens of both are of one operation.
             known = self._operations.setdefault(key, known)
-            self._timed |= policy is not None and policy.timeout_ns is not None
-            self._leading |= policy is not None and policy.lead is not None
         return known
 
     def agreeing(self, name: str, policy: Policy) -> Policy:
