@@ -9,6 +9,18 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.seeds import Lead
 
 
+class Busy(str):
+    """A name that does something whenever it is looked at, once `act` is set."""
+
+    __slots__ = ("act",)
+
+    def __hash__(self) -> int:
+        act = getattr(self, "act", None)
+        if act is not None:
+            act()
+        return super().__hash__()
+
+
 def submitted_at_once(policy: Policy) -> Scheduler:
     """A scheduler; a call in another thread has made a token as soon as its operation was there."""
     scheduler = Scheduler(1, 1, "work_conserving")
@@ -32,3 +44,26 @@ def test_the_first_token_with_a_time_limit_has_it() -> None:
 def test_the_first_lead_has_a_chain() -> None:
     """In the same way."""
     assert submitted_at_once(Policy(lead=Lead("[]"))).snapshot(0).domains == 1
+
+
+def test_statistics_are_made_while_operations_come() -> None:
+    """Another thread may make the first call of one in the middle of it."""
+    scheduler = Scheduler(1, 1, "work_conserving")
+    name = Busy("first")
+    scheduler.operation(name, "medium")
+    scheduler.operation("second", "medium")
+    name.act = lambda: scheduler.operation("third", "medium")
+    assert scheduler.snapshot(0).operations.keys() == {"first", "second"}
+    assert scheduler.snapshot(0).operations.keys() == {"first", "second", "third"}
+
+
+def test_statistics_are_made_while_tags_come() -> None:
+    """Another thread may make the first call of a function with other tags."""
+    scheduler = Scheduler(1, 1, "work_conserving")
+    tags = scheduler.operation("work", "medium").tags
+    tag = Busy("team")
+    tags[tag] = "a"
+    tags["stage"] = "b"
+    tag.act = lambda: tags.update(new="c")
+    assert scheduler.snapshot(0).operations["work"].tags == {"team": "a", "stage": "b"}
+    assert tags["new"] == "c"

@@ -154,7 +154,8 @@ def views(
         now: The time, ns.
     """
     by_name: dict[str, list[Operation]] = {}
-    for operation in operations:
+    # As they are now: a call in another thread may add one, or tags, while this goes on.
+    for operation in tuple(operations):
         by_name.setdefault(operation.name, []).append(operation)
     return {name: _view(together, name in paused, now) for name, together in by_name.items()}
 
@@ -181,5 +182,5 @@ def _view(
         max_running=None if limit is None else limit.most,
         held=None if limit is None else limit.held,
         breaker=None if breaker is None else breaker.view(now),
-        tags={tag: value for each in operations for tag, value in each.tags.items()},
+        tags={tag: value for each in operations for tag, value in each.tags.copy().items()},
     )
