@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import signal
+import threading
 
 import gates
 import pytest
@@ -18,6 +19,10 @@ from tokengate_mp import (
     WorkerLost,
     task_token_guard,
 )
+from tokengate_mp.coordinator.doorkeeper import Doorkeeper
+from tokengate_mp.options import Policy
+from tokengate_mp.scheduling.breaker import BreakerState
+from tokengate_mp.scheduling.scheduler import Scheduler
 
 LONG = CircuitBreaker(failure_share=0.5, minimum=4, pause=3600.0, probes=2)
 AT_ONCE = CircuitBreaker(failure_share=0.5, minimum=4, pause=0.0, probes=2)
@@ -143,6 +148,53 @@ def test_timeouts_and_lost_processes_are_failures_and_kills_are_not():
                 assert breaker(c, "retried")["failed"] == 1
 
     asyncio.run(main())
+
+
+class Turns:
+    """A lock that says when a second thread comes to it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.waiting = threading.Event()
+
+    def __enter__(self) -> None:
+        if not self.lock.acquire(blocking=False):
+            self.waiting.set()
+            self.lock.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        self.lock.release()
+
+
+def test_a_reset_does_not_come_between_a_call_and_its_step():
+    """A call in another thread that finds the pause over goes through, whoever resets just then."""
+    scheduler = Scheduler(1, 1, "work_conserving")
+    operation = scheduler.operation("work", "medium", Policy(breaker=AT_ONCE))
+    door = Doorkeeper(scheduler, None)
+    door._asking = turns = Turns()
+    resets = []
+
+    def reset():
+        resets.append(door.reset("work"))
+        turns.waiting.set()
+
+    thread = threading.Thread(target=reset)
+
+    class Over(int):
+        def __le__(self, now):
+            thread.start()
+            turns.waiting.wait()
+            return True
+
+    breaker = operation.breaker
+    for number in range(AT_ONCE.minimum):
+        breaker.failed(number, 0)
+    breaker.until = Over()
+    assert door.pass_in(AT_ONCE.minimum, operation, lambda: "made") == "made"
+    thread.join()
+    assert resets == [True]
+    assert breaker.state is BreakerState.CLOSED
+    breaker.validate()
 
 
 @task_token_guard(operation_type="inside")

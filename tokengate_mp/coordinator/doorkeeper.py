@@ -78,7 +78,10 @@ class Doorkeeper:
     def reset(self, name: str) -> bool:
         """Take calls of an operation again; False if it did."""
         breaker = self._scheduler.breakers.by_name.get(name)
-        return breaker is not None and breaker.reset()
+        if breaker is None:
+            return False
+        with self._asking:  # a call in another thread may be about to be a probe
+            return breaker.reset()
 
 
 def _refusal(breaker: Breaker) -> OperationBlocked:

@@ -7,7 +7,8 @@ that fails, OPEN. Whatever was sent before it opened and ends later says nothing
 
 Nobody watches the clock: that its pause is over is noticed by the next call. And calls may be made
 in any thread, while everything else happens in the coordinator's: so the only step that a call
-takes is that from OPEN to HALF_OPEN, which is taken nowhere else. (Calls take turns.)
+takes is that from OPEN to HALF_OPEN, which is taken nowhere else. (Calls take turns, and with them
+resets, which alone lead away from OPEN as well.)
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Breaker:
         self.probes: set[int] = set()
         self._passed = 0
 
-    # ---- calls, one at a time
+    # ---- calls and resets, one at a time
 
     def admits(self, number: int, now: int) -> bool:
         """Whether a call is taken; if it is one of the probes, that is noted by its number."""
@@ -167,6 +168,14 @@ class Breaker:
     def has_place(self) -> bool:
         """Whether one more probe is to be let through, if it is HALF_OPEN."""
         return len(self.probes) + self._passed < self.settings.probes
+
+    def reset(self) -> bool:
+        """Take calls again; False if it did."""
+        shut = self.state is not BreakerState.CLOSED
+        self.window.clear()
+        self._step(Event.RESET)
+        self.probes.clear()
+        return shut
 
     # ---- ends, in the coordinator's thread
 
@@ -200,14 +209,6 @@ class Breaker:
     def left(self, number: int) -> None:
         """A token has ended and says nothing: if it was a probe, another call may be one."""
         self.probes.discard(number)
-
-    def reset(self) -> bool:
-        """Take calls again; False if it did."""
-        shut = self.state is not BreakerState.CLOSED
-        self.window.clear()
-        self._step(Event.RESET)
-        self.probes.clear()
-        return shut
 
     def _open(self, event: Event, now: int) -> None:
         self.until = now + int(self.settings.pause * _NS)
