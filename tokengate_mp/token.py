@@ -60,11 +60,15 @@ class Watch(Protocol):
     """Who waits for many tokens, and wants no callback from each."""
 
     def ended(self, tokens: Iterable[Token[Any]]) -> None:
-        """Some tokens were settled; those that are done have ended."""
+        """Some tokens were settled; those that are done have ended.
+
+        In the coordinator's thread; but a token that was made in another one may end there. So it
+        may be called in two at once.
+        """
 
 
 watches: list[Watch] = []
-"""Who is told of tokens that have ended, a portion at a time, in the coordinator's thread."""
+"""Who is told of tokens that have ended: of outcomes a portion at a time."""
 
 _desk: Desk | None = None
 _prefix = token_hex(4)

@@ -99,7 +99,7 @@ class Completed(Generic[R]):
     # ---- the watch
 
     def ended(self, tokens: Iterable[Token[Any]]) -> None:
-        """These tokens have ended. In the coordinator's thread."""
+        """These tokens have ended. In any thread: see `token.Watch`."""
         waiting = self._waiting
         found = [token for token in tokens if token.number in waiting]
         if found:
