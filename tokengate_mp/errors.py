@@ -170,6 +170,23 @@ def note(error: BaseException, text: str) -> None:
         pass
 
 
+def belongs_to(error: BaseException, index: int, count: int, name: str) -> None:
+    """Say in a user's exception which item of a map it belongs to, as far as its class allows that.
+
+    Args:
+        error: The exception. It gets a note, and the attribute `item_index`.
+        index: The item, counted from 0; or the first of those that it may belong to.
+        count: How many those are.
+        name: What was mapped over them.
+    """
+    where = f"item {index}" if count == 1 else f"one of the items {index} to {index + count - 1}"
+    note(error, f"This is of {where} that {name!r} was mapped over.")
+    try:
+        error.item_index = index  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001, S110 - it has slots, or a __setattr__ of its own
+        pass
+
+
 def describe(error: BaseException) -> tuple[str, str]:
     """The qualified type name and the text of `error`, even where its `__str__` fails."""
     kind: type[Any] = type(error)

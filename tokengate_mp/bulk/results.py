@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tokengate_mp.bulk.feed import Batch
-from tokengate_mp.errors import PayloadError, note
+from tokengate_mp.errors import PayloadError, belongs_to
 from tokengate_mp.wire import delivery
 
 
@@ -45,7 +45,7 @@ def opened(batch: Batch, name: str) -> tuple[list[Any], int]:
     if outcome is None:
         error = batch.error
         assert error is not None, f"nothing came of items {first} to {first + count - 1}"
-        _mark(error, first, count, name)
+        belongs_to(error, first, count, name)
         return [Raised(error) for _ in range(count)], TROUBLED
     values = outcome.values
     if not outcome.pickled and not outcome.raised:
@@ -55,21 +55,11 @@ def opened(batch: Batch, name: str) -> tuple[list[Any], int]:
         try:
             values[place] = delivery.result(values[place])
         except PayloadError as error:
-            _mark(error, first + place, 1, name)
+            belongs_to(error, first + place, 1, name)
             values[place] = Raised(error)
             kind = TROUBLED
     for place in outcome.raised:
         failure = delivery.raised(values[place])
-        _mark(failure, first + place, 1, name)
+        belongs_to(failure, first + place, 1, name)
         values[place] = Raised(failure)
     return values, kind
-
-
-def _mark(error: BaseException, index: int, count: int, name: str) -> None:
-    """Say in the error which item it belongs to."""
-    where = f"item {index}" if count == 1 else f"one of the items {index} to {index + count - 1}"
-    note(error, f"This is of {where} that {name!r} was mapped over.")
-    try:
-        error.item_index = index  # type: ignore[attr-defined]
-    except Exception:  # noqa: BLE001, S110 - it has slots, or a __setattr__ of its own
-        pass

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from tokengate_mp.errors import belongs_to
 from tokengate_mp.worker.child import ChildToken
 
 AHEAD: Final = 256
@@ -99,11 +100,7 @@ class ChildMap:
         try:
             return token.get()
         except Exception as error:
-            error.add_note(f"This is of item {index} that {self._name!r} was mapped over.")
-            try:
-                error.item_index = index  # type: ignore[attr-defined]
-            except AttributeError:
-                pass  # it has slots; the note says it
+            belongs_to(error, index, 1, self._name)
             if self._return_exceptions:
                 return error
             raise
