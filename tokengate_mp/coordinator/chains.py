@@ -14,7 +14,7 @@ threads. (A limit on its operation holds it back nevertheless, as long as that c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic_ns
 from typing import Any, Final, cast, get_args
 from weakref import WeakValueDictionary
@@ -25,7 +25,7 @@ from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.doorkeeper import Doorkeeper
 from tokengate_mp.coordinator.drafts import Drafts
 from tokengate_mp.coordinator.functions import Functions
-from tokengate_mp.coordinator.inner import InnerToken
+from tokengate_mp.coordinator.inner import InnerToken, inner_token, lost_token
 from tokengate_mp.coordinator.lent import kept, let_go
 from tokengate_mp.coordinator.orphans import Orphans
 from tokengate_mp.coordinator.waits import Waits
@@ -51,13 +51,11 @@ from tokengate_mp.wire.records import (
     KILL,
     LET_GO,
     LINK,
-    RAISED,
     WANT,
     Outcome,
     decode_enrolment,
     encode,
 )
-from tokengate_mp.worker.invoke import failure
 
 LOOKED_OVER: Final = 16
 """How many granted claims are looked over in a turn, on average."""
@@ -80,6 +78,7 @@ class Chains:
         claims: The tokens that a thread of a core process waits for, by number, and which process.
         granted: Those of them that were sent there.
         orphans: Those that only an ended token wanted.
+        referring: Whether results have referred to tokens, so that requests may need some.
         restless: Set when a token waits again that had been sent to a core: one of these, perhaps.
     """
 
@@ -108,6 +107,7 @@ class Chains:
         self.claims: dict[int, tuple[InnerToken, Incarnation]] = {}
         self.granted: dict[int, tuple[InnerToken, Incarnation]] = {}
         self.restless = False
+        self.referring = False
         self._turns = 0
         self._waits = Waits(scheduler, living, self._ask)
         self.orphans = Orphans(scheduler, living, self._waits, self._known, drafts.needed, kill)
@@ -196,23 +196,11 @@ class Chains:
     def _made(
         self, incarnation: Incarnation, record: Outcome, request: bytes | Draft, seed: str | None
     ) -> InnerToken:
-        token = InnerToken(loop=self._callbacks)
-        token.number = record.number
-        token.operation = incarnation.enrolled[record.finished]
-        token.stage = TokenState.CREATED
-        token.core = None
-        token.record = request
+        operation = incarnation.enrolled[record.finished]
+        token = inner_token(self._callbacks, record.number, operation, request, record.started)
         self._admission.enter(request)  # counted, and never refused: nobody here could wait
-        token.function = None
-        token.created = record.started
-        token.answer = None
-        token.carried = []
         token.chain = seed
-        token.keepers = [incarnation]
-        token.needs = (
-            [] if isinstance(request, bytes) else cast("list[InnerToken]", list(request.needs))
-        )
-        token.shown = token.wanted = token.passed_on = False
+        token.keepers.append(incarnation)
         self._known[token.number] = token
         incarnation.kept[token.number] = token
         return token
@@ -243,12 +231,11 @@ class Chains:
                 self.orphans.dropped(token)
 
     def _wanted(self, incarnation: Incarnation, record: Outcome) -> None:
-        token = self._known.get(record.number)
-        if token is None:
-            lost = failure(PayloadError("the token is not known any more, nor what became of it"))
-            lost_outcome = encode((record.number, RAISED, 0, 0, lost))
-            incarnation.answer(record.number, lost_outcome)
-            return
+        number = record.number
+        # (Only where a reference has travelled past this process, in bytes that a user's own code
+        # has pickled, is the token not known. It is from now on: the core may pass it on.)
+        token = self._known.get(number) or lost_token(self._callbacks, number, str(record.value))
+        self._known[number] = token
         if incarnation.kept.setdefault(token.number, token) is token:
             token.keepers.append(incarnation)
         token.wanted = True
@@ -259,6 +246,7 @@ class Chains:
         for token in carried:
             token.passed_on = True
         incarnation.carried.setdefault(record.number, []).extend(carried)
+        self.referring = True
 
     def _killed(self, incarnation: Incarnation, record: Outcome) -> None:
         token = incarnation.kept.get(record.number)
@@ -362,12 +350,6 @@ class Chains:
     def carried_by(self, incarnation: Incarnation, number: int) -> list[InnerToken]:
         """The tokens that an outcome of this process refers to; it has arrived."""
         return incarnation.carried.pop(number, [])
-
-    def carry(self, number: int, carried: Iterable[InnerToken]) -> None:
-        """The result of a token refers to these, and is not decoded yet."""
-        token = self._known.get(number)
-        if token is not None:
-            token.carried.extend(carried)
 
     def show(self, number: int, _operation_type: str = "") -> Token[Any]:
         """A token that was found in a result.

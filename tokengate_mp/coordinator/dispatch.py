@@ -68,7 +68,7 @@ class Dispatch:
             else:
                 records = [ticket.record for ticket in tickets]  # type: ignore[attr-defined]  # tokens
             numbers = [ticket.number for ticket in tickets]
-            if arena is not None and arena.blocks:
+            if self._chains.referring or (arena is not None and arena.blocks):
                 records = incarnation.lent.unload(numbers, records)
             incarnation.send(numbers, records)
 

@@ -24,7 +24,8 @@ from tokengate_mp.wire.blanks import NOT_YET, Encoded
 from tokengate_mp.wire.buffers import pack
 from tokengate_mp.wire.codec import SCALARS
 from tokengate_mp.wire.draft import Blanked, Draft
-from tokengate_mp.wire.freight import Laden
+from tokengate_mp.wire.freight import Laden, referring
+from tokengate_mp.worker.invoke import result_of
 
 NAMED: Final = 16
 """How many tokens of a chain a `DependencyFailed` names: those at its two ends."""
@@ -180,15 +181,25 @@ def _carried(need: Token[Any]) -> object:
         if type(value) in SCALARS or isinstance(value, Encoded):
             return value
         if value is not NOT_YET:
-            try:  # it was not known to be needed when it arrived
-                return Encoded(pack(value, None))
-            except Exception as error:  # noqa: BLE001 - pickling runs user code
-                return error
+            return _encoded(value)
     ending = need.ending()
     if need.stage is TokenState.KILLED and not isinstance(ending, TokenKilled):
         return TokenKilled(need.token_id, "it was cancelled")
     # (Without error: whoever holds a future can cancel it when it has ended elsewhere.)
     return ending or TokenKilled(need.token_id, "its value was not kept")
+
+
+def _encoded(value: object) -> Encoded | Exception:
+    """A value that was loaded here, encoded anew; or the error of that."""
+    carried: list[Any] = []
+    result_of.carry = carried
+    try:
+        pickled = pack(value, None)
+    except Exception as error:  # noqa: BLE001 - pickling runs user code
+        return error
+    finally:
+        result_of.carry = None
+    return Encoded(referring(pickled, carried) if carried else pickled)
 
 
 def _dependency_failed(

@@ -7,14 +7,19 @@ result of another token.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
+from tokengate_mp.callbacks import CallbackQueue
 from tokengate_mp.errors import PayloadError
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.scheduling.operation import Operation
 from tokengate_mp.token import Token
 from tokengate_mp.wire import delivery
 from tokengate_mp.wire.blanks import NOT_YET, Encoded
+from tokengate_mp.wire.draft import Draft
 from tokengate_mp.wire.records import PICKLED, RAISED, VALUE, encode
-from tokengate_mp.worker.invoke import failure
+from tokengate_mp.worker.child import referred
+from tokengate_mp.worker.invoke import failure, result_of
 
 
 class Answer(NamedTuple):
@@ -52,7 +57,6 @@ class InnerToken(Token[Any]):
 
     __slots__ = (
         "answer",
-        "carried",
         "chain",
         "keepers",
         "needs",
@@ -62,7 +66,6 @@ class InnerToken(Token[Any]):
     )
 
     answer: Answer | None
-    carried: list[InnerToken]
     chain: str | None
     keepers: list[Keeper]
     needs: list[InnerToken]  # those whose values it is called with, until it has ended
@@ -74,6 +77,14 @@ class InnerToken(Token[Any]):
     def seed(self) -> str | None:
         """The seed of the chain that it leads, or was made in."""
         return super().seed or self.chain
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In the value of another token it stands for itself, as where that was made."""
+        carry = result_of.carry
+        if carry is None:
+            return super().__reduce__()
+        carry.append(self)
+        return referred, (self.number, self.operation_type)
 
     def deliver(self, result: Any) -> None:
         """The function returned."""
@@ -123,7 +134,7 @@ class InnerToken(Token[Any]):
             kind, value = self.answer
             times = getattr(self, "started", 0), getattr(self, "finished", 0)
             if kind == PICKLED:
-                value = bytes(value)  # its blocks stay with this token
+                value = bytes(value)  # its cargo stays with this token
             keeper.answer(self.number, encode((self.number, kind, *times, value)))
 
     def show(self) -> None:
@@ -147,3 +158,41 @@ class InnerToken(Token[Any]):
                 self.set_result(value)
         else:
             self.set_result(value)
+
+
+def inner_token(
+    callbacks: CallbackQueue, number: int, operation: Operation, request: bytes | Draft, made: int
+) -> InnerToken:
+    """A token that was made inside another one.
+
+    Args:
+        callbacks: Where its callbacks go.
+        number: Its number.
+        operation: What it is a call of.
+        request: The call.
+        made: When it was made, monotonic ns.
+    """
+    token = InnerToken(loop=callbacks)
+    token.number = number
+    token.operation = operation
+    token.stage = TokenState.CREATED
+    token.core = None
+    token.record = request
+    token.function = None
+    token.created = made
+    token.answer = None
+    token.chain = None
+    token.keepers = []
+    token.needs = (
+        [] if isinstance(request, bytes) else cast("list[InnerToken]", list(request.needs))
+    )
+    token.shown = token.wanted = token.passed_on = False
+    return token
+
+
+def lost_token(callbacks: CallbackQueue, number: int, operation_type: str) -> InnerToken:
+    """What stands for a token of which nothing is known any more: it has failed."""
+    token = inner_token(callbacks, number, Operation(operation_type, "medium", 1), b"", 0)
+    token.stage = TokenState.FAILED
+    token.deliver_error(PayloadError("the token is not known any more, nor what became of it"))
+    return token

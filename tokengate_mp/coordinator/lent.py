@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tokengate_mp.wire.arena import ArenaAddress, Block, Place
-from tokengate_mp.wire.freight import Laden
+from tokengate_mp.wire.freight import Laden, Referred
 from tokengate_mp.wire.records import Outcome
 from tokengate_mp.wire.regions import ParentArena
 
@@ -26,13 +26,13 @@ class Lent:
         berth: What the process knows of it.
 
     Attributes:
-        requests: By number, the blocks of the requests that it has not answered for.
+        requests: By number, what the requests need that it has not answered for.
     """
 
     def __init__(self, arena: ParentArena | None, berth: ArenaAddress | None) -> None:
         self._arena = arena
         self._berth = berth
-        self.requests: dict[int, tuple[Block, ...]] = {}
+        self.requests: dict[int, tuple[Block | Referred, ...]] = {}
         self._kept: dict[tuple[int, int], list[Block]] = {}
 
     @property

@@ -8,7 +8,7 @@ tokens given back) is first brought into the same form.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any, Final, cast
@@ -18,7 +18,7 @@ from tokengate_mp.coordinator.chains import Chains
 from tokengate_mp.coordinator.deferred import deliver_encoded
 from tokengate_mp.coordinator.domain import Incarnation
 from tokengate_mp.coordinator.history import History
-from tokengate_mp.coordinator.inner import Answer
+from tokengate_mp.coordinator.inner import Answer, InnerToken
 from tokengate_mp.coordinator.lent import Lent
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.forwarding import ForwardingToken
@@ -27,6 +27,7 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.token import Token, watches
 from tokengate_mp.wire import delivery
 from tokengate_mp.wire.buffers import place_of, taken_up
+from tokengate_mp.wire.freight import referring
 from tokengate_mp.wire.records import (
     BLOCKED,
     CALL,
@@ -186,15 +187,18 @@ def _sorted_out(
         elif CALL <= outcome.kind < BLOCKED:
             chains.told(incarnation, outcome)
         else:
-            # Held until the result is decoded: what it refers to must be there then.
             carried = chains.carried_by(incarnation, outcome.number) if incarnation.carried else ()
-            portion.outcomes.append(_read(outcome, portion, needed, incarnation.lent))
-            if carried:
-                chains.carry(outcome.number, carried)
+            portion.outcomes.append(_read(outcome, portion, needed, incarnation.lent, carried))
     return portion
 
 
-def _read(outcome: Outcome, portion: _Portion, needed: Collection[int], lent: Lent) -> Outcome:
+def _read(
+    outcome: Outcome,
+    portion: _Portion,
+    needed: Collection[int],
+    lent: Lent,
+    carried: Sequence[InnerToken],
+) -> Outcome:
     """An outcome with its value decoded; what is particular about it is noted in `portion`."""
     number, value = outcome.number, outcome.value
     kind = outcome.kind & ~BLOCKED
@@ -206,12 +210,17 @@ def _read(outcome: Outcome, portion: _Portion, needed: Collection[int], lent: Le
         error = portion.failed[number] = delivery.raised(value)
         value = Answer(kind, value) if number >= FIRST_INNER else error
     elif kind == PICKLED:
-        value = _taken_up(number, value, portion, needed, lent)
+        value = _taken_up(number, value, portion, needed, lent, carried)
     return Outcome(number, kind, outcome.started, outcome.finished, value)
 
 
-def _taken_up(
-    number: int, pickled: object, portion: _Portion, needed: Collection[int], lent: Lent
+def _taken_up(  # noqa: PLR0913, PLR0917 - all that a result can need
+    number: int,
+    pickled: object,
+    portion: _Portion,
+    needed: Collection[int],
+    lent: Lent,
+    carried: Sequence[InnerToken],
 ) -> Any:
     """What is passed on of a pickled result."""
     if not isinstance(pickled, bytes):
@@ -220,6 +229,9 @@ def _taken_up(
     if place is not None and not lent.wrote(place):
         raise WireError(f"the result of token {number} is where its core does not write: {place}")
     value = taken_up(pickled)
+    if carried:
+        # Whoever loads it, now or later, here or in a core process, must find what it refers to.
+        value = referring(value, carried)
     if number >= FIRST_INNER:
         # Made inside a token, and perhaps never looked at here: it stays as it travels.
         return Answer(PICKLED, value)

@@ -9,7 +9,7 @@ from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.arena import Arena
 from tokengate_mp.wire.buffers import current_packing, flat, pack
 from tokengate_mp.wire.codec import loads
-from tokengate_mp.wire.freight import cargo_of
+from tokengate_mp.wire.freight import cargo_of, size_of
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Shared(Generic[T]):
     @property
     def nbytes(self) -> int:
         """How many bytes of shared memory it takes; 0 if it is closed, or so small as to travel."""
-        return sum(block.place.size for block in cargo_of(self._pickled))
+        return size_of(cargo_of(self._pickled))
 
     def close(self) -> None:
         """Pass it to no more calls. Those that were made go on as if it were open."""

@@ -53,8 +53,8 @@ class Encoded:
         if type(pickled) is not bytes:
             packing = current_packing()
             if packing is not None:
-                for block in cargo_of(pickled):
-                    packing.add(block)
+                for each in cargo_of(pickled):
+                    packing.add(each)
             pickled = bytes(pickled)
         return loads, (pickled,)
 

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from tokengate_mp.wire.arena import Arena, Block, Place, arena_of
 from tokengate_mp.wire.codec import MAIN, PROTOCOL, by_value, dumps, to_pickle
-from tokengate_mp.wire.freight import Freight
+from tokengate_mp.wire.freight import Freight, Referred
 from tokengate_mp.wire.views import form_of, view_of
 
 LARGE: Final = 1 << 16
@@ -48,7 +48,7 @@ class _Here(threading.local):
     """What goes on in this thread.
 
     Attributes:
-        packing: What collects the blocks that are referred to by what is pickled.
+        packing: What collects what is needed by what is pickled.
         writable: Whether what is loaded is to be copied, so that it can be changed.
     """
 
@@ -60,7 +60,7 @@ _here = _Here()
 
 
 class Packing(list[Any]):
-    """The blocks that a pickle refers to which is being made; before them the arena they are in.
+    """What a pickle needs which is being made; before that the arena that blocks are in.
 
     (A list, since making one costs each call least.)
     """
@@ -74,19 +74,19 @@ class Packing(list[Any]):
         return arena
 
     @property
-    def cargo(self) -> tuple[Block, ...]:
-        """The blocks."""
+    def cargo(self) -> tuple[Block | Referred, ...]:
+        """What it needs."""
         return tuple(self[1:])
 
-    def add(self, block: Block) -> None:
-        """The pickle refers to a block."""
-        if block not in self:
-            self.append(block)
+    def add(self, needed: Block | Referred) -> None:
+        """The pickle refers to a block, or to tokens."""
+        if needed not in self:
+            self.append(needed)
 
 
 @contextmanager
 def packing(arena: Arena | None) -> Iterator[Packing]:
-    """Collect the blocks that are referred to by what is pickled here meanwhile."""
+    """Collect what is needed by what is pickled here meanwhile."""
     before, _here.packing = _here.packing, Packing((arena,))
     try:
         yield _here.packing
@@ -95,7 +95,7 @@ def packing(arena: Arena | None) -> Iterator[Packing]:
 
 
 def current_packing() -> Packing | None:
-    """Who collects blocks in this thread."""
+    """Who collects that in this thread."""
     return _here.packing
 
 
@@ -105,7 +105,7 @@ def current_packing() -> Packing | None:
 def pack(
     value: object, arena: Arena | None, *, writable: bool = False, least: int = LARGE
 ) -> bytes:
-    """`value` as a pickle that both processes can load; a `Freight` if it needs blocks.
+    """`value` as a pickle that both processes can load; a `Freight` if it needs more.
 
     Args:
         value: The value.

@@ -15,7 +15,7 @@ from tokengate_mp.wire import fingerprint
 from tokengate_mp.wire.blanks import Encoded, Filled, Needed
 from tokengate_mp.wire.buffers import content, writable
 from tokengate_mp.wire.codec import NOT_MSGPACK, PROTOCOL, SCALARS, dumps, to_pickle
-from tokengate_mp.wire.freight import Laden, cargo_of, laden
+from tokengate_mp.wire.freight import Laden, cargo_of, laden, size_of
 from tokengate_mp.wire.records import CHAINED, MAX_PAYLOAD, encode
 
 WORTH_GOING: Final = 4096
@@ -146,7 +146,7 @@ class Blanked(Draft):
         size = aside = 0
         if isinstance(value, Encoded):
             size = len(value.pickled)
-            aside = sum([block.place.size for block in cargo_of(value.pickled)])
+            aside = size_of(cargo_of(value.pickled))
         elif isinstance(value, (str, bytes)):
             size = len(value)
         self._size += size

@@ -102,7 +102,7 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
                 `started` is 1 if only a token did that was ended
         BEGUN   the token is begun by a thread that is running another one already: `started`, or 0
         CARRY   the token's outcome will refer to other tokens: a list in `value`
-        WANT    a token that was made elsewhere is referred to here now
+        WANT    a token that was made elsewhere is referred to here now: its operation in `value`
         KILL    the token is to be ended, for the reason in `value`
         LINK    like CALL, but the token is in a chain, and will be run here: `value` is a list, of
                 the fields of a `Link`, and, if the token is begun, what BEGUN says; else None. If

@@ -200,7 +200,7 @@ class Calls:
         with self.crew.shield():
             # That it was dropped before must not be heard after this.
             self.crew.tell_dropped()
-            self.tell(token.number, WANT)
+            self.tell(token.number, WANT, value=token.operation_type)
             return token
 
     def tell(self, number: int, kind: int, first: int = 0, second: int = 0, value: Any = 0) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, TokenKilled
 from tokengate_mp.wire import delivery
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tokengate_mp.lifecycle import TokenState
     from tokengate_mp.worker.chain import Calls
 
+
+_REFERS: Final = __name__.encode()
+"""In each pickle that refers to tokens: it names `referred`."""
 
 _finder: Callable[[int, str], Any] | None = None
 
@@ -189,7 +192,9 @@ class ChildToken:
         if outcome.kind & ~BLOCKED != PICKLED:
             return outcome.value
         # A call that takes the value with it may run when this token is not referred to any more.
-        return Encoded(detached(outcome.value))
+        pickled = detached(outcome.value)
+        # What the value refers to only the parent can keep: so that is to fill it in.
+        return NOT_YET if _REFERS in pickled else Encoded(pickled)
 
     def result(self) -> Any:
         """Its result.

@@ -1,0 +1,81 @@
+"""What tokens of these tests do: they hand on tokens that they were given."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import gates
+
+from tokengate_mp import task_token_guard
+
+
+@task_token_guard(operation_type="tenfold")
+def tenfold(number: int) -> int:
+    """Next to nothing to do."""
+    return number * 10
+
+
+@task_token_guard(operation_type="makes")
+def makes(count: int, address: gates.Address | None = None) -> list[Any]:
+    """Give tokens, from behind a gate if there is one."""
+    made = [tenfold(number) for number in range(count)]
+    if address is not None:
+        gates.wait_at(address, "maker")
+    return made
+
+
+@task_token_guard(operation_type="adds")
+def adds(tokens: list[Any]) -> int:
+    """Wait for tokens that another one has given."""
+    return sum(token.get() for token in tokens)
+
+
+@task_token_guard(operation_type="hands_on")
+def hands_on(tokens: list[Any]) -> list[Any]:
+    """Give back tokens that another one has given."""
+    return tokens
+
+
+@task_token_guard(operation_type="tenfold_of_each")
+def tenfold_of_each(tokens: list[Any]) -> list[Any]:
+    """Pass on tokens that another one has given, as arguments."""
+    return [tenfold(token) for token in tokens]
+
+
+@task_token_guard(operation_type="passes_ended")
+def passes_ended(count: int) -> list[Any]:
+    """Pass on a token that has ended, and forget it."""
+    token = makes(count)
+    token.get()
+    return [adds(token)]
+
+
+class Sealed:
+    """Holds tokens in bytes that nobody else looks into."""
+
+    def __init__(self, tokens: list[Any]) -> None:
+        self.tokens = tokens
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Opened, (pickle.dumps(self.tokens),)
+
+
+class Opened:
+    """What arrives of it."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self.pickled = pickled
+
+
+@task_token_guard(operation_type="seals")
+def seals(count: int) -> Sealed:
+    """Give tokens in such bytes."""
+    return Sealed([tenfold(number) for number in range(count)])
+
+
+@task_token_guard(operation_type="opens")
+def opens(opened: Opened) -> list[Any]:
+    """Give back tokens that were in such bytes, and one that needs the first of them."""
+    tokens: list[Any] = pickle.loads(opened.pickled)
+    return [*tokens, tenfold(tokens[0])]
