@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from typing import Any
 
 import gates
+from work import spinning
 
-from tokengate_mp import task_token_guard
+from tokengate_mp import task_token_guard, worker
+from tokengate_mp.wire.records import DROP
 
 
 @task_token_guard(operation_type="tenfold")
@@ -79,3 +82,27 @@ def opens(opened: Opened) -> list[Any]:
     """Give back tokens that were in such bytes, and one that needs the first of them."""
     tokens: list[Any] = pickle.loads(opened.pickled)
     return [*tokens, tenfold(tokens[0])]
+
+
+@task_token_guard(operation_type="leaves_at")
+def leaves_at(address: gates.Address) -> list[Any]:
+    """Give a token that stays at a gate, and keeps its core busy there."""
+    return [spinning(address)]
+
+
+_held: list[Any] = []
+
+
+@task_token_guard(operation_type="drops_late")
+def drops_late(tokens: list[Any]) -> int:
+    """Drop a token and find it anew, and have the first said after the second."""
+    calls: Any = worker.calls
+    token = tokens.pop()
+    number, operation_type = token.number, token.operation_type
+    calls.crew.dropped.clear()
+    del token
+    taken = list(calls.crew.dropped)  # as another thread does that is about to say so
+    calls.crew.dropped.clear()
+    _held.append(calls.refer(number, operation_type))
+    calls.tell(0, DROP, value=taken)
+    return os.getpid()

@@ -222,7 +222,13 @@ class Chains:
         self.orphans.waits_late(incarnation, below)
 
     def _dropped(self, incarnation: Incarnation, record: Outcome) -> None:
+        again = incarnation.kept_again
         for number in record.value:
+            if again and number in again:
+                again[number] -= 1
+                if not again[number]:
+                    del again[number]
+                continue
             token = incarnation.kept.pop(number, None)
             if token is None:
                 continue
@@ -236,7 +242,11 @@ class Chains:
         # has pickled, is the token not known. It is from now on: the core may pass it on.)
         token = self._known.get(number) or lost_token(self._callbacks, number, str(record.value))
         self._known[number] = token
-        if incarnation.kept.setdefault(token.number, token) is token:
+        if number in incarnation.kept:
+            # It was dropped there meanwhile, by another thread, and that is heard later than this.
+            incarnation.kept_again[number] += 1
+        else:
+            incarnation.kept[number] = token
             token.keepers.append(incarnation)
         token.wanted = True
         token.tell(incarnation)
@@ -259,6 +269,7 @@ class Chains:
         for token in incarnation.kept.values():
             token.keepers.remove(incarnation)
         incarnation.kept.clear()
+        incarnation.kept_again.clear()
         incarnation.carried.clear()
         for number, (_token, claimant) in [*self.claims.items(), *self.granted.items()]:
             if claimant is incarnation:

@@ -6,7 +6,7 @@ room for waits in `_outbox`, in order, until the core has read on and rings.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from time import monotonic_ns
 
@@ -49,6 +49,7 @@ class Incarnation:
             the one that it is on top of, or 0.
         on_top: The same the other way round.
         kept: Tokens made inside tokens to which the process still refers.
+        kept_again: How often more than once, for those of them that it has said so of.
         enrolled: What calls of its enrolments count as.
         carried: The tokens that outcomes still to come will refer to, by the outcome's token.
         gone: Whether the process has ended.
@@ -75,6 +76,7 @@ class Incarnation:
         self.begun: dict[int, int] = {}
         self.on_top: dict[int, int] = {}
         self.kept: dict[int, InnerToken] = {}
+        self.kept_again: Counter[int] = Counter()
         self.enrolled: dict[int, Operation] = {}
         self.carried: dict[int, list[InnerToken]] = {}
         self.gone = False

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
+from threading import RLock
 from typing import Any, Protocol, cast
 from weakref import ref
 
@@ -83,11 +84,13 @@ class Calls:
         self._enrolments = Enrolments(crew, process)
         self._numbers = count(process << INNER_BITS | 1)
         self._forked = False
+        self._referring = RLock()  # of two for the same token, one would never get its outcome
         os.register_at_fork(after_in_child=self._close)
 
     def _close(self) -> None:
         """In a fork of this process: the mailbox is its parent's."""
         self._forked = True
+        self._referring = RLock()  # another thread may have held the old one
         self.crew.abandon()
 
     def call(
@@ -187,20 +190,17 @@ class Calls:
 
     def refer(self, number: int, operation_type: str) -> ChildToken:
         """The token of that number, which was found in what another token returned."""
-        known = self.crew.made.get(number)
-        token = None if known is None else known()
-        if token is None:
-            token = ChildToken(self, number, operation_type)
-            token.retried = True  # it may be, for all that is known here
-            self.crew.made[number] = ref(token)
-            return self._want(token)
-        return token
-
-    def _want(self, token: ChildToken) -> ChildToken:
         with self.crew.shield():
-            # That it was dropped before must not be heard after this.
-            self.crew.tell_dropped()
-            self.tell(token.number, WANT, value=token.operation_type)
+            with self._referring:
+                known = self.crew.made.get(number)
+                token = None if known is None else known()
+                if token is not None:
+                    return token
+                token = ChildToken(self, number, operation_type)
+                token.retried = True  # it may be, for all that is known here
+                self.crew.made[number] = ref(token)
+            # (That the one before it was dropped may be heard after this: the parent counts.)
+            self.tell(number, WANT, value=operation_type)
             return token
 
     def tell(self, number: int, kind: int, first: int = 0, second: int = 0, value: Any = 0) -> None:

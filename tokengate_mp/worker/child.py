@@ -269,7 +269,10 @@ class ChildToken:
 
     def __del__(self) -> None:
         crew, number = self._calls.crew, self.number
-        crew.made.pop(number, None)
+        known = crew.made.get(number)
+        # Its weak reference may be gone before this is called, and another one stand there by then.
+        if known is not None and ((there := known()) is None or there is self):
+            crew.made.pop(number, None)
         # Told later: this may be called at any moment, also while a record is being written.
         forsaken = self.maker and self.maker == unwinding.token
         (crew.forsaken if forsaken else crew.dropped).append(number)
