@@ -90,6 +90,14 @@ def leaves_at(address: gates.Address) -> list[Any]:
     return [spinning(address)]
 
 
+@task_token_guard(operation_type="calls_given")
+def calls_given(function: Any, address: gates.Address) -> int:
+    """Call a function that was given, from behind a gate."""
+    gates.wait_at(address, "caller")
+    result: int = function(2).get()
+    return result
+
+
 _held: list[Any] = []
 
 

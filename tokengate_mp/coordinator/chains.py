@@ -151,9 +151,7 @@ class Chains:
             raise WireError(f"an enrolment without a policy: {error}") from error
         if enrolment.weight not in get_args(Weight):
             raise WireError(f"an enrolment of no weight class: {enrolment.weight!r}")
-        if enrolment.definition:
-            self._functions.adopt(enrolment.function, enrolment.definition)
-        self._functions.keep(enrolment.function)
+        self._functions.adopt(enrolment.function, enrolment.definition)
         name = enrolment.operation_type
         # It cannot be refused: the calls are made already.
         incarnation.enrolled[record.number] = self._scheduler.operation(

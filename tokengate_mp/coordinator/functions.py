@@ -75,19 +75,15 @@ class Functions:
         return index
 
     def adopt(self, index: int, definition: bytes) -> None:
-        """A core process has found a function, and named it by an index of its own.
+        """A core process makes calls of a function: it is never forgotten from now on.
 
-        In the coordinator's thread.
-        """
-        self.known[index] = definition
-        self.news.append((index, definition))
-
-    def keep(self, index: int) -> None:
-        """A core process makes calls of a function: it is never forgotten.
-
-        In the coordinator's thread.
+        It may be new, and have an index of that process's own; or have been dropped here while the
+        process was about to call it. In the coordinator's thread.
         """
         self._called_elsewhere.add(index)
+        if index not in self.known:
+            self.known[index] = definition
+            self.news.append((index, definition))
 
     def _gone(self, identity: tuple[int, Lead | None], index: int) -> None:
         # Runs in whatever thread drops the last reference, perhaps inside the lock: so no lock.

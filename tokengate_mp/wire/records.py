@@ -133,7 +133,7 @@ class Enrolment(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         function: The function's index.
-        definition: The function, if the index is new; else empty.
+        definition: The function.
         operation_type: The operation that calls of it count as.
         weight: Its weight class.
         policy: What is done about its tokens that take too long or fail, as a pickle.

@@ -64,11 +64,9 @@ class Enrolments:
 
     def _enrol(self, function: Callable[..., Any], options: TokenOptions) -> Enrolled:
         functions = self._crew.functions
-        known = functions.indices
         lead = options.policy.lead
         key = key_of(function)
-        index = None if key is None else known.get((key, lead))
-        definition = b""
+        index = None if key is None else functions.enrol(key, lead)
         if index is None:
             try:
                 definition = define(function, lead)
@@ -79,15 +77,14 @@ class Enrolments:
                     "without what it refers to."
                 ) from error
             index = next(self._indices)
-            functions[index] = Function(definition, lead, function)
-            if key is not None:
-                known[key, lead] = index
+            functions.add(index, Function(definition, lead, function), key)
         policy = to_pickle(options.policy)
         name, weight = options.operation_type, options.weight
         fresh = len(self._enrolments)
         enrolment = self._enrolments.setdefault((index, name, weight, policy), fresh)
         if enrolment == fresh:
-            told = Enrolment(index, definition, name, weight, policy)
+            # With the definition: the parent may have dropped it while that was on its way here.
+            told = Enrolment(index, functions[index].definition, name, weight, policy)
             self._crew.say(enrolment, encode((enrolment, ENROL, 0, 0, encode(told))))
         retried = options.policy.retries > 0
         return Enrolled(enrolment, index, name, retried, retried or options.policy.idempotent, lead)

@@ -106,6 +106,7 @@ class Function:
     """A function that tokens call.
 
     Attributes:
+        definition: What it arrived as.
         call: The plain function; None before it is loaded.
         last: How long its latest run took, ns; very long before the first.
         blocks: Whether its long runs spend most of their time waiting for something.
@@ -113,13 +114,13 @@ class Function:
         lead: What makes its tokens leads; None if they are none.
     """
 
-    __slots__ = ("_definition", "blocks", "call", "in_doubt", "last", "lead")
+    __slots__ = ("blocks", "call", "definition", "in_doubt", "last", "lead")
 
     def __init__(
         self, definition: bytes, lead: Lead | None, call: Callable[..., Any] | None = None
     ) -> None:
         self.lead = lead
-        self._definition = definition
+        self.definition = definition
         self.call = call
         self.last = _UNMEASURED
         self.blocks = False
@@ -148,7 +149,7 @@ class Function:
         """
         call: Callable[..., Any]
         try:
-            call = resolve(self._definition)
+            call = resolve(self.definition)
         except BaseException as error:  # noqa: BLE001 - importing runs user code
             call = _Unloadable(error)
         self.call = call
