@@ -114,3 +114,19 @@ def drops_late(tokens: list[Any]) -> int:
     _held.append(calls.refer(number, operation_type))
     calls.tell(0, DROP, value=taken)
     return os.getpid()
+
+
+@task_token_guard(operation_type="guarded", max_running=1)
+def guarded(number: int) -> int:
+    """Cores hold one at a time."""
+    return number
+
+
+@task_token_guard(operation_type="waits_behind")
+def waits_behind(address: gates.Address) -> int:
+    """Wait for a token that a limit holds back, because of one that lies here unbegun."""
+    made = [guarded(1)]
+    gates.spin_at(address)
+    made.append(guarded(2))
+    result: int = made[-1].get()
+    return result

@@ -97,3 +97,29 @@ def test_a_reference_takes_no_other_with_it():
     del second
     assert calls.crew.made == {}
     assert calls.crew.dropped == [1, 1]
+
+
+def test_nothing_is_kept_of_tokens_that_were_called_back():
+    """Those that a claimed token waited behind, and nobody claimed, leave nothing either."""
+    with OperationsCoordinator(cores=1, threads_per_core=1) as coordinator, gates.Gate() as gate:
+        chains, call = coordinator._corridor._chains, coordinator._host.call
+        asked, ask = [], chains._waits._call_back
+
+        def call_back(called, holder):
+            asked.append(called.number)
+            ask(called, holder)
+
+        chains._waits._call_back = call_back
+        token = handing_on.waits_behind(gate.address)
+        gate.arrivals(1)
+        while coordinator.get_stats()["operations"].get("guarded", {}).get("held") != 1:
+            pass
+        gate.open()
+        assert token.get(20) == 2
+        assert asked
+        del token
+        for number in range(200):
+            handing_on.tenfold(number).get(20)
+            if not call(lambda: len(chains._asked)):
+                break
+        assert call(lambda: len(chains._asked)) == 0

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from time import monotonic_ns
 from typing import Any, Final, cast, get_args
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from tokengate_mp.callbacks import CallbackQueue
 from tokengate_mp.coordinator.admission import Admission
@@ -102,7 +102,8 @@ class Chains:
         self._living = living
         self._kill = kill
         self._known: WeakValueDictionary[int, InnerToken] = WeakValueDictionary()
-        self._asked: dict[int, int] = {}
+        # (Not by number: what a claimed token waits behind is asked for too, and never claimed.)
+        self._asked: WeakKeyDictionary[Token[Any], int] = WeakKeyDictionary()
         self._hinted: dict[int, Incarnation] = {}
         self.claims: dict[int, tuple[InnerToken, Incarnation]] = {}
         self.granted: dict[int, tuple[InnerToken, Incarnation]] = {}
@@ -337,9 +338,9 @@ class Chains:
                     self._ask(token, holder)
 
     def _unclaim(self, number: int) -> None:
-        self.claims.pop(number, None)
-        self.granted.pop(number, None)
-        self._asked.pop(number, None)
+        claimed = self.claims.pop(number, None) or self.granted.pop(number, None)
+        if claimed is not None:
+            self._asked.pop(claimed[0], None)
         self._hinted.pop(number, None)
         self._waits.ended(number)
 
@@ -349,8 +350,8 @@ class Chains:
 
     def _ask(self, token: Token[Any], holder: Incarnation) -> None:
         """Have a core give back what it has not begun: once for each time that it got the token."""
-        if self._asked.get(token.number) != token.admitted:
-            self._asked[token.number] = token.admitted
+        if self._asked.get(token) != token.admitted:
+            self._asked[token] = token.admitted
             if token.number not in holder.running():
                 holder.recall()
 
