@@ -73,6 +73,26 @@ def test_a_turn_ends_when_its_time_is_up(monkeypatch, callbacks):
     assert rounds * in_one_round >= callbacks.total()
 
 
+def test_results_are_loaded_for_as_long_as_a_turn_may_take(monkeypatch):
+    """With no time at all, one in each portion; and all of them in the end."""
+    monkeypatch.setattr(corridor, "TURN_NS", -1)
+    portions, settle = [], lookout.settle
+
+    def counted_settle(scheduler, incarnation, *arguments, **named):
+        before = len(incarnation.arrived)
+        settle(scheduler, incarnation, *arguments, **named)
+        portions.append(before - len(incarnation.arrived))
+
+    monkeypatch.setattr(lookout, "settle", counted_settle)
+
+    async def main():
+        async with OperationsCoordinator(cores=CORES):
+            return await asyncio.gather(*[work.echo((n,)) for n in range(1000)])
+
+    assert asyncio.run(main()) == [(n,) for n in range(1000)]
+    assert portions == [1] * 1000
+
+
 def test_a_turn_looks_at_the_clock_after_each_portion(monkeypatch, callbacks):
     """By a clock on which each look takes a quarter of a turn, a turn is a few portions."""
     ticks = iter(range(0, 10**15, corridor.TURN_NS // 4))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+
 import pytest
 from scripts import command, run
+
+from tokengate_mp import OperationsCoordinator, PayloadError, task_token_guard
 
 _ROUNDS = """
     import asyncio, os, random, signal, subprocess, sys, tempfile, time
@@ -73,3 +78,42 @@ def test_a_program_that_goes_on_after_it_has_lost_nothing(tmp_path, once):
     ended = run(command(tmp_path / "script.py", code))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split() == ["True", "[]", "0"], ended.stdout + ended.stderr
+
+
+class Interrupting:
+    """What presses Ctrl-C when it is loaded."""
+
+    def __reduce__(self):
+        return signal.raise_signal, (signal.SIGINT,)
+
+
+@task_token_guard(operation_type="interrupting")
+def interrupting(number: int) -> object:
+    """Give something that has to be pickled; once, something that presses Ctrl-C."""
+    if number == 70:
+        return Interrupting()
+    if number == 90:
+        raise LookupError(number)
+    return [number]
+
+
+def test_ctrl_c_while_a_result_is_loaded_costs_no_other():
+    """The loop is run again, and has them all; that one says what has happened to it."""
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+
+        async def begin():
+            coordinator = OperationsCoordinator(cores=1).start()
+            return coordinator, [interrupting(n) for n in range(200)]
+
+        coordinator, tokens = loop.run_until_complete(begin())
+        ending = asyncio.gather(*tokens, return_exceptions=True)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(ending)
+        results = loop.run_until_complete(ending)
+        coordinator.stop()
+    assert isinstance(results[70], PayloadError)
+    assert "Ctrl-C" in str(results[70])
+    assert isinstance(results[90], LookupError)
+    others = [n for n in range(200) if n not in {70, 90}]
+    assert [results[n] for n in others] == [[n] for n in others]

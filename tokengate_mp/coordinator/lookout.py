@@ -90,6 +90,7 @@ class Lookout:
                     self._admission,
                     chains=self._chains,
                     needed=self._needed,
+                    deadline=deadline,
                 )
                 if deadline is not None and monotonic_ns() > deadline:
                     break

@@ -61,6 +61,7 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
     *,
     chains: Chains,
     needed: Collection[int],
+    deadline: int | None = None,
 ) -> None:
     """Settle the next portion of what has arrived from a core.
 
@@ -71,15 +72,17 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
         admission: Has room again for each token that ends.
         chains: Told of what cores say of tokens made inside tokens.
         needed: Numbers of tokens that others need: pickled results of theirs are not loaded.
+        deadline: Until when results are loaded, monotonic ns; one is in any case. None for never.
 
     Raises:
         WireError: The core wrote something that makes no sense.
+        KeyboardInterrupt: Ctrl-C came while a result was loaded. The portion ends with that one.
     """
     outcomes = incarnation.arrived[:PORTION]
     del incarnation.arrived[:PORTION]
     portion = None
     if any([outcome.kind for outcome in outcomes]):  # noqa: C419 - twice as fast as a generator
-        portion = _sorted_out(outcomes, incarnation, chains, needed)
+        portion = _sorted_out(outcomes, incarnation, chains, needed, deadline)
         outcomes = portion.outcomes
     seat = incarnation.seat
     try:
@@ -131,6 +134,8 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
             history.ended(token, portion.failed[outcome.number] if portion else outcome.value)
     for watch in tuple(watches) if watches else ():
         watch.ended(tokens)
+    if portion and portion.interrupt is not None:
+        raise portion.interrupt
 
 
 @dataclass(slots=True)
@@ -144,6 +149,7 @@ class _Portion:
     dropped: list[int] = field(default_factory=list)
     encoded: set[int] = field(default_factory=set)
     cut: dict[int, int] = field(default_factory=dict)
+    interrupt: KeyboardInterrupt | None = None
 
 
 def _set_aside(scheduler: Scheduler, seat: int, portion: _Portion) -> None:
@@ -169,10 +175,19 @@ def _give_back(lent: Lent, outcomes: list[Outcome], portion: _Portion | None) ->
 
 
 def _sorted_out(
-    outcomes: list[Outcome], incarnation: Incarnation, chains: Chains, needed: Collection[int]
+    outcomes: list[Outcome],
+    incarnation: Incarnation,
+    chains: Chains,
+    needed: Collection[int],
+    deadline: int | None,
 ) -> _Portion:
     portion = _Portion()
-    for arrived in outcomes:
+    for place, arrived in enumerate(outcomes):
+        # Loading results runs user code, and they may be large.
+        late = deadline is not None and place and monotonic_ns() > deadline
+        if late or portion.interrupt is not None:
+            incarnation.arrived[:0] = outcomes[place:]
+            break
         outcome = arrived
         if outcome.kind == OUTCOME_PART:
             incarnation.pieces.add(outcome.number, outcome.value)
@@ -206,11 +221,16 @@ def _read(
         raise WireError(f"there is no outcome of kind {outcome.kind}")
     if outcome.kind & BLOCKED:
         portion.blocked.add(number)
-    if kind == RAISED:
-        error = portion.failed[number] = delivery.raised(value)
-        value = Answer(kind, value) if number >= FIRST_INNER else error
-    elif kind == PICKLED:
-        value = _taken_up(number, value, portion, needed, lent, carried)
+    try:
+        if kind == RAISED:
+            error = portion.failed[number] = delivery.raised(value)
+            value = Answer(kind, value) if number >= FIRST_INNER else error
+        elif kind == PICKLED:
+            value = _taken_up(number, value, portion, needed, lent, carried)
+    except KeyboardInterrupt as interrupt:
+        # What was settled of it before is not lost with it: the loop may be run again.
+        portion.interrupt = interrupt
+        value = portion.failed[number] = PayloadError("Ctrl-C came while the result was loaded")
     return Outcome(number, kind, outcome.started, outcome.finished, value)
 
 
