@@ -10,6 +10,7 @@ import pytest
 import work
 
 from tokengate_mp import AdmissionRejected, CoordinatorNotRunning, OperationsCoordinator
+from tokengate_mp.coordinator import admission
 
 
 @pytest.fixture
@@ -98,6 +99,40 @@ def test_a_thread_waits_for_room(gate):
         assert made[0].get(20) == "late"
         gate.open()
         assert sorted(token.get(20) for token in held) == ["0", "1"]
+
+
+def test_a_thread_that_was_told_of_room_in_vain_is_told_again(monkeypatch):
+    """One that finds its room taken waits on, and is seen to wait, without a look of its own."""
+    monkeypatch.setattr(admission, "LOOK_SECONDS", None)
+    pending = 1
+    looks = threading.Semaphore(0)
+    maker = None
+
+    def count():
+        if threading.current_thread() is maker:
+            looks.release()
+        return pending
+
+    limits = admission.Admission(1, 1 << 20, "wait", count)
+    maker = threading.Thread(target=limits.wait_in_thread, args=["work"])
+    maker.start()
+    looks.acquire()
+    limits.make_room()  # which gets past the maker when that waits, and finds no room
+    looks.acquire()
+    with limits._entry:  # free as soon as the maker waits again
+        crowded = limits.crowded
+    pending = 0
+    limits.make_room()
+    maker.join()
+    assert crowded
+
+
+def test_a_thread_far_beyond_the_limit_needs_no_look_of_its_own(monkeypatch):
+    """A burst of calls from a thread, of many times the limit: each waits until it is told."""
+    monkeypatch.setattr(admission, "LOOK_SECONDS", None)
+    with OperationsCoordinator(cores=1, max_pending=8):
+        tokens = [work.square(n) for n in range(500)]
+        assert [token.get(20) for token in tokens] == [n * n for n in range(500)]
 
 
 def test_a_thread_is_refused_if_it_is_not_to_wait(gate):

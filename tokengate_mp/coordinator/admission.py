@@ -102,8 +102,12 @@ class Admission:
         if self._on_full == "reject":
             raise self.refusal(operation)
         with self._entry:
-            self.crowded = True
-            while self.is_full() and not self._closed:
+            while not self._closed:
+                # Anew for each wait, as whoever makes room takes it back for all threads at once;
+                # and before the look: of room that there is after it, somebody tells then.
+                self.crowded = True
+                if not self.is_full():
+                    return
                 # With a limit: room may come about without anybody seeing that somebody waits.
                 self._room.wait(LOOK_SECONDS)
 
