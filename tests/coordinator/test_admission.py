@@ -85,6 +85,98 @@ def test_a_maker_that_gives_up_leaves_no_hole():
     asyncio.run(main())
 
 
+def test_those_who_wait_and_make_no_call_hold_up_nobody():
+    """With one place and nothing pending, any number are told in turn that there is room."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1, max_pending=1) as c:
+            c.pause_admission()
+            token = work.echo(1)
+            told = []
+
+            async def wait(number):
+                await c.ready()
+                told.append(number)
+
+            waiting = [asyncio.create_task(wait(number)) for number in range(40)]
+            await asyncio.sleep(0)
+            token.kill()
+            await asyncio.gather(*waiting)
+            assert told == list(range(40))
+
+    asyncio.run(main())
+
+
+def test_one_that_gives_up_when_it_is_called_leaves_its_room_to_the_next():
+    """Cancelled between being told and going on, and no turn comes: the next one is told."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1, max_pending=1) as c:
+            limits = c._corridor.admission
+            limits._count = lambda: 1
+            waiting = [asyncio.create_task(c.ready()) for _ in range(2)]
+            await asyncio.sleep(0)
+            limits._count = lambda: 0
+            limits.make_room()
+            limits.crowded = False  # no turn looks for those who wait
+            waiting[0].cancel()
+            await waiting[1]
+            assert waiting[0].cancelled()
+
+    asyncio.run(main())
+
+
+def test_room_is_given_to_one_at_a_time_in_the_order_of_asking():
+    """However often it is looked whether there is room, whoever is told finds it and calls."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1, max_pending=1) as c:
+            made = []
+
+            async def make(number):
+                await c.ready()
+                made.append(number)
+                c._corridor.admission.make_room()
+                token = work.echo(number)
+                c._corridor.admission.make_room()
+                return await token
+
+            assert await asyncio.gather(*map(make, range(50))) == list(range(50))
+            assert made == list(range(50))
+
+    asyncio.run(main())
+
+
+def test_one_who_is_told_in_another_loop_finds_the_room():
+    """It makes its call later than it is told; nobody else is given its room in between."""
+
+    async def main():
+        async with OperationsCoordinator(cores=1, max_pending=2) as c:
+            c.pause_admission()
+            held = [work.echo(n) for n in range(2)]
+            home = asyncio.get_running_loop()
+
+            async def make_room():
+                for token in held:
+                    token.kill()
+                c.resume_admission()
+
+            async def make(number):
+                await c.ready()
+                return await work.echo(number)
+
+            async def elsewhere():
+                makers = [asyncio.create_task(make(number)) for number in range(60)]
+                await asyncio.sleep(0)  # by when all of them have asked
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(make_room(), home))
+                return await asyncio.gather(*makers)
+
+            made = await asyncio.to_thread(asyncio.run, elsewhere())
+            assert made == list(range(60))
+
+    asyncio.run(main())
+
+
 def test_a_thread_waits_for_room(gate):
     """A call in a thread without a loop blocks until a token has ended."""
     with OperationsCoordinator(cores=1, threads_per_core=2, max_pending=2):

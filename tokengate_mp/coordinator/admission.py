@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -53,7 +53,8 @@ class Admission:
         # Entered by this, as its own way in is Python code: a Ctrl-C there would leave it locked.
         self._entry = threading.RLock()
         self._room = threading.Condition(self._entry)
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: OrderedDict[object, asyncio.Future[None]] = OrderedDict()
+        self._called: set[object] = set()  # those whose turn it is: each may be about to call
         self._closed = False
 
     def vacancies(self) -> int:
@@ -111,27 +112,44 @@ class Admission:
                 # With a limit: room may come about without anybody seeing that somebody waits.
                 self._room.wait(LOOK_SECONDS)
 
-    async def ready(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait in the coordinator's loop until there is room, first come, first served."""
-        while (self.is_full() or self._waiters) and not self._closed:
-            waiter = loop.create_future()
-            self._waiters.append(waiter)
+    async def ready(self, loop: asyncio.AbstractEventLoop, place: object) -> None:
+        """Wait in the coordinator's loop until there is room, first come, first served.
+
+        Args:
+            loop: That loop.
+            place: Stands for the one who waits. If it `is_called` then, nobody else is given its
+                room before it has `gone_on`, which has to be said.
+        """
+        while (self.vacancies() <= len(self._called) or self._waiters) and not self._closed:
+            waiter = self._waiters[place] = loop.create_future()
             self.crowded = True
             try:
                 await waiter
             finally:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
+                self._waiters.pop(place, None)
             if not self.is_full():
                 return
+            self._called.discard(place)
+
+    def is_called(self, place: object) -> bool:
+        """Whether it is the turn of one who waited, and it has not gone on."""
+        return place in self._called
+
+    def gone_on(self, place: object) -> None:
+        """One whose turn it was has made its call, or makes none. In the loop's thread."""
+        self._called.discard(place)
+        # There may be room yet, and no token to end that would bring a turn.
+        if self._waiters:
+            self.make_room()
 
     def make_room(self) -> None:
         """Tokens have ended: let those go on for whom there is room now. In the loop's thread."""
-        vacancies = self.vacancies()
+        vacancies = self.vacancies() - len(self._called)
         while self._waiters and (vacancies > 0 or self._closed):
-            waiter = self._waiters.popleft()
+            place, waiter = self._waiters.popitem(last=False)
             if not waiter.done():
                 waiter.set_result(None)
+                self._called.add(place)
                 vacancies -= 1
         with self._entry:
             self._room.notify_all()

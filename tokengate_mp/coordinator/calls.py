@@ -89,11 +89,18 @@ class Calls:
             raise CoordinatorNotRunning(
                 "ready() was awaited on a coordinator that is not running; start it first"
             )
-        waiting = corridor.admission.ready(host.loop)
-        if asyncio.get_running_loop() is host.loop:
-            await waiting
-        else:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, host.loop))
+        here, admission, place = asyncio.get_running_loop(), corridor.admission, object()
+        waiting = admission.ready(host.loop, place)
+        try:
+            if here is host.loop:
+                await waiting
+            else:
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, host.loop))
+        finally:
+            # Soon, as the caller makes its call first, if it makes any. (From another loop this one
+            # may have been given up just when it was called there, so that is said in any case.)
+            if here is not host.loop or admission.is_called(place):
+                here.call_soon(host.post, lambda: admission.gone_on(place))
 
     def map(  # noqa: PLR0913 - the options of a map, each with its default
         self,
