@@ -129,6 +129,24 @@ def test_outcomes_of_a_relieved_process_are_its_own():
     assert scheduler.shifts.relieve(1) == seat  # which is free again
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_was_placed_and_not_sent_is_not_left_with_the_old_process(killed):
+    """A dependant that is to go home waits for the next process; the old one can be dismissed."""
+    scheduler, maker = scheduler_with(2)
+    (ticket,) = maker()
+    scheduler.withheld(ticket, [])
+    scheduler.released(ticket, None, 0, 0, home=1)
+    assert ticket.number in scheduler.held(1)
+    if killed:
+        scheduler.killed(ticket)
+    seat = take_over(scheduler, 1)
+    scheduler.validate()
+    assert not scheduler.held(seat)
+    sent = [ticket for tickets in scheduler.assign(MS).values() for ticket in tickets]
+    assert sent == ([] if killed else [ticket])
+    scheduler.validate()
+
+
 class ShiftsMachine(RuleBasedStateMachine):
     """Processes by a number of their own, each with its seat and what it was sent."""
 
@@ -139,6 +157,7 @@ class ShiftsMachine(RuleBasedStateMachine):
         self.now = 0
         self.made = []
         self.sent = {seat: [] for seat in range(1, cores + 1)}
+        self.unsent = {seat: [] for seat in self.sent}
         self.total = dict.fromkeys(self.sent, 0)
         self.cores = range(1, cores + 1)
 
@@ -147,7 +166,19 @@ class ShiftsMachine(RuleBasedStateMachine):
         self.made += self.maker.submit(weight, weight, count)
         self.assign()
 
+    @rule(data=st.data())
+    def release(self, data):
+        core = data.draw(st.sampled_from(self.cores))
+        (ticket,) = self.maker()
+        self.made.append(ticket)
+        self.scheduler.withheld(ticket, [])
+        self.scheduler.released(ticket, None, 0, self.now, home=core)
+        if ticket.stage is TokenState.ADMITTED:  # and it is sent with the next order
+            self.unsent[core].append(ticket.number)
+
     def assign(self):
+        for unsent in self.unsent.values():
+            unsent.clear()
         for core, tickets in self.scheduler.assign(self.now).items():
             assert core in self.cores
             self.sent[core] += numbers(tickets)
@@ -187,6 +218,7 @@ class ShiftsMachine(RuleBasedStateMachine):
         seat = take_over(self.scheduler, core, self.quota)
         assert seat not in self.sent
         self.sent[seat], self.sent[core] = self.sent[core], []
+        self.unsent[core] = []
         self.total[core] = 0
         self.assign()
 
@@ -198,7 +230,7 @@ class ShiftsMachine(RuleBasedStateMachine):
         lost = self.scheduler.core_lost(seat, dict.fromkeys(running, OSError()), self.now)
         assert set(numbers(lost)) == running
         if seat in self.cores:
-            self.sent[seat] = []
+            self.sent[seat], self.unsent[seat] = [], []
             self.total[seat] = 0
             self.scheduler.shifts.begin(seat, self.quota)
             self.scheduler.core_ready(seat)
@@ -213,13 +245,15 @@ class ShiftsMachine(RuleBasedStateMachine):
             return
         self.scheduler.validate()
         for seat, held in self.sent.items():
-            assert sorted(self.scheduler.held(seat)) == sorted(held)
+            unsent = self.unsent.get(seat, [])
+            assert sorted(self.scheduler.held(seat)) == sorted([*held, *unsent])
         by_number = {ticket.number: ticket for ticket in self.made}
         for seat, held in self.sent.items():
             assert all(self.scheduler.shifts.seat_of(by_number[n]) == seat for n in held)
         views = self.scheduler.snapshot().cores
         assert [view.core for view in views] == list(self.cores)
-        assert sum(len(view.held) for view in views) == sum(map(len, self.sent.values()))
+        of_processes = (*self.sent.values(), *self.unsent.values())
+        assert sum(len(view.held) for view in views) == sum(map(len, of_processes))
         ended = sum(ticket.stage.ended for ticket in self.made)
         assert self.scheduler.unended_count == len(self.made) - ended
 

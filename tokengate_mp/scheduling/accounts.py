@@ -63,7 +63,7 @@ class Accounts:
         self._gate = Gate()
         self._graph = Graph()
         self._ledger = Ledger(cores, threads)
-        self.shifts = Shifts(self._ledger, cores)
+        self.shifts = Shifts(self._ledger, cores, self._withdraw)
         self._router = Router(self._gate, self._ledger, routing)
         self._turnstile = Turnstile(self._gate, self._ledger, self._router)
         self._evicted: Cores = 0
@@ -267,6 +267,15 @@ class Accounts:
                     ticket.stage = WAITING
                     free.remove(ticket)
         self._gate.reenter(free)
+
+    def _withdraw(self, core: int) -> None:
+        """Let what was placed on a core, and is still to be sent there, wait again."""
+        book = self._ledger[core]
+        unsent = [t.number for t in self._homeward.pop(core, ()) if t.number in book.held]
+        if unsent:
+            tickets = book.take_back(unsent)
+            self._ledger.lightened(book)
+            self._reenter(tickets, given_back=True)
 
     def _completed(self, tickets: Iterable[Ticket], now: int) -> None:
         """Those of them that have completed have no trial any more, and tell their breaker."""

@@ -12,6 +12,8 @@ another process has taken over.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tokengate_mp.scheduling.ledger import UNLIMITED, Book, Ledger
 from tokengate_mp.scheduling.ticket import Ticket
 
@@ -22,13 +24,15 @@ class Shifts:
     Args:
         ledger: Who holds what.
         cores: How many cores there are.
+        withdraw: Lets wait again what was put in a core's book and has not been sent to it.
     """
 
-    __slots__ = ("_cores", "_free", "_ledger")
+    __slots__ = ("_cores", "_free", "_ledger", "_withdraw")
 
-    def __init__(self, ledger: Ledger, cores: int) -> None:
+    def __init__(self, ledger: Ledger, cores: int, withdraw: Callable[[int], object]) -> None:
         self._ledger = ledger
         self._cores = cores
+        self._withdraw = withdraw
         self._free: list[int] = []
 
     def begin(self, core: int, quota: int | None) -> None:
@@ -45,6 +49,7 @@ class Shifts:
 
         The core is not ready any more.
         """
+        self._withdraw(core)  # else this process would be waited for to answer for it, for ever
         ledger, book = self._ledger, self._ledger[core]
         if self._free:
             seat = self._free.pop()
