@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import random
-import sys
 from itertools import islice
-from pathlib import Path
 
 import pytest
 from simulator import DELAY, Simulation
+from steps import steps
 
-import tokengate_mp.scheduling
 from tokengate_mp.scheduling import pacing
 
 OPERATIONS = (  # name, weight, part of all tokens, shortest and longest run in µs
@@ -78,28 +76,6 @@ def test_tokens_behind_one_that_never_ends_are_taken_elsewhere():
     simulation.run(until=1_000_000_000)
     assert simulation.scheduler.unended_count == 1
     assert simulation.recalls == 1
-
-
-def steps(run):
-    """How many lines of the scheduler are executed by a run."""
-    package = str(Path(tokengate_mp.scheduling.__file__).parent)
-    executed = 0
-
-    def line(frame, event, argument):
-        nonlocal executed
-        executed += event == "line"
-        return line
-
-    def call(frame, event, argument):
-        return line if frame.f_code.co_filename.startswith(package) else None
-
-    before = sys.gettrace()
-    sys.settrace(call)
-    try:
-        run()
-    finally:
-        sys.settrace(before)
-    return executed
 
 
 @pytest.mark.parametrize("routing", ["strict", "work_conserving"])

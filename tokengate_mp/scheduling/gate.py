@@ -143,12 +143,12 @@ class Gate:
         for ticket, key, keep in calls:
             if ticket.stage is CREATED:
                 ticket.stage = WAITING
-                pin = self.sticky.join(ticket.number, key, keep)
+                pin = self.sticky.join(ticket, key, keep)
                 if self.paused or ticket.operation.limit is not None:
                     self._queue(ticket).append(ticket)
                 elif pin.core is None:  # from here on this is what `_queue` would find
                     lane = self.lanes[ticket.operation.weight]
-                    (pin.behind if pin.members > 1 else lane.queue).append(ticket)
+                    (pin.behind if len(pin.members) > 1 else lane.queue).append(ticket)
                 else:
                     self._lane_of_core(pin.core).queue.append(ticket)
                     self.wanted |= 1 << pin.core
@@ -167,7 +167,7 @@ class Gate:
         """Put a token that was withheld at the end of its lane, or where its key says."""
         del self.withheld[ticket.number]
         if key is not None:
-            self.sticky.join(ticket.number, key, keep)
+            self.sticky.join(ticket, key, keep)
         self._queue(ticket).append(ticket)
 
     def reenter(self, tickets: Iterable[Ticket]) -> None:
@@ -319,7 +319,7 @@ class Gate:
         if unplaced and pin is not None and pin.members and ticket.number in unplaced:
             del unplaced[ticket.number]
             if not self._hand_on(pin):
-                self._appoint([pin])
+                self._appoint(pin)
 
     def _hand_on(self, pin: Pin) -> bool:
         """Let the first that waits behind get the key its core; False if none does."""
@@ -332,15 +332,11 @@ class Gate:
         self._queue(ticket).appendleft(ticket)
         return True
 
-    def _appoint(self, pins: Iterable[Pin]) -> None:
-        """Let tokens that are held back get these keys their cores: all others have ended."""
-        lacking = {pin.key for pin in pins}
-        held_back = chain(self.postponed, *self.paused.values())
-        for ticket in held_back if lacking else ():
-            pin = self.sticky.members.get(ticket.number)
-            if pin is not None and pin.key in lacking:
-                lacking.discard(pin.key)
-                self.sticky.unplaced[ticket.number] = pin
+    def _appoint(self, pin: Pin) -> None:
+        """Let a token that is held back get this key its core: all others have ended."""
+        ticket = next(waiting(pin.members.values()), None)
+        if ticket is not None:
+            self.sticky.unplaced[ticket.number] = pin
 
     def evict(self, gone: Cores) -> None:
         """Cores will never be ready again, and hold nothing: their keys have to be placed anew."""
@@ -358,7 +354,9 @@ class Gate:
         for ticket in self.limits.evict(gone):
             self.sticky.members[ticket.number].behind.append(ticket)
         self.wanted &= ~gone
-        self._appoint([pin for pin in reversed(evicted) if not self._hand_on(pin)])
+        for pin in reversed(evicted):
+            if not self._hand_on(pin):
+                self._appoint(pin)
 
     # ---- views
 

@@ -14,7 +14,7 @@ then placed anew, and the others follow it.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from heapq import heappop, heappush
 
 from tokengate_mp.scheduling.ticket import Ticket
@@ -26,7 +26,7 @@ class Pin:
     Attributes:
         key: The key.
         core: The core it is pinned to; None until its first token has been sent to one.
-        members: How many of its tokens have not ended.
+        members: Its tokens that have not ended, by number, in the order in which they joined.
         behind: Those that wait for the first one to be sent, some of which may have ended.
         keep: How long it is kept after its last token, ns.
         expires: When it goes, ns, given that no token comes before; None while there are any.
@@ -38,7 +38,8 @@ class Pin:
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.core: int | None = None
-        self.members = 0
+        # Ordered so that the first of them is found at once, however many were before it.
+        self.members: OrderedDict[int, Ticket] = OrderedDict()
         self.behind: deque[Ticket] = deque()
         self.keep = 0
         self.expires: int | None = None
@@ -69,29 +70,29 @@ class Sticky:
         """How many keys are pinned to a core."""
         return len(self.pins) - len(self.unplaced)
 
-    def join(self, number: int, key: bytes, keep: int) -> Pin:
+    def join(self, ticket: Ticket, key: bytes, keep: int) -> Pin:
         """One more token of a key: its pin.
 
         Args:
-            number: The token's number.
+            ticket: The token.
             key: The key.
             keep: How long the pin is to be kept after the last token at the least, ns.
         """
         pin = self.pins.get(key)
         if pin is None:
             pin = self.pins[key] = Pin(key)
-            self.unplaced[number] = pin
-        pin.members += 1
+            self.unplaced[ticket.number] = pin
+        pin.members[ticket.number] = ticket
         pin.keep = max(pin.keep, keep)
         pin.expires = None
-        self.members[number] = pin
+        self.members[ticket.number] = pin
         return pin
 
     def leave(self, number: int) -> Pin | None:
         """A token has ended: its pin, if it had one and this is the first that is said of it."""
         pin = self.members.pop(number, None)
         if pin is not None:
-            pin.members -= 1
+            del pin.members[number]
             if not pin.members:
                 self.unplaced.pop(number, None)
                 if pin.core is not None and pin.keep:
@@ -132,11 +133,13 @@ class Sticky:
             AssertionError: It does not.
         """
         counted = dict.fromkeys(self.pins, 0)
-        for pin in self.members.values():
+        for number, pin in self.members.items():
             assert self.pins.get(pin.key) is pin, f"a token of {pin.key!r}, which is not there"
+            assert number in pin.members, f"{number} is not one of {pin.key!r}"
             counted[pin.key] += 1
         for key, pin in self.pins.items():
-            assert pin.members == counted[key], f"{key!r} has {counted[key]}, not {pin.members}"
+            count = len(pin.members)
+            assert count == counted[key], f"{key!r} has {counted[key]}, not {count}"
             assert pin.members or pin.keep, f"{key!r} has no tokens, and is not kept"
             assert pin.members or pin.core is not None, f"{key!r} is kept, without a core"
             assert pin.core is None or not pin.behind, f"{key!r} is pinned, and tokens lag behind"
