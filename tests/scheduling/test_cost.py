@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from steps import steps
-from tickets import Maker
+from tickets import MS, FakeTicket, Maker, numbers
 
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.options import Policy
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 FEW, MANY = 100, 1_600
@@ -38,3 +40,79 @@ def test_killing_what_is_paused_costs_the_same_for_each_token(keys):
         costs.append(steps(kill) / count)
         scheduler.validate()
     assert max(costs) < 1.2 * min(costs), costs
+
+
+class Compared(FakeTicket):
+    """A ticket that counts how often any is compared with another."""
+
+    comparisons = 0
+
+    def __eq__(self, other):
+        Compared.comparisons += 1
+        return self is other
+
+    __hash__ = FakeTicket.__hash__
+
+
+def compared(scheduler, count):
+    """Tickets that count their comparisons."""
+    operation = scheduler.operation("work", "medium")
+    return [Compared(number, operation) for number in range(1, count + 1)]
+
+
+def never(_ticket):
+    """Whether a token would wait for ever if its limit held it back."""
+    return False
+
+
+@pytest.mark.parametrize("key", [None, b"k"])
+def test_a_claim_does_not_search_the_lane(key):
+    """However many wait before it; and one that comes back waits once, in its old place."""
+    costs = []
+    for count in (FEW, MANY):
+        scheduler, _ = scheduler_with(1)
+        tickets = compared(scheduler, count)
+        if key is None:
+            scheduler.submitted(tickets)
+        else:
+            scheduler.anchored([(ticket, key, 0) for ticket in tickets], 0)
+        scheduler.assign(0)
+        waiting = [each for each in tickets if each.stage is TokenState.WAITING]
+        claimed = waiting[-1:-10:-1]
+        Compared.comparisons = 0
+
+        def claim(scheduler=scheduler, claimed=claimed):
+            for ticket in claimed:
+                assert scheduler.claimed(ticket, 1, 0, 0, never)
+
+        costs.append(steps(claim))
+        assert Compared.comparisons == 0
+        scheduler.validate()
+        assert scheduler.waiting == len(waiting) - len(claimed)
+        back = claimed[::2]
+        scheduler.given_back(1, numbers(back))
+        scheduler.validate()
+        assert scheduler.waiting == len(waiting) - len(claimed) + len(back)
+        assert numbers(scheduler.waiting_tickets())[: len(back)] == sorted(numbers(back))
+    assert costs[0] == costs[1]
+
+
+@pytest.mark.parametrize("ending", ["raised", "lost"])
+def test_one_that_was_claimed_and_is_to_run_again_waits_once(ending):
+    """Though its lane had not let go of it yet."""
+    scheduler, _ = scheduler_with(1)
+    operation = scheduler.operation("work", "medium", Policy(retries=1, idempotent=True))
+    tickets = [FakeTicket(number, operation) for number in range(1, FEW)]
+    scheduler.submitted(tickets)
+    scheduler.assign(0)
+    last = tickets[-1]
+    before = scheduler.waiting
+    assert scheduler.claimed(last, 1, 0, 0, never)
+    if ending == "raised":
+        scheduler.settle(1, [last.number], [MS], MS, failed={last.number: ValueError()})
+        assert scheduler.waiting == before
+    else:
+        scheduler.core_lost(1, {last.number: OSError()}, MS)
+        assert scheduler.waiting == len(tickets)
+    scheduler.validate()
+    assert len(set(numbers(scheduler.waiting_tickets()))) == scheduler.waiting

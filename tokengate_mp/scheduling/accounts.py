@@ -206,6 +206,7 @@ class Accounts:
         lacking = {number for number, count in self._graph.lacking.items() if count}
         assert lacking <= self._gate.withheld.keys(), "one lacks something, and is not withheld"
         assert numbers.issuperset(self._gate.sticky.members), "a key counts one that has ended"
+        assert numbers >= self._gate.taken.lanes.keys(), "one that was taken has ended"
         assert numbers >= self._conductor.members.keys(), "a chain counts one that has ended"
 
     # ---- what stands behind
@@ -247,6 +248,8 @@ class Accounts:
         if pause is None:
             return False
         ticket.operation.retried += 1
+        if self._gate.taken:
+            self._gate.returning([ticket])
         if pause:
             self._gate.postpone(ticket, now + pause)
         elif self._conductor.hold(ticket):
@@ -258,6 +261,8 @@ class Accounts:
     def _reenter(self, tickets: Iterable[Ticket], *, given_back: bool) -> None:
         """Let those of them that have not ended, and were not begun, wait again."""
         free = [ticket for ticket in tickets if ticket.stage is ADMITTED]
+        if self._gate.taken:
+            self._gate.returning(free)
         conductor = self._conductor
         if conductor.members:
             for ticket in list(free):
@@ -321,3 +326,5 @@ class Accounts:
             for ticket in tickets:
                 if ticket.stage.ended:
                     self._gate.left(ticket)
+        if self._gate.taken:
+            self._gate.taken.left(tickets)

@@ -1,7 +1,7 @@
 """Admission: where tokens wait, in a lane for each weight class.
 
-Tokens leave a lane first in, first out. One that ends while it waits is only counted off; the lane
-lets go of it when it comes up, or when such tokens are the larger part.
+Tokens leave a lane first in, first out. One that ends while it waits, or is taken before its turn,
+is only counted off; the lane lets go of it when it comes up, or when such are the larger part.
 
 Tokens of an operation that is paused wait in a lane of their own, which no core is served from; so
 pausing costs the others nothing.
@@ -22,7 +22,7 @@ from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.options import WEIGHTS, Weight
-from tokengate_mp.scheduling.lane import Lane, waiting
+from tokengate_mp.scheduling.lane import Lane, Taken, waiting
 from tokengate_mp.scheduling.limit import Limits
 from tokengate_mp.scheduling.postponed import Postponed
 from tokengate_mp.scheduling.sticky import Pin, Sticky
@@ -30,6 +30,7 @@ from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.scheduling.weights import Cores, members
 
 CREATED, WAITING = TokenState.CREATED, TokenState.WAITING
+ADMITTED = TokenState.ADMITTED
 
 INTERLEAVE: Final = 16
 """How many tokens may leave a lane before one that is run again, should so many wait."""
@@ -47,9 +48,20 @@ class Gate:
         withheld: Tokens that wait for others to end, by number.
         sticky: The keys, and which core each is pinned to.
         limits: How many tokens of some operations cores may hold, and where the others wait.
+        taken: Those that were taken out of a lane before their turn.
     """
 
-    __slots__ = ("lanes", "limits", "paused", "pinned", "postponed", "sticky", "wanted", "withheld")
+    __slots__ = (
+        "lanes",
+        "limits",
+        "paused",
+        "pinned",
+        "postponed",
+        "sticky",
+        "taken",
+        "wanted",
+        "withheld",
+    )
 
     def __init__(self) -> None:
         self.lanes: dict[Weight, Lane] = {weight: Lane() for weight in WEIGHTS}
@@ -60,24 +72,20 @@ class Gate:
         self.withheld: dict[int, Ticket] = {}
         self.sticky = Sticky()
         self.limits = Limits()
+        self.taken = Taken()
 
     def __len__(self) -> int:
-        outside = len(self.postponed) + len(self.withheld) + sum(1 for _ in self._behind())
+        outside = len(self.postponed) + len(self.withheld) + sum(1 for _ in self.sticky.behind())
         return sum(map(len, self._all_lanes())) + outside
 
     def __iter__(self) -> Iterator[Ticket]:
         """All waiting tokens, lane by lane."""
         in_lanes = (ticket for lane in self._all_lanes() for ticket in lane)
-        return chain(in_lanes, self._behind(), self.postponed, self.withheld.values())
+        return chain(in_lanes, self.sticky.behind(), self.postponed, self.withheld.values())
 
     def _all_lanes(self) -> Iterator[Lane]:
         lanes = (self.lanes.values(), self.pinned.values(), self.paused.values())
         return chain(*lanes, self.limits.rooms())
-
-    def _behind(self) -> Iterator[Ticket]:
-        """Those that wait for the first token of their key."""
-        for pin in self.sticky.unplaced.values():
-            yield from waiting(pin.behind)
 
     def has_any(self) -> bool:
         """Whether a lane that cores are served from has any token, ended or not."""
@@ -235,25 +243,31 @@ class Gate:
     # ---- out
 
     def take(self, ticket: Ticket, core: int, waiting: Cores) -> bool:
-        """Take a waiting token out of its lane before its turn, for a core; whether it was there.
+        """Take a waiting token out of its lane before its turn, for a core; whether it may be.
 
-        One whose key is pinned to another core stays, unless that is one of `waiting`, of which
-        every thread waits. One whose key has no core yet gets it this one.
+        It is ADMITTED with this. One whose key is pinned to another core stays, unless that is one
+        of `waiting`, of which every thread waits. One whose key has no core yet gets it this one.
         """
         outside = ticket.number in self.postponed or ticket.number in self.withheld
         if outside or not self.lets_pass(ticket):
             return False
-        if (pin := self.sticky.members.get(ticket.number)) is not None:
-            if pin.core is None:
-                self._place(pin, core)
-            elif pin.core != core and not waiting >> pin.core & 1:
-                return False
-        lane = self._lane(ticket)
-        if lane is None or ticket not in lane.queue:
+        pin = self.sticky.members.get(ticket.number)
+        if pin is not None and pin.core not in {None, core} and not waiting >> pin.core & 1:
             return False
-        lane.queue.remove(ticket)
+        if pin is not None and pin.core is None and ticket.number not in self.sticky.unplaced:
+            self._place(pin, core)
+        lane = self._lane(ticket)
+        assert lane is not None, f"{ticket} waits behind another one"
+        ticket.stage = ADMITTED
+        self.taken.note(ticket, lane)
         self.note_served(lane)
+        self.placed([ticket], core)
         return True
+
+    def returning(self, tickets: Iterable[Ticket]) -> None:
+        """Tokens are going to wait again."""
+        for lane in self.taken.clear_out(tickets):
+            self.note_served(lane)
 
     def discard(self, ticket: Ticket) -> None:
         """Take note that a waiting token has ended."""
@@ -304,12 +318,11 @@ class Gate:
 
     def _place(self, pin: Pin, core: int) -> None:
         """Pin a key to a core before the first of its tokens has been sent to one."""
-        first = next(number for number, each in self.sticky.unplaced.items() if each is pin)
-        del self.sticky.unplaced[first]
-        for lane in (*self.lanes.values(), *self.limits.rooms()):
-            for ticket in [each for each in lane if each.number == first]:
-                lane.queue.remove(ticket)
-                pin.behind.appendleft(ticket)
+        first = next(each for number, each in pin.members.items() if number in self.sticky.unplaced)
+        if first.number not in self.postponed and self.lets_pass(first):
+            self._queue(first).remove(first)
+            pin.behind.appendleft(first)
+        del self.sticky.unplaced[first.number]
         self._follow(pin, core)
 
     def left(self, ticket: Ticket) -> None:
@@ -318,36 +331,22 @@ class Gate:
         pin = self.sticky.leave(ticket.number)
         if unplaced and pin is not None and pin.members and ticket.number in unplaced:
             del unplaced[ticket.number]
-            if not self._hand_on(pin):
-                self._appoint(pin)
+            self._hand_on(pin)
 
-    def _hand_on(self, pin: Pin) -> bool:
-        """Let the first that waits behind get the key its core; False if none does."""
+    def _hand_on(self, pin: Pin) -> None:
+        """Let the first that waits behind get the key its core; or else one that is held back."""
         ticket = next(waiting(pin.behind), None)
-        if ticket is None:
-            return False
-        while pin.behind.popleft() is not ticket:
-            pass
-        self.sticky.unplaced[ticket.number] = pin
-        self._queue(ticket).appendleft(ticket)
-        return True
-
-    def _appoint(self, pin: Pin) -> None:
-        """Let a token that is held back get this key its core: all others have ended."""
-        ticket = next(waiting(pin.members.values()), None)
         if ticket is not None:
+            while pin.behind.popleft() is not ticket:
+                pass
+            self.sticky.unplaced[ticket.number] = pin
+            self._queue(ticket).appendleft(ticket)
+        elif (ticket := next(waiting(pin.members.values()), None)) is not None:
             self.sticky.unplaced[ticket.number] = pin
 
     def evict(self, gone: Cores) -> None:
         """Cores will never be ready again, and hold nothing: their keys have to be placed anew."""
-        evicted: list[Pin] = []
-        for pin in list(self.sticky.pins.values()):
-            if pin.core is not None and gone >> pin.core & 1:
-                pin.core = None
-                if pin.members:
-                    evicted.append(pin)
-                else:
-                    del self.sticky.pins[pin.key]
+        evicted = self.sticky.evict(gone)
         for core in members(self.wanted & gone):
             for ticket in self.pinned.pop(core):
                 self.sticky.members[ticket.number].behind.append(ticket)
@@ -355,8 +354,7 @@ class Gate:
             self.sticky.members[ticket.number].behind.append(ticket)
         self.wanted &= ~gone
         for pin in reversed(evicted):
-            if not self._hand_on(pin):
-                self._appoint(pin)
+            self._hand_on(pin)
 
     # ---- views
 
@@ -390,7 +388,7 @@ class Gate:
             lane.validate()
             for ticket in lane:
                 assert self._lane(ticket) is lane, f"{ticket} is in the wrong lane"
-        for ticket in self._behind():
+        for ticket in self.sticky.behind():
             assert self._lane(ticket) is None, f"{ticket} waits behind another one"
         in_lanes = {ticket.number for lane in self._all_lanes() for ticket in lane}
         for ticket in (*self.postponed, *self.withheld.values()):

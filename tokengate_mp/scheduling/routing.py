@@ -290,7 +290,7 @@ class Router:
                 break
             ticket = queue.popleft()
             if ticket.stage is not WAITING:
-                lane.ended -= 1
+                lane.gone -= 1
                 continue
             operation = ticket.operation
             cost = operation.cost

@@ -15,9 +15,12 @@ then placed anew, and the others follow it.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from heapq import heappop, heappush
 
+from tokengate_mp.scheduling.lane import waiting
 from tokengate_mp.scheduling.ticket import Ticket
+from tokengate_mp.scheduling.weights import Cores
 
 
 class Pin:
@@ -100,6 +103,23 @@ class Sticky:
                 else:
                     del self.pins[pin.key]
         return pin
+
+    def evict(self, gone: Cores) -> list[Pin]:
+        """Cores will never be ready again: the pins that have lost theirs."""
+        evicted: list[Pin] = []
+        for pin in list(self.pins.values()):
+            if pin.core is not None and gone >> pin.core & 1:
+                pin.core = None
+                if pin.members:
+                    evicted.append(pin)
+                else:
+                    del self.pins[pin.key]
+        return evicted
+
+    def behind(self) -> Iterator[Ticket]:
+        """Those that wait for the first token of their key."""
+        for pin in self.unplaced.values():
+            yield from waiting(pin.behind)
 
     def expire(self, now: int) -> None:
         """Let those go whose time is up."""

@@ -111,13 +111,13 @@ class Turnstile:
 
 
 def _first(room: Anteroom) -> Ticket | None:
-    """The first that waits in an anteroom; those before it that have ended are let go of."""
+    """The first that waits in an anteroom; those before it that wait no more are let go of."""
     queue = room.queue
     while queue:
         if queue[0].stage is WAITING:
             return queue[0]
         queue.popleft()
-        room.ended -= 1
+        room.gone -= 1
     return None
 
 
