@@ -116,3 +116,21 @@ def test_one_that_was_claimed_and_is_to_run_again_waits_once(ending):
         assert scheduler.waiting == len(tickets)
     scheduler.validate()
     assert len(set(numbers(scheduler.waiting_tickets()))) == scheduler.waiting
+
+
+def test_what_a_dead_core_held_is_not_searched_for_members_of_chains():
+    """However many of them there are among the rest: none is compared with another."""
+    scheduler, _ = scheduler_with(1)
+    tickets = compared(scheduler, FEW)
+    others, members = tickets[: FEW // 2], tickets[FEW // 2 :]
+    scheduler.submitted(others)
+    scheduler.assign(0)
+    held = len(scheduler.held(1))
+    for ticket in members:
+        scheduler.joined(ticket, others[0].number, 1, 0)
+    Compared.comparisons = 0
+    scheduler.core_lost(1, {}, 0)
+    assert Compared.comparisons == 0
+    assert scheduler.waiting == len(tickets)
+    assert held > 1
+    scheduler.validate()

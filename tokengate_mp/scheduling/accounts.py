@@ -265,12 +265,14 @@ class Accounts:
             self._gate.returning(free)
         conductor = self._conductor
         if conductor.members:
-            for ticket in list(free):
+            returning, free = free, []
+            for ticket in returning:
                 if given_back and conductor.taken_back(ticket.number):
-                    continue
-                if conductor.hold(ticket):
+                    free.append(ticket)
+                elif conductor.hold(ticket):
                     ticket.stage = WAITING
-                    free.remove(ticket)
+                else:
+                    free.append(ticket)
         self._gate.reenter(free)
 
     def _withdraw(self, core: int) -> None:
