@@ -10,6 +10,7 @@ import pytest
 import work
 
 from tokengate_mp import CoordinatorNotRunning, OperationsCoordinator, TokenKilled, task_token_guard
+from tokengate_mp.coordinator.history import HISTORY, History
 
 
 @pytest.fixture
@@ -144,6 +145,35 @@ def test_a_token_is_killed_by_its_id(gate):
 def fail() -> None:
     """Fail."""
     raise ValueError("as it should")
+
+
+def test_of_many_killed_at_once_only_as_many_are_described_as_are_remembered(monkeypatch):
+    """The latest of them, in their order; and every one of them is told."""
+    described = []
+    ended = History.ended
+
+    def describe(self, token, error):
+        described.append(token)
+        ended(self, token, error)
+
+    monkeypatch.setattr(History, "ended", describe)
+
+    async def main():
+        async with OperationsCoordinator(cores=1) as c:
+            c.pause_admission()
+            for kill in (c.drain_pool, lambda: c.kill_all_by_operation("echo")):
+                described.clear()
+                tokens = [work.echo(number) for number in range(HISTORY + 500)]
+                assert kill() == len(tokens)
+                assert described == tokens[-HISTORY:]
+                recent = c.get_recent_executions(HISTORY)
+                assert [each["token_id"] for each in recent] == [
+                    t.token_id for t in described[::-1]
+                ]
+                errors = await asyncio.gather(*tokens, return_exceptions=True)
+                assert {type(error) for error in errors} == {TokenKilled}
+
+    asyncio.run(main())
 
 
 def test_the_history_tells_what_became_of_tokens(tmp_path, gate):

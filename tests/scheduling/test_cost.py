@@ -134,3 +134,18 @@ def test_what_a_dead_core_held_is_not_searched_for_members_of_chains():
     assert scheduler.waiting == len(tickets)
     assert held > 1
     scheduler.validate()
+
+
+def test_one_that_a_core_holds_is_found_without_a_look_at_those_that_wait():
+    """By its number, however many there are."""
+    costs = []
+    for count in (FEW, MANY):
+        scheduler, make = scheduler_with(1)
+        first, *_ = make.submit(count=count)
+        scheduler.assign(0)
+
+        def find(scheduler=scheduler, first=first):
+            assert scheduler.find(first.number) is first
+
+        costs.append(steps(find))
+    assert costs[0] == costs[1]

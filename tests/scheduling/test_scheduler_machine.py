@@ -319,6 +319,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert self.scheduler.unended_count == len(waiting) + len(held)
         assert self.scheduler.waiting == len(waiting)
         assert self.scheduler.has_waiting or not waiting
+        unended = {*waiting, *held}
+        for number, ticket in self.tickets.items():
+            assert self.scheduler.find(number) is (ticket if number in unended else None)
+        assert self.scheduler.find(len(self.tickets) + 1) is None
 
     @invariant()
     def the_snapshot_adds_up(self):

@@ -256,6 +256,8 @@ class StickyMachine(RuleBasedStateMachine):
     def every_token_is_somewhere(self):
         unended = [n for n in self.tickets if not self.ended(n)]
         assert numbers(self.scheduler.unended()) == unended
+        for number, ticket in self.tickets.items():
+            assert self.scheduler.find(number) is (None if self.ended(number) else ticket)
         held = {n for held in self.held.values() for n in held}
         waiting = [n for n in unended if n not in held]
         assert self.scheduler.waiting == len(waiting)

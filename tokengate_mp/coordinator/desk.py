@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 
 from tokengate_mp.coordinator.admission import Admission
 from tokengate_mp.coordinator.domain import Incarnation
-from tokengate_mp.coordinator.history import History
+from tokengate_mp.coordinator.history import HISTORY, History
 from tokengate_mp.coordinator.host import Host
 from tokengate_mp.coordinator.supervisor import Supervisor
 from tokengate_mp.errors import TokenKilled, TokenTimeout
@@ -102,19 +102,21 @@ class ControlDesk:
 
     def kill_by_id(self, token_id: str, reason: str) -> bool:
         """End the token with this id; False if there is none that has not ended."""
+        self._turns.take_in()
         number = Token.number_of(token_id)
-        return any(self._kill(each, reason) for each in self._unended() if each.number == number)
+        ticket = None if number is None else self._scheduler.find(number)
+        return ticket is not None and self._kill(cast("Token[Any]", ticket), reason)
 
     def kill_all(self, operation: str, reason: str) -> int:
         """End all tokens of an operation; how many there were."""
-        mine = [token for token in self._unended() if token.operation_type == operation]
-        return sum([self._kill(token, reason) for token in mine])
+        self._turns.take_in()
+        unended = tokens_of(self._scheduler.unended())
+        return self._kill_each([t for t in unended if t.operation_type == operation], reason)
 
     def drain(self, operation: str | None, reason: str) -> int:
         """End the waiting tokens, all or those of one operation; how many there were."""
         self._turns.take_in()
-        waiting = tokens_of(self._scheduler.waiting_tickets(operation))
-        return sum([self._kill(token, reason) for token in waiting])
+        return self._kill_each(tokens_of(self._scheduler.waiting_tickets(operation)), reason)
 
     def pause_admission(self, *, paused: bool) -> None:
         """Send no token to any core for as long as this is set."""
@@ -130,10 +132,6 @@ class ControlDesk:
             self._scheduler.resume(operation)
         self._turns.request_turn()
 
-    def _unended(self) -> list[Token[Any]]:
-        self._turns.take_in()
-        return tokens_of(self._scheduler.unended())
-
     # ---- in the coordinator's thread
 
     def _kill(self, token: Token[Any], reason: str) -> bool:
@@ -142,11 +140,26 @@ class ControlDesk:
         self.deliver_error(token, TokenKilled(token.token_id, reason))
         return True
 
+    def _kill_each(self, tokens: list[Token[Any]], reason: str) -> int:
+        """End tokens; how many of them had not ended already."""
+        killed: list[tuple[Token[Any], TokenKilled]] = []
+        for token in tokens:
+            if self._end(token):
+                error = TokenKilled(token.token_id, reason)
+                self._tell_awaiting(token, error)
+                killed.append((token, error))
+        for token, error in killed[-HISTORY:]:  # of more than these nothing would be left
+            self.history.ended(token, error)
+        return len(killed)
+
     def deliver_error(self, token: Token[Any], error: BaseException) -> None:
         """A token has ended in an error: who awaits it gets that."""
+        self._tell_awaiting(token, error)
+        self.history.ended(token, error)
+
+    def _tell_awaiting(self, token: Token[Any], error: BaseException) -> None:
         token.deliver_error(error)
         self._admission.release(token)
-        self.history.ended(token, error)
 
     def _end(self, token: Token[Any]) -> bool:
         """Take a token out of everything as killed; False if it had ended already."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 
 import msgspec
@@ -168,6 +169,14 @@ class Accounts:
         """All submitted tokens that have not ended, oldest first."""
         held = self._conductor.held.values()
         return sorted([*self._gate, *held, *self._ledger], key=attrgetter("number"))
+
+    def find(self, number: int) -> Ticket | None:
+        """The submitted token of this number; None if there is none that has not ended."""
+        for book in self._ledger.books:
+            if (ticket := book.held.get(number)) is not None:
+                return None if ticket.stage.ended else ticket
+        waiting = chain(self._conductor.held.values(), self._gate)
+        return next((ticket for ticket in waiting if ticket.number == number), None)
 
     def snapshot(self, now: int | None = None) -> Snapshot:
         """A frozen copy of all counts, at this time; None: when the scheduler was last told it."""
