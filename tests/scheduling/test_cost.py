@@ -149,3 +149,32 @@ def test_one_that_a_core_holds_is_found_without_a_look_at_those_that_wait():
 
         costs.append(steps(find))
     assert costs[0] == costs[1]
+
+
+def test_what_is_held_for_a_core_that_is_away_costs_the_others_nothing():
+    """Nor what is held while its operation is paused: it is not looked through at each order."""
+    costs = []
+    for count in (FEW, MANY):
+        scheduler, make = scheduler_with(2)
+        (first,) = make.submit("heavy", "first")
+        scheduler.assign(0)
+        core = first.core
+        for ticket in make(name="member", count=count):
+            scheduler.joined(ticket, first.number, core, 0)
+        scheduler.core_lost(core, {}, 0)
+
+        def order(scheduler=scheduler, make=make):
+            make.submit("heavy", "other")
+            scheduler.assign(0)
+
+        order()
+        cost = [steps(order)]
+        scheduler.pause("member")
+        scheduler.core_ready(core)
+        order()
+        cost.append(steps(order))
+        costs.append(cost)
+        scheduler.resume("member")
+        assert len(scheduler.assign(0)[core]) >= count
+        scheduler.validate()
+    assert costs[0] == costs[1]

@@ -12,7 +12,7 @@ its next process, all of them; or, should there be none any more, to another cor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
 from tokengate_mp.scheduling.ticket import Ticket
 
@@ -45,13 +45,16 @@ class Conductor:
         held: Tokens that wait for the core of their domain, by number.
     """
 
-    __slots__ = ("domains", "held", "members", "unlanded")
+    __slots__ = ("_looked", "domains", "held", "members", "unlanded")
 
     def __init__(self) -> None:
         self.domains: dict[int, Domain] = {}
         self.members: dict[int, tuple[Domain, ...]] = {}
         self.unlanded: set[int] = set()
         self.held: dict[int, Ticket] = {}
+        # For which cores and names all that is held has been looked through. Nothing of it can be
+        # sent before these are others, or more is held.
+        self._looked: tuple[int, frozenset[str]] | None = None
 
     def open(self, lead: int) -> Domain:
         """A lead: its new domain, on the core of the chain that it was made in, if it was in one.
@@ -105,24 +108,30 @@ class Conductor:
         if domains is None or domains[0].core is None:
             return False
         self.held[ticket.number] = ticket
+        self._looked = None
         return True
 
     def unhold(self, number: int) -> bool:
         """A token that is held has ended, or is sent; False if it is not held."""
         return self.held.pop(number, None) is not None
 
-    def ready(self, cores: int, free: Callable[[Ticket], bool]) -> Iterator[tuple[Ticket, int]]:
+    def ready(self, cores: int, paused: Iterable[str]) -> Iterator[tuple[Ticket, int]]:
         """Take those that are held for one of these cores, oldest first, each with its core.
 
         Args:
             cores: A set of bits.
-            free: Whether a token may be sent now.
+            paused: The operations whose tokens may not be sent now.
         """
+        asked = cores, frozenset(paused)
+        if asked == self._looked:
+            return
         for number, ticket in sorted(self.held.items()):
             core = self.members[number][0].core
-            if core is not None and cores >> core & 1 and free(ticket):
+            lets_pass = ticket.operation.name not in asked[1]
+            if core is not None and cores >> core & 1 and lets_pass:
                 del self.held[number]
                 yield ticket, core
+        self._looked = asked
 
     def left(self, number: int) -> None:
         """A token has ended."""
@@ -143,6 +152,7 @@ class Conductor:
         Returns:
             The tokens that cannot be run anywhere.
         """
+        self._looked = None
         for domain in self.domains.values():
             if core is not None and domain.core is not None and gone >> domain.core & 1:
                 domain.core = core

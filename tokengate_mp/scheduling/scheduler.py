@@ -341,7 +341,7 @@ class Scheduler(Kinship):
                 for ticket in tickets:
                     conductor.landed(ticket.number, core)
         if conductor.held:
-            for ticket, core in conductor.ready(self._ledger.ready, self._gate.lets_pass):
+            for ticket, core in conductor.ready(self._ledger.ready, self._gate.paused):
                 self._router.place(ticket, self._ledger[core], now)
                 orders.setdefault(core, []).append(ticket)
 
