@@ -119,8 +119,7 @@ class Corridor:
         self.turn_due = self._ended = False
         self._without = 0  # the cores that were given up, as bits
         self._tick = Appointment(host.loop, self._heed_the_time)
-        self._recall = Appointment(host.loop, self._take_back)
-        self._taken_back = 0  # when it was kept last, ns
+        self._recall = Alarm(host.loop, RECALL_NS / 1e9, self._take_back)
         self._glance = Alarm(host.loop, PATIENT_NS / 1e9, self._look_around)
         self._patience = Alarm(host.loop, PATIENCE, self._look_around)  # if a bell was not heard
 
@@ -226,7 +225,7 @@ class Corridor:
             elif self._scheduler.unended_count:
                 self._patience.set()
                 if self._scheduler.could_recall() or self._chains.claims:
-                    self._recall.set(self._taken_back + RECALL_NS)
+                    self._recall.set()
             if self.admission.crowded:
                 self.admission.make_room()
             self._joins.look()
@@ -284,13 +283,12 @@ class Corridor:
 
     def _take_back(self) -> None:
         """A core is idle and nothing waits: take back what others hold and have not begun."""
-        self._taken_back = monotonic_ns()
-        for core in self._scheduler.overdue(self._taken_back):
+        for core in self._scheduler.overdue(monotonic_ns()):
             self._living[core].recall()
         if self._chains.claims:
             self._chains.recall_overdue()
         if self._scheduler.could_recall() or self._chains.claims:
-            self._recall.set(self._taken_back + RECALL_NS)
+            self._recall.set()
 
     def _heed_the_time(self) -> None:
         """Some token's time is up, or its pause between two runs over."""
