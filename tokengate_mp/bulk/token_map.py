@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from itertools import chain
+from operator import length_hint
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -159,38 +162,82 @@ def synchronously(
     """
     # Here, not in the generator, which begins with the first result that is asked for.
     deadline = None if timeout is None else time.monotonic() + timeout
-    batches = _by_batch(
-        feed,
-        Meter(None, None) if meter is None else meter,
-        ordered=ordered,
-        deadline=deadline,
+    turns = Turns(
+        _by_batch(
+            feed,
+            Meter(None, None) if meter is None else meter,
+            ordered=ordered,
+            return_exceptions=return_exceptions,
+            deadline=deadline,
+        )
     )
-    return _one_by_one(batches, return_exceptions=return_exceptions)
+    return Results(turns)
 
 
-def _one_by_one(
-    batches: Generator[tuple[list[Any], int], None, None], *, return_exceptions: bool
-) -> Generator[Any, None, None]:
-    """The results of these batches."""
-    # (`itertools.chain` is faster. But should two threads take results, it ends, and says nothing.)
-    try:
-        for values, kind in batches:
-            if kind == PLAIN:
-                for value in values:
-                    yield value
-                continue
-            values.reverse()
-            while values:  # and keep none that was given
-                value = values.pop()
-                yield _plain(value, return_exceptions) if kind == TROUBLED else value
-                del value
-    finally:
-        batches.close()
+class Turns:
+    """Hands out the results of one batch, and of the next when those have been given.
+
+    Several threads may take them, from one iterator or from several: each result goes to one.
+
+    Args:
+        batches: The results batch by batch. (Of each, as many as its `length_hint` are left.)
+    """
+
+    def __init__(self, batches: Generator[Iterator[Any], None, None]) -> None:
+        self.batches = batches
+        self._given: Iterator[Any] = iter(())
+        self._one_at_a_time = threading.Lock()
+
+    def take(self) -> Iterator[Any] | None:
+        """Those that are to be given now; None at the end."""
+        with self._one_at_a_time:
+            if not length_hint(self._given):
+                given = next(self.batches, None)
+                if given is None:
+                    return None
+                self._given = given
+            return self._given
+
+
+class Results(Iterator[Any]):
+    """Results one by one. It can be closed, as the generator of a standard executor's map can."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._each = chain.from_iterable(iter(turns.take, None))
+
+    def __iter__(self) -> Iterator[Any]:  # noqa: PYI034 - not itself
+        # Several times as fast as this, and as a generator, which would go on for each.
+        return self._each
+
+    def __next__(self) -> Any:
+        return next(self._each)
+
+    def close(self) -> None:
+        """Give no more, and end what is under way."""
+        self._turns.batches.close()
+
+
+class LetGo(Iterator[Any]):
+    """Gives results, and keeps none that it has given: they may be large."""
+
+    def __init__(self, values: list[Any]) -> None:
+        values.reverse()
+        self._values = values
+
+    def __length_hint__(self) -> int:
+        return len(self._values)
+
+    def __next__(self) -> Any:
+        try:
+            return self._values.pop()
+        except IndexError:
+            raise StopIteration from None
 
 
 def _by_batch(
-    feed: Feed, meter: Meter, *, ordered: bool, deadline: float | None
-) -> Generator[tuple[list[Any], int], None, None]:
+    feed: Feed, meter: Meter, *, ordered: bool, return_exceptions: bool, deadline: float | None
+) -> Generator[Iterator[Any], None, None]:
     """The results of a batch, and of the next when those have been given."""
     if is_here(feed.sender.loop):
         raise RuntimeError(
@@ -199,6 +246,7 @@ def _by_batch(
         )
     news = Bell()
     feed.bell = news.ring
+    values: list[Any] = []
     try:
         meter.begin()
         while True:
@@ -207,7 +255,11 @@ def _by_batch(
             if batch is not None:
                 values, kind = opened(batch, feed.name)
                 meter.add(batch.count, _failed(values, kind))
-                yield values, kind
+                if kind == TROUBLED:  # raised here, where it is the end
+                    for value in LetGo(values):
+                        yield iter((_plain(value, return_exceptions),))
+                else:
+                    yield iter(values) if kind == PLAIN else LetGo(values)
                 feed.give_back(batch.count)
             elif feed.ended():
                 return
@@ -218,6 +270,7 @@ def _by_batch(
                 if not more and not news.wait(min(left, STOPPED_SECONDS)):
                     meter.look()
     finally:
+        values.clear()  # nothing is given after a close
         feed.cancel()
         meter.end()
 
