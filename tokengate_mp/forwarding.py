@@ -49,7 +49,7 @@ class ForwardingToken(Token[R]):
     def cut(self, count: int) -> None:
         """The core that runs it makes the first so many of its calls, and no more."""
         if isinstance(self.recipient, Divisible):
-            self.recipient.cut(count)
+            _give(self.recipient.cut, count)
 
     def deliver(self, result: R) -> None:
         """The function returned: tell the recipient."""

@@ -265,6 +265,19 @@ def test_results_that_several_threads_take_are_not_lost(coordinator, kind, how):
     assert sorted(got) == expected
 
 
+def test_an_iterable_that_takes_from_its_own_results(coordinator):
+    """It is refused, as by any generator, and does not wait for itself."""
+    taking = []
+
+    def items():
+        yield from range(100)
+        yield next(taking[0])
+
+    taking.append(iter(work.square.map(items())))
+    with pytest.raises(ValueError, match="already executing"):
+        list(taking[0])
+
+
 def test_a_failing_item(coordinator):
     """What it raises comes in its place, with its index; what came before it is there."""
     seen = []

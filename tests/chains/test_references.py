@@ -36,7 +36,7 @@ class Told(Calls):
         self.crew = SimpleNamespace(made={}, dropped=[], forsaken=[], shield=nullcontext)
         self.prefix = "test"
         self.told = []
-        self._referring = threading.RLock()
+        self.referring = threading.RLock()
 
     def tell(self, number, kind, first=0, second=0, value=0):
         self.told.append(number)

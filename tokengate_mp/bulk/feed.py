@@ -40,9 +40,8 @@ AHEAD: Final = 4
 UNTAKEN: Final = 64
 """Batches for each core that are under way or have results which nobody has taken yet."""
 
-
 MOST_UNTAKEN: Final = 1 << 19
-"""Items that are under way or have results which nobody has taken yet, however short they are."""
+"""About how many items are, however short they are."""
 
 READING_NS: Final = 2_000_000
 """How long items are taken and sent before it is time to look for results again, ns."""
@@ -133,7 +132,8 @@ class Feed:
         self.bell: Callable[[], object] | None = None
         self._function = ManyCalls(function, pace.most_ns)
         self._index, self._operation = sender.enrol(self._function, options)
-        self._operation.divisible |= pace.most_ns is not None
+        if pace.most_ns is not None:
+            self._operation.divisible = True
         self._source = Source(rows)
         self._width = width
         self._writable = options.writable
@@ -236,8 +236,9 @@ class Feed:
                 number, self._operation, record, self._function, batch
             )
         except BaseException:
-            self._flying.discard(batch)
+            # In this order, as in `arrived`.
             self._again.appendleft((first, rows))
+            self._flying.discard(batch)
             raise
 
     def _encoded(self, number: int, rows: Sequence[Any]) -> bytes | Laden:

@@ -16,7 +16,7 @@ LEAST_NS: Final = 400_000
 """A batch is not made shorter than this for the sake of an even end, ns."""
 
 OVERDUE_NS: Final = 2 * TARGET_NS
-"""A batch that has run for so long, ns, comes back with what it has done."""
+"""A batch that has run for so long, ns, is cut."""
 
 TARGET_BYTES: Final = 1 << 18
 """How large a batch's request may be: a piece of the ring that leaves room for others."""
@@ -45,7 +45,7 @@ class Pace:
 
     @property
     def most_ns(self) -> int | None:
-        """After how long no further item of a batch is begun, ns; None for never."""
+        """After how long a batch is cut, ns; None if it never is."""
         return OVERDUE_NS if self._fixed is None else None
 
     def size(self, left: int | None, cores: int) -> int:

@@ -174,10 +174,10 @@ def synchronously(
     return Results(turns)
 
 
-class Turns:
+class Turns(Iterator[Iterator[Any]]):
     """Hands out the results of one batch, and of the next when those have been given.
 
-    Several threads may take them, from one iterator or from several: each result goes to one.
+    Several threads may take them: each result goes to one.
 
     Args:
         batches: The results batch by batch. (Of each, as many as its `length_hint` are left.)
@@ -186,16 +186,13 @@ class Turns:
     def __init__(self, batches: Generator[Iterator[Any], None, None]) -> None:
         self.batches = batches
         self._given: Iterator[Any] = iter(())
-        self._one_at_a_time = threading.Lock()
+        # By the same thread again: what it takes items from may take from these results.
+        self._one_at_a_time = threading.RLock()
 
-    def take(self) -> Iterator[Any] | None:
-        """Those that are to be given now; None at the end."""
+    def __next__(self) -> Iterator[Any]:
         with self._one_at_a_time:
             if not length_hint(self._given):
-                given = next(self.batches, None)
-                if given is None:
-                    return None
-                self._given = given
+                self._given = next(self.batches)
             return self._given
 
 
@@ -204,11 +201,12 @@ class Results(Iterator[Any]):
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
-        self._each = chain.from_iterable(iter(turns.take, None))
+        self._each = iter(self)
 
     def __iter__(self) -> Iterator[Any]:  # noqa: PYI034 - not itself
-        # Several times as fast as this, and as a generator, which would go on for each.
-        return self._each
+        # Several times as fast as this, and as a generator, which would go on for each. Another one
+        # each time, as threads must not share what is written in C; together they give each once.
+        return chain.from_iterable(self._turns)
 
     def __next__(self) -> Any:
         return next(self._each)
@@ -256,8 +254,9 @@ def _by_batch(
                 values, kind = opened(batch, feed.name)
                 meter.add(batch.count, _failed(values, kind))
                 if kind == TROUBLED:  # raised here, where it is the end
-                    for value in LetGo(values):
-                        yield iter((_plain(value, return_exceptions),))
+                    values.reverse()
+                    while values:
+                        yield iter((_plain(values.pop(), return_exceptions),))
                 else:
                     yield iter(values) if kind == PLAIN else LetGo(values)
                 feed.give_back(batch.count)

@@ -120,8 +120,11 @@ class Admission:
             place: Stands for the one who waits. If it `is_called` then, nobody else is given its
                 room before it has `gone_on`, which has to be said.
         """
+        first = False
         while (self.vacancies() <= len(self._called) or self._waiters) and not self._closed:
             waiter = self._waiters[place] = loop.create_future()
+            if first:
+                self._waiters.move_to_end(place, last=False)
             self.crowded = True
             try:
                 await waiter
@@ -129,7 +132,9 @@ class Admission:
                 self._waiters.pop(place, None)
             if not self.is_full():
                 return
+            # Somebody who had been called has called only now, and had said to have gone on.
             self._called.discard(place)
+            first = True
 
     def is_called(self, place: object) -> bool:
         """Whether it is the turn of one who waited, and it has not gone on."""

@@ -8,7 +8,7 @@ tokens given back) is first brought into the same form.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any, Final, cast
@@ -24,6 +24,7 @@ from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.forwarding import ForwardingToken
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.scheduling.ticket import Ticket
 from tokengate_mp.token import Token, watches
 from tokengate_mp.wire import delivery
 from tokengate_mp.wire.buffers import place_of, taken_up
@@ -134,8 +135,8 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
             history.ended(token, portion.failed[outcome.number] if portion else outcome.value)
     for watch in tuple(watches) if watches else ():
         watch.ended(tokens)
-    if portion and portion.interrupt is not None:
-        raise portion.interrupt
+    if portion:
+        _follow_up(portion, scheduler.held(seat))
 
 
 @dataclass(slots=True)
@@ -158,13 +159,17 @@ def _set_aside(scheduler: Scheduler, seat: int, portion: _Portion) -> None:
         scheduler.given_back(seat, portion.given_back)
     if portion.dropped:
         scheduler.dropped(seat, portion.dropped)
+
+
+def _follow_up(portion: _Portion, held: Mapping[int, Ticket]) -> None:
+    """What may run user code, and end in Ctrl-C: all that has arrived is settled by now."""
     for number, count in portion.cut.items():
-        if type(count) is not int or count < 1:
-            raise WireError(f"token {number} is a batch that was cut to {count!r} items")
-        # (It may have come back already, with as many as that.)
-        batch = scheduler.held(seat).get(number)
+        # (It may have come back with this portion, with as many as that.)
+        batch = held.get(number)
         if isinstance(batch, ForwardingToken):
-            batch.cut(count)
+            batch.cut(count)  # what was cut off is pickled, to go elsewhere
+    if portion.interrupt is not None:
+        raise portion.interrupt
 
 
 def _give_back(lent: Lent, outcomes: list[Outcome], portion: _Portion | None) -> None:
@@ -181,10 +186,10 @@ def _sorted_out(
     needed: Collection[int],
     deadline: int | None,
 ) -> _Portion:
-    portion = _Portion()
+    portion, loaded = _Portion(), False
     for place, arrived in enumerate(outcomes):
         # Loading results runs user code, and they may be large.
-        late = deadline is not None and place and monotonic_ns() > deadline
+        late = loaded and deadline is not None and monotonic_ns() > deadline
         if late or portion.interrupt is not None:
             incarnation.arrived[:0] = outcomes[place:]
             break
@@ -198,12 +203,15 @@ def _sorted_out(
             aside = portion.given_back if outcome.kind == GIVEN_BACK else portion.dropped
             aside.append(outcome.number)
         elif outcome.kind == CUT:
+            if type(outcome.value) is not int or outcome.value < 1:
+                raise WireError(f"token {outcome.number} was cut to {outcome.value!r} items")
             portion.cut[outcome.number] = outcome.value
         elif CALL <= outcome.kind < BLOCKED:
             chains.told(incarnation, outcome)
         else:
             carried = chains.carried_by(incarnation, outcome.number) if incarnation.carried else ()
             portion.outcomes.append(_read(outcome, portion, needed, incarnation.lent, carried))
+            loaded = loaded or outcome.kind & ~BLOCKED != VALUE
     return portion
 
 

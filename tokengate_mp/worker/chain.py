@@ -75,6 +75,7 @@ class Calls:
         prefix: The same.
         crew: The same.
         waiting: Waits for tokens.
+        referring: Held by whoever looks for a token that is known here, and makes or forgets it.
     """
 
     def __init__(self, crew: NestingCrew, process: int, prefix: str) -> None:
@@ -84,13 +85,13 @@ class Calls:
         self._enrolments = Enrolments(crew, process)
         self._numbers = count(process << INNER_BITS | 1)
         self._forked = False
-        self._referring = RLock()  # of two for the same token, one would never get its outcome
+        self.referring = RLock()  # of two for the same token, one would never get its outcome
         os.register_at_fork(after_in_child=self._close)
 
     def _close(self) -> None:
         """In a fork of this process: the mailbox is its parent's."""
         self._forked = True
-        self._referring = RLock()  # another thread may have held the old one
+        self.referring = RLock()  # another thread may have held the old one
         self.crew.abandon()
 
     def call(
@@ -191,7 +192,7 @@ class Calls:
     def refer(self, number: int, operation_type: str) -> ChildToken:
         """The token of that number, which was found in what another token returned."""
         with self.crew.shield():
-            with self._referring:
+            with self.referring:
                 known = self.crew.made.get(number)
                 token = None if known is None else known()
                 if token is not None:

@@ -269,10 +269,11 @@ class ChildToken:
 
     def __del__(self) -> None:
         crew, number = self._calls.crew, self.number
-        known = crew.made.get(number)
-        # Its weak reference may be gone before this is called, and another one stand there by then.
-        if known is not None and ((there := known()) is None or there is self):
-            crew.made.pop(number, None)
+        with self._calls.referring:
+            known = crew.made.get(number)
+            # Its weak reference may be gone before this is called, and another one stand there.
+            if known is not None and ((there := known()) is None or there is self):
+                del crew.made[number]
         # Told later: this may be called at any moment, also while a record is being written.
         forsaken = self.maker and self.maker == unwinding.token
         (crew.forsaken if forsaken else crew.dropped).append(number)

@@ -64,12 +64,12 @@ def cuttable(token: int, items: list[Any], until: int) -> Iterator[Iterator[Any]
     thread = get_ident()
     outer = _under_way.get(thread)  # which waits for a token that this thread runs meanwhile
     rest = iter(items)
-    _under_way[thread] = _Batch(token, until, items, rest)
     try:
+        _under_way[thread] = _Batch(token, until, items, rest)
         yield rest
     finally:
         if outer is None:
-            del _under_way[thread]
+            _under_way.pop(thread, None)  # an interruption may have come before the first line
         else:
             _under_way[thread] = outer
 
