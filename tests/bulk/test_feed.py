@@ -175,15 +175,21 @@ def test_a_cancelled_feed_ends(data):
         cores.loop.close()
 
 
-def test_nothing_of_a_cancelled_batch_is_sent_again(cores):
-    """It was on its way, and comes back half done: what is left of it is not wanted any more."""
-    one = cores(1)
+def batch_under_way(one):
+    """A feed with a batch of several items on its way: the feed, the batch's number, the items."""
     feed = feed_for(one, range(1000))
     feed.fill()
     one.answer(1)
     feed.fill()
     number, (items, _) = list(one.under_way.items())[-1]
-    assert len(items) > 1
+    assert len(items) > 3
+    return feed, number, items
+
+
+def test_nothing_of_a_cancelled_batch_is_sent_again(cores):
+    """It was on its way, and comes back half done: what is left of it is not wanted any more."""
+    one = cores(1)
+    feed, number, items = batch_under_way(one)
     feed.cancel()
     assert sorted(one.withdrawn) == sorted(one.under_way)
     sent = len(one.sent)
@@ -197,11 +203,7 @@ def test_nothing_of_a_cancelled_batch_is_sent_again(cores):
 def test_what_was_cut_off_is_sent_at_once(cores):
     """The batch itself has not come back, and may not for long."""
     one = cores(1)
-    feed = feed_for(one, range(100))
-    feed.fill()
-    one.answer(1)
-    feed.fill()
-    number, (items, _) = max(one.under_way.items(), key=lambda each: len(each[1][0]))
+    feed, number, items = batch_under_way(one)
     rung = []
     feed.bell = lambda: rung.append(None)
     one.cut(number, 3)
@@ -218,11 +220,7 @@ def test_what_was_cut_off_is_sent_at_once(cores):
 def test_nothing_that_was_cut_off_a_cancelled_batch_is_sent(cores):
     """It was cut just before its core heard of that."""
     one = cores(1)
-    feed = feed_for(one, range(100))
-    feed.fill()
-    one.answer(1)
-    feed.fill()
-    number = list(one.under_way)[-1]
+    feed, number, _ = batch_under_way(one)
     feed.cancel()
     sent = len(one.sent)
     one.cut(number, 3)

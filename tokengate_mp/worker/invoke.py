@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from time import monotonic_ns, thread_time_ns
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from tokengate_mp import worker
 from tokengate_mp.errors import PayloadError, describe, note, summary
@@ -237,7 +237,7 @@ def run(  # noqa: C901, PLR0912 - in one piece, for every call counts here
 def _loaded(arguments: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a call, and those with names."""
     try:
-        return cast("tuple[tuple[Any, ...], dict[str, Any]]", loads(arguments))
+        loaded: tuple[tuple[Any, ...], dict[str, Any]] = loads(arguments)
     except Exception as error:
         note(
             error,
@@ -245,6 +245,7 @@ def _loaded(arguments: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
             "called.",
         )
         raise
+    return loaded
 
 
 def _record(number: int, kind: int, started: int, finished: int, value: Any) -> bytes:
