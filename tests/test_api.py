@@ -59,7 +59,7 @@ def test_importing_a_decorated_module_loads_no_event_loop(tmp_path):
         heavy = ["asyncio", "multiprocessing", "concurrent.futures", "logging", "cloudpickle",
                  "psutil", "numpy", "rich", "tokengate_mp.coordinator"]
         print([name for name in heavy if name in sys.modules])
-        print("tokengate_mp.decorator" in before)
+        print("tokengate_mp.calls.decorator" in before)
     """
     assert scripts.output(tmp_path / "light.py", code) == "[]\nFalse\n"
 

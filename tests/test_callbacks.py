@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 import uvloop
 
-from tokengate_mp import callbacks
-from tokengate_mp.callbacks import UNTIMED, CallbackQueue
+from tokengate_mp.loops import callbacks
+from tokengate_mp.loops.callbacks import UNTIMED, CallbackQueue
 
 MANY = 1000
 name = ContextVar("name", default="")

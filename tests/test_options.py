@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from tokengate_mp.options import Policy, token_options
-from tokengate_mp.settings import coordinator_settings
+from tokengate_mp.config.options import Policy, token_options
+from tokengate_mp.config.settings import coordinator_settings
 
 DEFAULTS = {
     "threads_per_core": 4,

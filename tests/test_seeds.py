@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from tokengate_mp import task_token_guard
-from tokengate_mp.seeds import Lead, freeze
+from tokengate_mp.config.seeds import Lead, freeze
 
 
 def test_a_seed_is_the_digest_of_id_and_calls():

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from tokengate_mp.bulk.gathering import gather
     from tokengate_mp.bulk.progress import Progress
     from tokengate_mp.bulk.token_map import TokenMap
-    from tokengate_mp.circuit_breaker import CircuitBreaker
+    from tokengate_mp.calls.decorator import task_token_guard
+    from tokengate_mp.calls.token_function import TokenFunction
+    from tokengate_mp.config.circuit_breaker import CircuitBreaker
     from tokengate_mp.coordinator.coordinator import OperationsCoordinator
     from tokengate_mp.coordinator.shared import Shared
-    from tokengate_mp.decorator import task_token_guard
     from tokengate_mp.errors import (
         AdmissionRejected,
         CoordinatorNotRunning,
@@ -53,20 +54,19 @@ if TYPE_CHECKING:
         shutdown_joblib_backend,
     )
     from tokengate_mp.lifecycle import TokenState
-    from tokengate_mp.token import Timing, Token
-    from tokengate_mp.token_function import TokenFunction
+    from tokengate_mp.tokens.token import Timing, Token
     from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "OperationsCoordinator": "tokengate_mp.coordinator.coordinator",
-    "CircuitBreaker": "tokengate_mp.circuit_breaker",
+    "CircuitBreaker": "tokengate_mp.config.circuit_breaker",
     "Shared": "tokengate_mp.coordinator.shared",
-    "Timing": "tokengate_mp.token",
-    "Token": "tokengate_mp.token",
-    "TokenFunction": "tokengate_mp.token_function",
-    "task_token_guard": "tokengate_mp.decorator",
+    "Timing": "tokengate_mp.tokens.token",
+    "Token": "tokengate_mp.tokens.token",
+    "TokenFunction": "tokengate_mp.calls.token_function",
+    "task_token_guard": "tokengate_mp.calls.decorator",
     "as_completed": "tokengate_mp.bulk.completed",
     "gather": "tokengate_mp.bulk.gathering",
     "Progress": "tokengate_mp.bulk.progress",

@@ -101,7 +101,7 @@ def test_what_core_processes_import_loads_nothing_heavy():
     code = (
         "import sys, tokengate_mp.bench.workloads, tokengate_mp.bench.leibniz; "
         "print([m for m in ('asyncio', 'dataclasses', 'multiprocessing', 'concurrent', "
-        "'tokengate_mp.coordinator', 'tokengate_mp.decorator') if m in sys.modules])"
+        "'tokengate_mp.coordinator', 'tokengate_mp.calls.decorator') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30

@@ -9,7 +9,7 @@ import pytest
 import work
 
 from tokengate_mp import OperationsCoordinator, TokenKilled, as_completed
-from tokengate_mp.token import watches
+from tokengate_mp.tokens.token import watches
 
 
 def test_each_once_without_a_loop():

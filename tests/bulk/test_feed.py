@@ -16,11 +16,11 @@ import tokengate_mp.bulk.source as source_module
 from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.results import opened
-from tokengate_mp.options import token_options
-from tokengate_mp.scheduling.operation import Operation
-from tokengate_mp.scheduling.pacing import OVERHEAD_NS
-from tokengate_mp.wire.batches import BatchOutcome, encode_batch
-from tokengate_mp.worker.batch import RANGE
+from tokengate_mp.config.options import token_options
+from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.scheduling.model.pacing import OVERHEAD_NS
+from tokengate_mp.wire.protocol.batches import BatchOutcome, encode_batch
+from tokengate_mp.worker.run.batch import RANGE
 
 MS = 1_000_000
 

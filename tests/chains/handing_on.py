@@ -10,7 +10,7 @@ import gates
 from work import spinning
 
 from tokengate_mp import task_token_guard, worker
-from tokengate_mp.wire.records import DROP
+from tokengate_mp.wire.protocol.records import DROP
 
 
 @task_token_guard(operation_type="tenfold")

@@ -214,7 +214,7 @@ def total(numbers: Any, *more: Any, start: Any = 0) -> Any:
 
 @task_token_guard(operation_type="passes_tokens")
 def passes_tokens(n: int) -> list[int]:
-    """Pass tokens on, as arguments: plain, in a structure, by name, ended or not, and of drafts."""
+    """Pass tokens on as arguments: plain, in a structure, by name, ended or not."""
     ended = plus_one(n)
     ended.get()
     again = plus_one(plus_one(plus_one(n)))

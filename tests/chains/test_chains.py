@@ -1,4 +1,4 @@
-"""Chains on real cores."""
+"""NestedTokens on real cores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import recursion
 import scripts
 
 from tokengate_mp import OperationsCoordinator, TokenKilled, TokenState, WorkerLost
-from tokengate_mp.seeds import freeze
+from tokengate_mp.config.seeds import freeze
 
 DIGITS = {"full": 64, "short": 16, "fast": 16, "minimal": 8}
 

@@ -9,10 +9,10 @@ import handing_on
 import pytest
 
 from tokengate_mp import OperationsCoordinator, PayloadError, task_token_guard
-from tokengate_mp.coordinator.functions import Functions as ParentsFunctions
-from tokengate_mp.wire.definition import define
-from tokengate_mp.worker.functions import Functions
-from tokengate_mp.worker.invoke import Function
+from tokengate_mp.engine.functions import Functions as ParentsFunctions
+from tokengate_mp.wire.payload.definition import define
+from tokengate_mp.worker.run.functions import Functions
+from tokengate_mp.worker.run.invoke import Function
 
 
 def nested():
@@ -33,32 +33,32 @@ def test_a_token_calls_a_function_that_was_dropped_meanwhile(cores, external_cal
         OperationsCoordinator(cores=cores, threads_per_core=1) as coordinator,
         gates.Gate() as gate,
     ):
-        corridor, call = coordinator._corridor, coordinator._host.call
+        engine, call = coordinator._engine, coordinator._host.call
         function = nested()
         assert function(1).get(20) == 10
-        (index,) = call(lambda: list(corridor._intake.functions.known))
+        (index,) = call(lambda: list(engine._intake.functions.known))
         caller = handing_on.calls_given.options(external_calls=external_calls)
         token = caller(function, gate.address)
         gate.arrivals(1)
         del function
         gc.collect()
-        call(corridor.take_in)
-        assert index not in call(lambda: list(corridor._intake.functions.known))
+        call(engine.take_in)
+        assert index not in call(lambda: list(engine._intake.functions.known))
         gate.open()
         assert token.get(20) == 20
-        assert index in call(lambda: list(corridor._intake.functions.known))
+        assert index in call(lambda: list(engine._intake.functions.known))
         assert sum(core["restarts"] for core in coordinator.get_stats()["cores"]) == 0
 
 
 def test_a_function_that_is_not_known_fails_its_token():
     """The token says so, and its core goes on."""
     with OperationsCoordinator(cores=1) as coordinator:
-        corridor = coordinator._corridor
+        engine = coordinator._engine
         assert handing_on.tenfold(1).get(20) == 10
 
         def forget():
-            (index,) = corridor._intake.functions.known
-            corridor._living[1].forget(index)
+            (index,) = engine._intake.functions.known
+            engine._living[1].forget(index)
 
         coordinator._host.call(forget)
         with pytest.raises(PayloadError, match="not known in this core process"):

@@ -32,13 +32,13 @@ def small():
 
 def remains(coordinator):
     """What the parent still keeps of tokens that were made inside tokens."""
-    corridor = coordinator._corridor
+    engine = coordinator._engine
 
     def look():
-        living = corridor._living.values()
+        living = engine._living.values()
         return (
             sum(len(each.kept) + len(each.begun) + len(each.carried) for each in living),
-            len(corridor._chains.claims),
+            len(engine._nested_tokens.claims),
         )
 
     return coordinator._host.call(look)
@@ -172,7 +172,7 @@ def test_what_others_want_too_does_not_go_with_the_one_that_waits():
         killed = recursion.wait_for_left(begun.address)
         other = recursion.wait_for_left(begun.address)
         begun.arrivals(2)
-        waiters = coordinator._corridor._chains._waits._waiters
+        waiters = coordinator._engine._nested_tokens._waits._waiters
         while coordinator._host.call(lambda: sum(map(len, waiters.values()))) < 2:
             pass  # they are about to
         assert killed.kill("enough")
@@ -191,7 +191,7 @@ def test_what_several_wait_for_goes_with_the_last_of_them():
         gate.arrivals()
         waiting = [recursion.wait_for_left(begun.address) for _ in range(3)]
         begun.arrivals(3)
-        waiters = coordinator._corridor._chains._waits._waiters
+        waiters = coordinator._engine._nested_tokens._waits._waiters
         while coordinator._host.call(lambda: sum(map(len, waiters.values()))) < 3:
             pass  # they are about to
         for token, gone in zip(waiting, (0, 0, 1), strict=True):
@@ -339,7 +339,7 @@ def test_nothing_is_kept(small):
             break
     gc.collect()
     assert remains(small) == (0, 0)
-    assert len(small._corridor._chains._known) == 0
+    assert len(small._engine._nested_tokens._known) == 0
 
 
 def test_functions_of_main_do_not_multiply(tmp_path):
@@ -358,7 +358,7 @@ def test_functions_of_main_do_not_multiply(tmp_path):
         with OperationsCoordinator(cores=2) as coordinator:
             tokens = [ping(6) for _ in range(40)]
             assert all(token.get(30) == [6, 5, 4, 3, 2, 1, 0] for token in tokens)
-            print(len(coordinator._corridor._intake.functions.known))
+            print(len(coordinator._engine._intake.functions.known))
     """
     assert int(scripts.output(tmp_path / "pingpong.py", code)) <= 4
 

@@ -56,7 +56,7 @@ def test_needs_that_only_the_parent_knows(cores, threads, how):
 
 @pytest.mark.parametrize("how", [as_it_is, in_chain])
 def test_a_failure_fails_what_needs_it(how):
-    """Who waits for the dependant gets the reason."""
+    """Who waits for the dependent gets the reason."""
     with OperationsCoordinator(cores=2):
         name, text = how(recursion.passes_failure)().get(20)
         assert name == "DependencyFailed"

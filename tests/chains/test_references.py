@@ -16,8 +16,8 @@ import handing_on
 import pytest
 
 from tokengate_mp import OperationsCoordinator
-from tokengate_mp.worker.chain import Calls
-from tokengate_mp.worker.child import ChildToken
+from tokengate_mp.worker.nested.calls import Calls
+from tokengate_mp.worker.nested.child_token import ChildToken
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_a_reference_that_is_found_anew_is_dropped_once():
             pid = await holder
             (process,) = [
                 each
-                for each in coordinator._corridor._living.values()
+                for each in coordinator._engine._living.values()
                 if each.launched.process.pid == pid
             ]
             assert process.kept[token.number] is token
@@ -102,7 +102,7 @@ def test_a_reference_takes_no_other_with_it():
 def test_nothing_is_kept_of_tokens_that_were_called_back():
     """Those that a claimed token waited behind, and nobody claimed, leave nothing either."""
     with OperationsCoordinator(cores=1, threads_per_core=1) as coordinator, gates.Gate() as gate:
-        chains, call = coordinator._corridor._chains, coordinator._host.call
+        chains, call = coordinator._engine._nested_tokens, coordinator._host.call
         asked, ask = [], chains._waits._call_back
 
         def call_back(called, holder):

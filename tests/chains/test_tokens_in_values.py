@@ -33,13 +33,13 @@ def restarts(coordinator):
 
 def remains(coordinator):
     """What the parent still knows of tokens that were made inside tokens."""
-    corridor = coordinator._corridor
+    engine = coordinator._engine
 
     def look():
         gc.collect()
-        living = corridor._living.values()
-        kept = sum(len(each.kept) + len(each.lent.requests) for each in living)
-        return kept + len(corridor._chains._known)
+        living = engine._living.values()
+        kept = sum(len(each.kept) + len(each.leases.requests) for each in living)
+        return kept + len(engine._nested_tokens._known)
 
     return coordinator._host.call(look)
 
@@ -47,36 +47,36 @@ def remains(coordinator):
 @pytest.mark.parametrize("function", FORMS, ids=lambda each: each.operation_type)
 @pytest.mark.parametrize("max_shared_bytes", [0, 1 << 24])
 async def test_they_are_known_to_the_dependant(function, max_shared_bytes):
-    """Nobody has looked at the value: its tokens are there for the dependant, and for who does."""
+    """Nobody has looked at the value: its tokens are there for the dependent, and for who does."""
     async with OperationsCoordinator(cores=2, max_shared_bytes=max_shared_bytes) as coordinator:
         with gates.Gate() as gate:
             token = handing_on.makes(4, gate.address)
-            dependant = asyncio.ensure_future(outcome_of(function, token))
+            dependent = asyncio.ensure_future(outcome_of(function, token))
             await asyncio.to_thread(gate.arrivals, 1)
             gate.open()
             expected = 2 * expected_of(function)
-            assert await dependant == expected
+            assert await dependent == expected
         assert sum(await asyncio.gather(*await token)) == 60
         assert restarts(coordinator) == 0
 
 
 async def test_they_are_known_after_the_token_is_forgotten():
-    """The dependant alone refers to the value, and begins long after the token has ended."""
+    """The dependent alone refers to the value, and begins long after the token has ended."""
     async with OperationsCoordinator(cores=1, threads_per_core=1) as coordinator:
         coordinator.pause_operation("adds")
         with gates.Gate() as gate:
-            dependants = [handing_on.adds(handing_on.makes(3, gate.address))]
+            dependents = [handing_on.adds(handing_on.makes(3, gate.address))]
             await asyncio.to_thread(gate.arrivals, 1)
             gate.open()
         for number in range(20):
             assert await handing_on.tenfold(number) == number * 10
         coordinator.resume_operation("adds")
-        assert await dependants.pop() == 30
+        assert await dependents.pop() == 30
         await coordinator.join()
 
 
 async def test_they_are_known_though_the_value_was_loaded_first():
-    """Who awaits the token has it loaded before it gets to the dependant."""
+    """Who awaits the token has it loaded before it gets to the dependent."""
     async with OperationsCoordinator(cores=2):
         with gates.Gate() as gate:
             token = handing_on.makes(3, gate.address)
@@ -88,15 +88,15 @@ async def test_they_are_known_though_the_value_was_loaded_first():
 
 
 def test_they_are_known_to_a_token_of_another_thread():
-    """A token of another thread's loop, and its dependant, find them as well."""
+    """A token of another thread's loop, and its dependent, find them as well."""
 
     async def main():
         with gates.Gate() as gate:
             token = handing_on.makes(3, gate.address)
-            dependant = handing_on.adds(token)
+            dependent = handing_on.adds(token)
             await asyncio.to_thread(gate.arrivals, 1)
             gate.open()
-            return await dependant, [await each for each in await token]
+            return await dependent, [await each for each in await token]
 
     found = []
     with OperationsCoordinator(cores=2):
@@ -127,9 +127,9 @@ def test_nothing_is_kept_once_all_have_ended():
     with OperationsCoordinator(cores=2) as coordinator:
         for function in FORMS:
             token = handing_on.makes(3)
-            dependant = function(token)
-            dependant.get(20)
-            del token, dependant
+            dependent = function(token)
+            dependent.get(20)
+            del token, dependent
         for number in range(200):
             handing_on.tenfold(number).get(20)
             if remains(coordinator) == 0:
@@ -145,10 +145,10 @@ def test_a_token_that_is_known_no_more_is_an_error_of_who_asks():
             handing_on.tenfold(number).get(20)
             if remains(coordinator) == 0:
                 break
-        *lost, dependant = handing_on.opens(opened).get(20)
+        *lost, dependent = handing_on.opens(opened).get(20)
         for token in lost:
             with pytest.raises(PayloadError, match="not known any more"):
                 token.get(20)
         with pytest.raises(DependencyFailed, match="not known any more"):
-            dependant.get(20)
+            dependent.get(20)
         assert restarts(coordinator) == 0

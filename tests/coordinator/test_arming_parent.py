@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from tokengate_mp.coordinator.alarm import LOST_SECONDS, Alarm, Appointment
-from tokengate_mp.coordinator.domain import Incarnation
-from tokengate_mp.wire import mailbox as page
-from tokengate_mp.wire.mailbox import Mailbox
-from tokengate_mp.wire.records import VALUE, encode
+from tokengate_mp.cores.incarnation import Incarnation
+from tokengate_mp.loops.timers import LOST_SECONDS, Alarm, Appointment
+from tokengate_mp.wire.channel import mailbox as page
+from tokengate_mp.wire.channel.mailbox import Mailbox
+from tokengate_mp.wire.protocol.records import VALUE, encode
 
 
 @pytest.fixture

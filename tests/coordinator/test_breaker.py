@@ -19,9 +19,9 @@ from tokengate_mp import (
     WorkerLost,
     task_token_guard,
 )
-from tokengate_mp.coordinator.doorkeeper import Doorkeeper
-from tokengate_mp.options import Policy
-from tokengate_mp.scheduling.breaker import BreakerState
+from tokengate_mp.config.options import Policy
+from tokengate_mp.engine.breaker_guard import BreakerGuard
+from tokengate_mp.scheduling.model.breaker import BreakerState
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 LONG = CircuitBreaker(failure_share=0.5, minimum=4, pause=3600.0, probes=2)
@@ -170,7 +170,7 @@ def test_a_reset_does_not_come_between_a_call_and_its_step():
     """A call in another thread that finds the pause over goes through, whoever resets just then."""
     scheduler = Scheduler(1, 1, "work_conserving")
     operation = scheduler.operation("work", "medium", Policy(breaker=AT_ONCE))
-    door = Doorkeeper(scheduler, None)
+    door = BreakerGuard(scheduler, None)
     door._asking = turns = Turns()
     resets = []
 

@@ -10,7 +10,7 @@ import pytest
 import work
 
 from tokengate_mp import CoordinatorNotRunning, OperationsCoordinator, TokenKilled, task_token_guard
-from tokengate_mp.coordinator.history import HISTORY, History
+from tokengate_mp.observe.history import HISTORY, History
 
 
 @pytest.fixture

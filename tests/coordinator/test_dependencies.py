@@ -419,8 +419,8 @@ def test_what_waits_for_others_can_be_killed(run, gate):
             gate.open()
             assert await held == "x"
             assert await tokens[2] == ["x"]
-            assert not coordinator._corridor._drafts.needed
-            assert not coordinator._corridor._drafts.arriving
+            assert not coordinator._engine._pending_calls.needed
+            assert not coordinator._engine._pending_calls.arriving
             with pytest.raises(TokenKilled, match="at once"):
                 await unborn
             with pytest.raises(TokenKilled, match="enough"):
@@ -466,7 +466,7 @@ def test_time_limits_hold_for_what_waits_for_others(run, gate):
 
 
 def test_what_needs_others_is_run_again(run):
-    """A dependant that fails is retried with the same values; a need that is retried is awaited."""
+    """A dependent that fails is retried with the same values; a need that is retried is awaited."""
 
     async def main():
         async with OperationsCoordinator(cores=2):
@@ -522,7 +522,7 @@ def test_large_values_count_as_pending_while_they_are(run):
             big = work.echo(b"x" * 10**6)
             ends = [work.echo([big, b"y" * 10**6]) for _ in range(3)]
             await asyncio.gather(*ends)
-            assert coordinator._corridor.admission.large == 0
+            assert coordinator._engine.admission.large == 0
 
     run(main)
 

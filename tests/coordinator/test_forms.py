@@ -19,7 +19,7 @@ from tokengate_mp import (
     TokenKilled,
     TokenState,
 )
-from tokengate_mp.coordinator import supervisor
+from tokengate_mp.cores import supervisor
 
 EXPECTED = [n * n for n in range(200)]
 

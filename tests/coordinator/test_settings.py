@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tokengate_mp import OperationsCoordinator
-from tokengate_mp.coordinator import topology
+from tokengate_mp.config import cpus as topology
 
 CPUS = topology.usable_cpus()
 

@@ -8,7 +8,7 @@ import pytest
 import work
 
 from tokengate_mp import CoreStartError, OperationsCoordinator
-from tokengate_mp.coordinator import supervisor
+from tokengate_mp.cores import supervisor
 
 CORES = 4
 

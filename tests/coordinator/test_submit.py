@@ -114,7 +114,7 @@ def _functions_here() -> int:
     """How many functions the crew of this core process knows."""
     import gc
 
-    from tokengate_mp.worker.crew import Crew
+    from tokengate_mp.worker.crew.crew import Crew
 
     (crew,) = (thing for thing in gc.get_objects() if isinstance(thing, Crew))
     return len(crew.functions)
@@ -126,7 +126,7 @@ def test_many_different_lambdas(coordinator):
     assert [token.get(20) for token in tokens] == list(range(1, 501))
     del tokens
     assert coordinator.submit(abs, -1).get(20) == 1
-    assert len(coordinator._corridor._intake.functions.known) < 100
+    assert len(coordinator._engine._intake.functions.known) < 100
 
 
 async def _coroutine() -> None: ...

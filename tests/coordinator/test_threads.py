@@ -234,8 +234,8 @@ def test_a_function_that_becomes_known_while_a_process_learns_all():
 
                 nested()
 
-        host, corridor = coordinator._running()
-        host.call(lambda: corridor.launched(Learning()))
+        host, engine = coordinator._running()
+        host.call(lambda: engine.launched(Learning()))
         asyncio.run(coordinator.join())
     assert learned == sorted(set(learned))
     assert learned

@@ -10,7 +10,7 @@ import pytest
 import work
 
 from tokengate_mp import OperationsCoordinator
-from tokengate_mp.coordinator import corridor, lookout
+from tokengate_mp.engine import engine, receiver
 
 BACKLOG = 30_000
 CORES = 2
@@ -21,7 +21,7 @@ def callbacks(monkeypatch):
     """Count, for each callback of ours in the loop, the portions that it settles."""
     portions = Counter()
     current = {"callback": 0}
-    settle = lookout.settle
+    settle = receiver.settle
 
     def counted_settle(*arguments, **named):
         portions[current["callback"]] += 1
@@ -34,16 +34,16 @@ def callbacks(monkeypatch):
 
         return count
 
-    monkeypatch.setattr(lookout, "settle", counted_settle)
+    monkeypatch.setattr(receiver, "settle", counted_settle)
     for name in ("_turn_in_loop", "_look_around", "heard"):
-        callback = getattr(corridor.Corridor, name)
-        monkeypatch.setattr(corridor.Corridor, name, counted(callback))
+        callback = getattr(engine.Engine, name)
+        monkeypatch.setattr(engine.Engine, name, counted(callback))
     return portions
 
 
 def test_a_turn_ends_when_its_time_is_up(monkeypatch, callbacks):
     """With no time at all, a turn settles one portion of each core, and asks for another turn."""
-    monkeypatch.setattr(corridor, "TURN_NS", -1)
+    monkeypatch.setattr(engine, "TURN_NS", -1)
 
     async def main():
         beats = 0
@@ -75,15 +75,15 @@ def test_a_turn_ends_when_its_time_is_up(monkeypatch, callbacks):
 
 def test_results_are_loaded_for_as_long_as_a_turn_may_take(monkeypatch):
     """With no time at all, one in each portion; and all of them in the end."""
-    monkeypatch.setattr(corridor, "TURN_NS", -1)
-    portions, settle = [], lookout.settle
+    monkeypatch.setattr(engine, "TURN_NS", -1)
+    portions, settle = [], receiver.settle
 
     def counted_settle(scheduler, incarnation, *arguments, **named):
         before = len(incarnation.arrived)
         settle(scheduler, incarnation, *arguments, **named)
         portions.append(before - len(incarnation.arrived))
 
-    monkeypatch.setattr(lookout, "settle", counted_settle)
+    monkeypatch.setattr(receiver, "settle", counted_settle)
 
     async def main():
         async with OperationsCoordinator(cores=CORES):
@@ -95,8 +95,8 @@ def test_results_are_loaded_for_as_long_as_a_turn_may_take(monkeypatch):
 
 def test_a_turn_looks_at_the_clock_after_each_portion(monkeypatch, callbacks):
     """By a clock on which each look takes a quarter of a turn, a turn is a few portions."""
-    ticks = iter(range(0, 10**15, corridor.TURN_NS // 4))
-    for module in (corridor, lookout):
+    ticks = iter(range(0, 10**15, engine.TURN_NS // 4))
+    for module in (engine, receiver):
         monkeypatch.setattr(module, "monotonic_ns", lambda: next(ticks))
 
     async def main():
@@ -165,7 +165,7 @@ def test_ctrl_c_while_a_core_is_heard(monkeypatch):
         return OperationsCoordinator(cores=1).start()
 
     coordinator = loop.run_until_complete(started())
-    corridor = coordinator._corridor
+    engine = coordinator._engine
     try:
 
         async def square(number):
@@ -175,16 +175,16 @@ def test_ctrl_c_while_a_core_is_heard(monkeypatch):
         asked = []
 
         def interrupted(*_args):
-            asked.append(corridor.turn_due)
+            asked.append(engine.turn_due)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr(corridor._lookout, "look_at", interrupted)
-            incarnation = next(iter(corridor._living.values()))
+            patched.setattr(engine._receiver, "look_at", interrupted)
+            incarnation = next(iter(engine._living.values()))
             with pytest.raises(KeyboardInterrupt):
-                corridor.heard(incarnation)
+                engine.heard(incarnation)
         assert asked == [True]
-        assert not corridor.turn_due
+        assert not engine.turn_due
         assert loop.run_until_complete(square(3)) == 9
     finally:
         loop.run_until_complete(_stopped(coordinator))
@@ -197,13 +197,13 @@ def test_a_turn_that_ctrl_c_has_lost_is_taken_later(monkeypatch, alarm):
 
     async def main():
         async with OperationsCoordinator(cores=1) as coordinator:
-            corridor = coordinator._corridor
+            engine = coordinator._engine
             with monkeypatch.context() as patched:
-                patched.setattr(corridor, "_loop", SimpleNamespace(call_soon=bool))
+                patched.setattr(engine, "_loop", SimpleNamespace(call_soon=bool))
                 assert await work.square(1) == 1
-                assert corridor.turn_due
+                assert engine.turn_due
             if alarm == "alarm lost":
-                corridor._patience._timer = asyncio.get_running_loop().call_later(-10, bool)
+                engine._patience._timer = asyncio.get_running_loop().call_later(-10, bool)
             tokens = [work.square(number) for number in range(1, 9)]
             results = await asyncio.wait_for(asyncio.gather(*tokens), 20)
             assert results == [number**2 for number in range(1, 9)]
@@ -216,21 +216,21 @@ def test_ctrl_c_while_a_turn_is_asked_for(monkeypatch):
 
     async def main():
         async with OperationsCoordinator(cores=1) as coordinator:
-            corridor = coordinator._corridor
+            engine = coordinator._engine
             assert await work.square(1) == 1
-            corridor.turn_due = False
+            engine.turn_due = False
 
             def interrupted(_callback):
                 raise KeyboardInterrupt
 
             with monkeypatch.context() as patched:
-                patched.setattr(corridor, "_loop", SimpleNamespace(call_soon=interrupted))
+                patched.setattr(engine, "_loop", SimpleNamespace(call_soon=interrupted))
                 with pytest.raises(KeyboardInterrupt):
-                    corridor.request_turn()
-                patched.setattr(corridor._host, "post", interrupted)
+                    engine.request_turn()
+                patched.setattr(engine._host, "post", interrupted)
                 with pytest.raises(KeyboardInterrupt):
-                    corridor.request_turn_from_elsewhere()
-            assert not corridor.turn_due
+                    engine.request_turn_from_elsewhere()
+            assert not engine.turn_due
 
     asyncio.run(main())
 

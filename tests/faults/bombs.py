@@ -13,7 +13,7 @@ from typing import Any
 import gates
 
 from tokengate_mp import task_token_guard
-from tokengate_mp.wire.ring import RingWriter
+from tokengate_mp.wire.channel.ring import RingWriter
 
 
 def go_off(how: str) -> None:

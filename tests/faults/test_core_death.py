@@ -364,7 +364,7 @@ class Calling(logging.Handler):
 
 def test_calls_that_are_made_while_a_death_is_noted():
     """Whichever core they go to, the dead one's too: all are run, and none raises."""
-    calling, log = Calling(), logging.getLogger("tokengate_mp.coordinator.supervisor")
+    calling, log = Calling(), logging.getLogger("tokengate_mp.cores.supervisor")
     log.addHandler(calling)
     try:
         with OperationsCoordinator(cores=2) as coordinator:

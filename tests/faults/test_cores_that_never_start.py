@@ -14,8 +14,8 @@ import pytest
 import work
 
 from tokengate_mp import CoreStartError, OperationsCoordinator, TokenState, WorkerLost
-from tokengate_mp.coordinator import supervisor
-from tokengate_mp.wire import segment
+from tokengate_mp.cores import supervisor
+from tokengate_mp.wire.channel import segment
 
 
 @pytest.fixture

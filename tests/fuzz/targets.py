@@ -16,14 +16,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tokengate_mp.errors import PayloadError, WireError
-from tokengate_mp.wire import delivery
-from tokengate_mp.wire.batches import BatchOutcome, decode_batch
-from tokengate_mp.wire.blanks import Encoded
-from tokengate_mp.wire.buffers import place_of, taken_up
-from tokengate_mp.wire.definition import about, resolve
-from tokengate_mp.wire.draft import Blanked
-from tokengate_mp.wire.mailbox import Mailbox
-from tokengate_mp.wire.records import (
+from tokengate_mp.wire.channel.mailbox import Mailbox
+from tokengate_mp.wire.channel.ring import RingReader, RingWriter
+from tokengate_mp.wire.payload.buffers import place_of, taken_up
+from tokengate_mp.wire.payload.definition import about, resolve
+from tokengate_mp.wire.payload.placeholders import Encoded
+from tokengate_mp.wire.protocol import delivery
+from tokengate_mp.wire.protocol.batches import BatchOutcome, decode_batch
+from tokengate_mp.wire.protocol.pending_call import PlaceholderCall
+from tokengate_mp.wire.protocol.records import (
     BLOCKED,
     Enrolment,
     Failure,
@@ -40,7 +41,6 @@ from tokengate_mp.wire.records import (
     encode,
     split,
 )
-from tokengate_mp.wire.ring import RingReader, RingWriter
 
 NO_PICKLE: Final = b"\xff\xff"
 """Bytes that no pickle begins with."""
@@ -155,8 +155,8 @@ def definitions(data: bytes) -> None:
     assert key is None or isinstance(key, str)
 
 
-def drafts(data: bytes) -> None:
-    """Values of any bytes are filled into blanks, and the request is a record all the same."""
+def pending_calls(data: bytes) -> None:
+    """Values of any bytes are filled into placeholders, and the request is still a record."""
     if not data:
         return
     values = [data[:3], Encoded(data), len(data), data.decode("latin-1"), None, data.hex()]
@@ -169,16 +169,16 @@ def drafts(data: bytes) -> None:
             return None
 
     at = data[0] % 6
-    draft = Blanked(3, 1, [None, None], [(0, Need()), (1, Need())])
-    draft.anchor = "fuzz"
-    draft.fill(0, values[at], 1)
-    draft.fill(1, values[(at + 1) % 6], None)
-    record = draft.complete()
+    pending_call = PlaceholderCall(3, 1, [None, None], [(0, Need()), (1, Need())])
+    pending_call.anchor = "fuzz"
+    pending_call.fill(0, values[at], 1)
+    pending_call.fill(1, values[(at + 1) % 6], None)
+    record = pending_call.complete()
     assert isinstance(record, bytes)
     request = decode_request(record)
     assert (request.number, request.function) == (3, 1)
-    draft.make_key()
-    assert draft.key
+    pending_call.make_key()
+    assert pending_call.key
 
 
 def places(data: bytes) -> None:
@@ -255,7 +255,7 @@ TARGETS: Final[tuple[Callable[[bytes], None], ...]] = (
     batches,
     deliveries,
     definitions,
-    drafts,
+    pending_calls,
     places,
     rings,
     status_pages,

@@ -12,22 +12,22 @@ import targets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tokengate_mp.callbacks import CallbackQueue
-from tokengate_mp.coordinator.admission import Admission
-from tokengate_mp.coordinator.chains import Chains
-from tokengate_mp.coordinator.domain import Incarnation
-from tokengate_mp.coordinator.doorkeeper import Doorkeeper
-from tokengate_mp.coordinator.drafts import Drafts
-from tokengate_mp.coordinator.functions import Functions
-from tokengate_mp.coordinator.history import History
-from tokengate_mp.coordinator.lent import Lent
-from tokengate_mp.coordinator.settlement import settle
+from tokengate_mp.cores.incarnation import Incarnation
+from tokengate_mp.cores.leases import Leases
+from tokengate_mp.engine.admission import Admission
+from tokengate_mp.engine.breaker_guard import BreakerGuard
+from tokengate_mp.engine.functions import Functions
+from tokengate_mp.engine.nested.nested_tokens import NestedTokens
+from tokengate_mp.engine.pending_calls import PendingCalls
+from tokengate_mp.engine.settlement import settle
 from tokengate_mp.errors import WireError
+from tokengate_mp.loops.callbacks import CallbackQueue
+from tokengate_mp.observe.history import History
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.token import Token
-from tokengate_mp.wire.mailbox import Mailbox
-from tokengate_mp.wire.records import BLOCKED, Enrolment, Outcome, encode
-from tokengate_mp.wire.regions import ParentArena
+from tokengate_mp.tokens.token import Token
+from tokengate_mp.wire.arena.regions import ParentArena
+from tokengate_mp.wire.channel.mailbox import Mailbox
+from tokengate_mp.wire.protocol.records import BLOCKED, Enrolment, Outcome, encode
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,22 +89,22 @@ class Half:
         self.callbacks = CallbackQueue(loop)
         self.mailbox = Mailbox.create(1 << 16)
         self.arena = ParentArena.create(1 << 20, 1)
-        lent = Lent(self.arena, self.arena.berth())
-        self.incarnation = Incarnation(1, SimpleNamespace(mailbox=self.mailbox), None, lent)
+        leases = Leases(self.arena, self.arena.berth())
+        self.incarnation = Incarnation(1, SimpleNamespace(mailbox=self.mailbox), None, leases)
         self.scheduler = Scheduler(2, 2, "work_conserving", 2)
         self.admission = Admission(1000, 1 << 20, "wait", lambda: 0)
         self.incarnation.seat = 1
-        desk = SimpleNamespace(kill=self.kill, deliver_error=self.kill)
-        drafts = Drafts(self.scheduler, self.admission, desk)
-        self.chains = Chains(
+        control = SimpleNamespace(kill=self.kill, deliver_error=self.kill)
+        pending_calls = PendingCalls(self.scheduler, self.admission, control)
+        self.chains = NestedTokens(
             self.callbacks,
             self.scheduler,
             Functions(),
             {1: self.incarnation},
             self.admission,
             self.kill,
-            Doorkeeper(self.scheduler, desk),
-            drafts,
+            BreakerGuard(self.scheduler, control),
+            pending_calls,
         )
         self.scheduler.core_ready(1)
         operation = self.scheduler.operation("fuzz", "heavy")
@@ -113,7 +113,7 @@ class Half:
         self.scheduler.assign(0)
 
     def kill(self, token, _reason):
-        """End a token as the desk would."""
+        """End a token as the control would."""
         self.scheduler.killed(token)
 
     def token(self, number, operation):
@@ -137,7 +137,7 @@ class Half:
                     incarnation,
                     History(),
                     self.admission,
-                    chains=self.chains,
+                    nested_tokens=self.chains,
                     needed=(),
                 )
         except WireError:
@@ -145,7 +145,7 @@ class Half:
         return True
 
     def close(self):
-        self.incarnation.lent.close()
+        self.incarnation.leases.close()
         self.arena.close()
         self.mailbox.close()
 

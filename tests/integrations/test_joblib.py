@@ -17,7 +17,7 @@ import scripts
 
 import tokengate_mp
 from tokengate_mp import WorkerLost
-from tokengate_mp.coordinator.topology import usable_cpus
+from tokengate_mp.config.cpus import usable_cpus
 
 joblib = pytest.importorskip("joblib", reason="joblib is not installed")
 

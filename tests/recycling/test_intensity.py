@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokengate_mp.coordinator.intensity import Intensity
-from tokengate_mp.coordinator.recycling import is_nearly_used
+from tokengate_mp.engine.recycling import is_nearly_used
+from tokengate_mp.scheduling.policy.restart_intensity import Intensity
 
 LIMITS = st.integers(0, 12)
 PERIODS = st.floats(0.1, 100.0)

@@ -14,8 +14,9 @@ import work
 import worn
 
 from tokengate_mp import CoreStartError, OperationsCoordinator, TokenGateExecutor, WorkerLost
-from tokengate_mp.coordinator import recycling, supervisor
-from tokengate_mp.coordinator.launch import launch
+from tokengate_mp.cores import supervisor
+from tokengate_mp.cores.launch import launch
+from tokengate_mp.engine import recycling
 
 
 @pytest.fixture
@@ -366,7 +367,7 @@ def test_the_process_dies_while_its_successor_starts():
             cores=1, threads_per_core=1, max_tokens_per_core=1
         ) as coordinator:
             await worn.whereabouts()
-            starting = coordinator._corridor._supervisor.successors
+            starting = coordinator._engine._supervisor.successors
             while not starting:  # noqa: ASYNC110 - it is told to nobody
                 await asyncio.sleep(0)
             (successor,) = starting.values()
@@ -390,7 +391,7 @@ def test_no_process_runs_more_than_max_tasks_per_child(workers, limit):
     with TokenGateExecutor(workers, max_tasks_per_child=limit) as executor:
         futures = [executor.submit(os.getpid) for _ in range(calls)]
         ran = Counter(future.result(30) for future in futures)
-        stats = executor._engine._host.call(executor._engine._corridor.stats)
+        stats = executor._runtime._host.call(executor._runtime._engine.stats)
     assert max(ran.values()) <= limit
     assert len(ran) >= 6
     assert sum(core["restarts"] for core in stats["cores"]) == 0
@@ -435,6 +436,6 @@ def test_a_map_goes_over_many_workers():
 def test_a_coordinator_stops_while_a_process_and_its_successor_live():
     """Both are ended, and what either said is heard."""
     with OperationsCoordinator(cores=1, max_tokens_per_core=15) as coordinator:
-        supervisor_here = coordinator._corridor._supervisor
+        supervisor_here = coordinator._engine._supervisor
         while recycled(coordinator) < 2 or not supervisor_here.successors:
             work.nap(0.001).get(20)

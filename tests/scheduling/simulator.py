@@ -13,7 +13,7 @@ from itertools import count
 
 from tickets import WEIGHTS, FakeTicket, homes
 
-from tokengate_mp.scheduling.recall import RECALL_NS
+from tokengate_mp.scheduling.cores.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 DELAY = 100_000

@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tickets import MS, FakeTicket
 
 from tokengate_mp import CircuitBreaker
+from tokengate_mp.config.options import Policy
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import Policy
-from tokengate_mp.scheduling.breaker import (
+from tokengate_mp.scheduling.model.breaker import (
     SLICES,
     TRANSITIONS,
     BreakerState,

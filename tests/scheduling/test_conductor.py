@@ -1,4 +1,4 @@
-"""Chains: where they run, and what they count."""
+"""NestedTokens: where they run, and what they count."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tickets import MS, FakeTicket
 
+from tokengate_mp.config.options import Policy
+from tokengate_mp.config.seeds import Lead
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import Policy
+from tokengate_mp.scheduling.model.weights import as_set
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.scheduling.weights import as_set
-from tokengate_mp.seeds import Lead
 
 LEADING = Policy(lead=Lead("[]"))
 RETRIED = Policy(retries=1)
@@ -23,7 +23,7 @@ class Failed(Exception):
 
 
 class ConductorMachine(RuleBasedStateMachine):
-    """Chains under every fact that the scheduler can be told, against plain sets."""
+    """NestedTokens under every fact that the scheduler can be told, against plain sets."""
 
     @initialize(cores=st.integers(1, 4), routing=st.sampled_from(["strict", "work_conserving"]))
     def start(self, cores, routing):

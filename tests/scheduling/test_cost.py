@@ -6,8 +6,8 @@ import pytest
 from steps import steps
 from tickets import MS, FakeTicket, Maker, numbers
 
+from tokengate_mp.config.options import Policy
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import Policy
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 FEW, MANY = 100, 1_600

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tickets import MS, FakeTicket
 
-from tokengate_mp.options import Policy
+from tokengate_mp.config.options import Policy
+from tokengate_mp.config.seeds import Lead
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.seeds import Lead
 
 
 class Busy(str):

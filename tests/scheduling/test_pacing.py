@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tickets import MS, Maker, measured, numbers
 
-from tokengate_mp.scheduling import pacing
-from tokengate_mp.scheduling.operation import RECENT, Operation, views
+from tokengate_mp.scheduling.model import pacing
+from tokengate_mp.scheduling.model.operation import RECENT, Operation, views
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 

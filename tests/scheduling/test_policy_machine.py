@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tickets import MS, FakeTicket
 
+from tokengate_mp.config.options import Policy
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import Policy
-from tokengate_mp.scheduling.retry import pause
+from tokengate_mp.scheduling.policy.retry import pause
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 CORES = 2

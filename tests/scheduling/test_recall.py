@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tickets import MS, Maker, measured, numbers
 
-from tokengate_mp.scheduling.recall import RECALL_NS
+from tokengate_mp.scheduling.cores.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 

@@ -4,7 +4,7 @@ import pytest
 from tickets import MS, WEIGHTS, Maker, homes, measured, numbers
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.scheduling import pacing
+from tokengate_mp.scheduling.model import pacing
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 LONG = 100 * MS

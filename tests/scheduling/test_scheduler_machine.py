@@ -15,10 +15,10 @@ from hypothesis.stateful import (
 from tickets import MS, WEIGHTS, FakeTicket, homes, numbers
 
 from tokengate_mp.lifecycle import TokenState, path
-from tokengate_mp.scheduling.pacing import DEEP_NS, DEEPEST_NS, MAX_HELD, nearly_dry
-from tokengate_mp.scheduling.recall import RECALL_NS
+from tokengate_mp.scheduling.cores.recall import RECALL_NS
+from tokengate_mp.scheduling.model.pacing import DEEP_NS, DEEPEST_NS, MAX_HELD, nearly_dry
+from tokengate_mp.scheduling.model.weights import as_set
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.scheduling.weights import as_set
 
 DURATIONS = st.sampled_from([0, 1_000, 50_000, MS, 5 * MS, 40 * MS])
 CALLS = st.lists(

@@ -7,7 +7,7 @@ import pytest
 from simulator import DELAY, Simulation
 from steps import steps
 
-from tokengate_mp.scheduling import pacing
+from tokengate_mp.scheduling.model import pacing
 
 OPERATIONS = (  # name, weight, part of all tokens, shortest and longest run in µs
     ("parse", "light", 0.35, 10, 60),

@@ -13,10 +13,10 @@ from hypothesis.stateful import (
 )
 from tickets import MS, WEIGHTS, Maker, homes, numbers
 
+from tokengate_mp.config.options import Policy
+from tokengate_mp.config.seeds import Lead
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.options import Policy
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.seeds import Lead
 
 KEYS = ["k1", "k2", "k3", "k4"]
 POLICIES = {

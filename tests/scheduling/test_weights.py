@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tokengate_mp.scheduling.weights import Position, as_set, home, members, shares
+from tokengate_mp.scheduling.model.weights import Position, as_set, home, members, shares
 
 
 @pytest.mark.parametrize(

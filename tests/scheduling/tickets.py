@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.scheduling.operation import Operation
+from tokengate_mp.scheduling.model.operation import Operation
 
 WEIGHTS = ("light", "medium", "heavy")
 MS = 1_000_000

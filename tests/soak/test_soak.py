@@ -150,10 +150,10 @@ def test_what_the_coordinator_counted():
 def test_complaints_are_heard():
     """What the engine logs is taken note of, but for the deaths that are meant."""
     with outside.Complaints() as complaints:
-        logging.getLogger("tokengate_mp.coordinator.supervisor").warning("a process ended")
-        logging.getLogger("tokengate_mp.coordinator.supervisor").error("a core is given up")
-        logging.getLogger("tokengate_mp.coordinator.desk").warning("a token has not ended")
-    logging.getLogger("tokengate_mp.coordinator.desk").debug("afterwards")
+        logging.getLogger("tokengate_mp.cores.supervisor").warning("a process ended")
+        logging.getLogger("tokengate_mp.cores.supervisor").error("a core is given up")
+        logging.getLogger("tokengate_mp.engine.control").warning("a token has not ended")
+    logging.getLogger("tokengate_mp.engine.control").debug("afterwards")
     assert len(complaints.heard) == 2
     assert "given up" in complaints.heard[0]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
-from tokengate_mp.wire import mailbox as page
-from tokengate_mp.wire import records
-from tokengate_mp.wire.doorbell import Sleeper
-from tokengate_mp.wire.mailbox import Arming, Mailbox, MailboxAddress, Ringing
+from tokengate_mp.wire.channel import mailbox as page
+from tokengate_mp.wire.channel.doorbell import Sleeper
+from tokengate_mp.wire.channel.mailbox import Arming, Mailbox, MailboxAddress, Ringing
+from tokengate_mp.wire.protocol import records
 
 PATIENCE = 50.0
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tokengate_mp.wire.allotment import GRAIN, Allotment
+from tokengate_mp.wire.arena.allotment import GRAIN, Allotment
 
 GRAINS = 64
 

@@ -12,14 +12,19 @@ import numpy as np
 import pytest
 
 from tokengate_mp import PayloadError
-from tokengate_mp.wire import arena as module
-from tokengate_mp.wire import pages
-from tokengate_mp.wire.arena import CoreArena
-from tokengate_mp.wire.buffers import LARGE, pack, pack_call, place_of, taken_up
-from tokengate_mp.wire.codec import loads, to_pickle
-from tokengate_mp.wire.freight import Freight, Laden, cargo_of, laden
-from tokengate_mp.wire.pages import Pages
-from tokengate_mp.wire.regions import ParentArena
+from tokengate_mp.wire.arena import arena as module
+from tokengate_mp.wire.arena import pages
+from tokengate_mp.wire.arena.arena import CoreArena
+from tokengate_mp.wire.arena.pages import Pages
+from tokengate_mp.wire.arena.regions import ParentArena
+from tokengate_mp.wire.payload.attachments import (
+    AttachedPickle,
+    AttachedRecord,
+    attached,
+    attachments_of,
+)
+from tokengate_mp.wire.payload.buffers import LARGE, pack, pack_call, place_of, taken_up
+from tokengate_mp.wire.payload.codec import loads, to_pickle
 
 MIB = 1 << 20
 
@@ -44,7 +49,7 @@ def test_a_large_value_goes_aside_and_comes_back_as_a_view(arena):
     """What travels is short; what is loaded is equal, and cannot be changed."""
     array = np.arange(100_000)
     packed = pack(array, arena)
-    assert isinstance(packed, Freight)
+    assert isinstance(packed, AttachedPickle)
     assert len(packed) < 1000
     loaded = loads(packed)
     assert (loaded == array).all()
@@ -68,7 +73,7 @@ def test_small_arrays_go_with_the_pickle(arena):
     """However many there are: one block, and what is loaded can be changed."""
     arrays = [np.full(LARGE // 32, n) for n in range(8)]
     packed = pack(arrays, arena)
-    assert len(cargo_of(packed)) == 1
+    assert len(attachments_of(packed)) == 1
     loaded = loads(packed)
     assert all((one == other).all() for one, other in zip(arrays, loaded, strict=True))
     assert all(array.flags.writeable for array in loaded)
@@ -78,7 +83,7 @@ def test_many_buffers_make_one_block(arena):
     """Each is aligned for vector instructions."""
     arrays = [np.full(LARGE // 8 + 3, n) for n in range(8)]
     packed = pack(arrays, arena)
-    assert len(cargo_of(packed)) == 1
+    assert len(attachments_of(packed)) == 1
     loaded = loads(packed)
     assert all((one == other).all() for one, other in zip(arrays, loaded, strict=True))
     assert all(array.ctypes.data % 64 == 0 for array in loaded)
@@ -103,7 +108,7 @@ def test_a_view_outlives_all_else(arena):
     assert part.tolist() == [1.0] * 5
     del part
     assert arena.held() == (0, 0)
-    assert pack(np.ones(7 * MIB // 8), arena).cargo[0].place.offset == 0
+    assert pack(np.ones(7 * MIB // 8), arena).attachments[0].place.offset == 0
 
 
 def test_pages_are_used_again(arena):
@@ -120,7 +125,7 @@ def test_without_room_a_value_travels_as_ever(arena):
     assert type(second) is bytes
     assert loads(second).sum() == 5 * MIB // 8
     del first
-    assert isinstance(pack(np.ones(5 * MIB // 8), arena), Freight)
+    assert isinstance(pack(np.ones(5 * MIB // 8), arena), AttachedPickle)
 
 
 def test_without_memory_a_value_travels_as_ever(arena, monkeypatch):
@@ -144,7 +149,7 @@ def test_without_memory_a_value_travels_as_ever(arena, monkeypatch):
         assert type(pack(np.ones(MIB // 8), arena)) is bytes
         assert arena.used == 0
     packed = pack(np.full(MIB // 8, 7.0), arena)
-    assert isinstance(packed, Freight)
+    assert isinstance(packed, AttachedPickle)
     assert (loads(packed) == 7).all()
 
 
@@ -180,7 +185,7 @@ def test_whatever_way_bytes_are_written_they_arrive(arena):
             random.integers(0, 255, n, dtype=np.uint8) for n in random.integers(70_000, MIB, 3)
         ]
         packed = pack(value, arena)
-        assert isinstance(packed, Freight), round_
+        assert isinstance(packed, AttachedPickle), round_
         kept.append((value, loads(packed)))
         del packed
         if len(kept) > 2:
@@ -310,7 +315,7 @@ def test_what_was_let_go_cannot_be_loaded(arena):
 def test_pieces_of_memory_keep_their_type(arena, value):
     """bytes, bytearray and memoryview come as such; a view as a read-only one."""
     packed = pack_call((value,), {"named": value}, arena)
-    assert cargo_of(packed)
+    assert attachments_of(packed)
     (loaded,), named = loads(packed)
     for each in (loaded, named["named"]):
         assert type(each) is type(value)
@@ -334,10 +339,10 @@ def test_writable_values_are_copies(arena):
 
 def test_a_record_counts_with_its_blocks(arena):
     """What limits the bytes that are pending sees how many there are."""
-    record = laden(b"record", pack(np.ones(MIB // 8), arena))
-    assert isinstance(record, Laden)
+    record = attached(b"record", pack(np.ones(MIB // 8), arena))
+    assert isinstance(record, AttachedRecord)
     assert len(record) == 6 + MIB
-    assert laden(b"record", b"plain") == b"record"
+    assert attached(b"record", b"plain") == b"record"
 
 
 def test_no_ordinary_pickle_looks_like_one_in_a_block():
@@ -351,7 +356,7 @@ def test_frames_go_aside(arena):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": np.arange(50_000), "b": np.arange(50_000) / 2})
     packed = pack(frame, arena)
-    assert cargo_of(packed)
+    assert attachments_of(packed)
     assert len(packed) < 3000
     assert loads(packed).equals(frame)
 
@@ -361,6 +366,6 @@ def test_tables_go_aside(arena):
     arrow = pytest.importorskip("pyarrow")
     table = arrow.table({"a": list(range(50_000)), "b": ["x" * (n % 7) for n in range(50_000)]})
     packed = pack(table, arena)
-    assert cargo_of(packed)
+    assert attachments_of(packed)
     assert len(packed) < 3000
     assert loads(packed).equals(table)

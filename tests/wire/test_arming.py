@@ -13,12 +13,12 @@ import msgspec
 import pytest
 from children import environment
 
-from tokengate_mp.wire import mailbox as page
-from tokengate_mp.wire import records
-from tokengate_mp.wire.doorbell import EventBell, Sleeper, SocketBell
-from tokengate_mp.wire.mailbox import Arming, Mailbox, Ringing
-from tokengate_mp.wire.ordering import CHECKED_VARIABLE, _fence_of_one, _fence_of_two
-from tokengate_mp.wire.segment import PORTABLE_VARIABLE
+from tokengate_mp.wire.channel import mailbox as page
+from tokengate_mp.wire.channel.doorbell import EventBell, Sleeper, SocketBell
+from tokengate_mp.wire.channel.mailbox import Arming, Mailbox, Ringing
+from tokengate_mp.wire.channel.ordering import CHECKED_VARIABLE, _fence_of_one, _fence_of_two
+from tokengate_mp.wire.channel.segment import PORTABLE_VARIABLE
+from tokengate_mp.wire.protocol import records
 
 PUBLISHES = 3
 

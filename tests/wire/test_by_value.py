@@ -10,9 +10,9 @@ from textwrap import dedent
 import pytest
 from children import environment
 
-from tokengate_mp.wire import by_value
-from tokengate_mp.wire.by_value import define, dumps
-from tokengate_mp.wire.definition import resolve
+from tokengate_mp.wire.payload import by_value
+from tokengate_mp.wire.payload.by_value import define, dumps
+from tokengate_mp.wire.payload.definition import resolve
 
 
 def make(name="Local", **attributes):
@@ -92,7 +92,7 @@ def test_definition_shares_global_variables_with_its_classes():
     """A function and the classes it uses go as one: what one of them changes, the other sees."""
     code = """
         import pickle, sys
-        from tokengate_mp.wire.definition import define
+        from tokengate_mp.wire.payload.definition import define
         seen = []
         class Recorder:
             def record(self):

@@ -23,8 +23,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokengate_mp.errors import PayloadError
-from tokengate_mp.wire import codec, records
-from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle, loads, to_pickle
+from tokengate_mp.wire.payload import codec
+from tokengate_mp.wire.payload.codec import (
+    NOT_MSGPACK,
+    SCALARS,
+    arguments_to_pickle,
+    loads,
+    to_pickle,
+)
+from tokengate_mp.wire.protocol import records
 
 
 class Colour(enum.Enum):

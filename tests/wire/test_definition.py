@@ -8,8 +8,8 @@ import types
 import pytest
 
 from tokengate_mp import task_token_guard
-from tokengate_mp.wire.definition import about, define, name_of, named, resolve
-from tokengate_mp.wire.records import encode
+from tokengate_mp.wire.payload.definition import about, define, name_of, named, resolve
+from tokengate_mp.wire.protocol.records import encode
 
 HERE = __name__
 

@@ -10,9 +10,9 @@ from contextlib import suppress
 import pytest
 from children import environment
 
-from tokengate_mp.wire import doorbell
-from tokengate_mp.wire.doorbell import EventBell, Sleeper, SocketBell
-from tokengate_mp.wire.segment import PORTABLE_VARIABLE
+from tokengate_mp.wire.channel import doorbell
+from tokengate_mp.wire.channel.doorbell import EventBell, Sleeper, SocketBell
+from tokengate_mp.wire.channel.segment import PORTABLE_VARIABLE
 
 
 @pytest.fixture(params=[EventBell, SocketBell])
@@ -75,7 +75,7 @@ def test_bell_can_be_attached_from_its_descriptors(bell):
 def test_bell_of_another_process_wakes_a_sleeper(bell):
     """A ring in a child wakes this process long before its patience is at an end."""
     code = (
-        "import sys; from tokengate_mp.wire import doorbell; "
+        "import sys; from tokengate_mp.wire.channel import doorbell; "
         "doorbell.attach(tuple(map(int, sys.argv[1:]))).ring()"
     )
     child = subprocess.Popen(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokengate_mp.wire.fingerprint import SHORT, key
+from tokengate_mp.wire.payload.fingerprint import SHORT, key
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
 VALUES = st.recursive(

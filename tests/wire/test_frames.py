@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokengate_mp.errors import WireError
-from tokengate_mp.wire import voice
-from tokengate_mp.wire.frames import Frames
+from tokengate_mp.wire.protocol import output as voice
+from tokengate_mp.wire.protocol.output_frames import Frames
 
 MESSAGES = st.lists(
     st.tuples(

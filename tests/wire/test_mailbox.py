@@ -9,13 +9,14 @@ from textwrap import dedent
 import pytest
 from children import environment
 
+from tokengate_mp.config.settings import MAX_THREADS_PER_CORE, MIN_RING_BYTES
 from tokengate_mp.errors import CoreStartError
-from tokengate_mp.settings import MAX_THREADS_PER_CORE, MIN_RING_BYTES
-from tokengate_mp.wire import doorbell, records
-from tokengate_mp.wire import mailbox as page
-from tokengate_mp.wire.mailbox import Mailbox, MailboxAddress
-from tokengate_mp.wire.ordering import CHECKED_VARIABLE
-from tokengate_mp.wire.segment import PORTABLE_VARIABLE
+from tokengate_mp.wire.channel import doorbell
+from tokengate_mp.wire.channel import mailbox as page
+from tokengate_mp.wire.channel.mailbox import Mailbox, MailboxAddress
+from tokengate_mp.wire.channel.ordering import CHECKED_VARIABLE
+from tokengate_mp.wire.channel.segment import PORTABLE_VARIABLE
+from tokengate_mp.wire.protocol import records
 
 WORDS = (
     page.REQUEST_HEAD,
@@ -36,7 +37,7 @@ WORDS = (
 def mailbox(monkeypatch):
     """The smallest mailbox, unchecked on whatever CPU this is."""
     monkeypatch.delenv(CHECKED_VARIABLE, raising=False)
-    monkeypatch.setattr("tokengate_mp.wire.ordering.STRONGLY_ORDERED", True)
+    monkeypatch.setattr("tokengate_mp.wire.channel.ordering.STRONGLY_ORDERED", True)
     made = Mailbox.create(MIN_RING_BYTES)
     yield made
     made.close()
@@ -133,7 +134,7 @@ def test_too_little_memory_is_an_error_when_a_mailbox_is_made():
     code = f"""
         import resource
         from tokengate_mp.errors import CoreStartError
-        from tokengate_mp.wire.mailbox import PAGE_BYTES, Mailbox
+        from tokengate_mp.wire.channel.mailbox import PAGE_BYTES, Mailbox
         resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
         Mailbox.create({MIN_RING_BYTES}).close()
         try:
@@ -150,7 +151,7 @@ def test_too_little_memory_is_an_error_when_a_mailbox_is_made():
 def test_rings_are_checked_where_that_is_asked_for(checked, monkeypatch):
     """The parent decides, and the core process does as the address says."""
     monkeypatch.setenv(CHECKED_VARIABLE, checked)
-    monkeypatch.setattr("tokengate_mp.wire.ordering.STRONGLY_ORDERED", True)
+    monkeypatch.setattr("tokengate_mp.wire.channel.ordering.STRONGLY_ORDERED", True)
     mailbox = Mailbox.create(MIN_RING_BYTES)
     monkeypatch.delenv(CHECKED_VARIABLE)
     core = attached(mailbox)
@@ -167,7 +168,7 @@ def test_rings_are_checked_where_that_is_asked_for(checked, monkeypatch):
 def test_rings_are_checked_on_a_cpu_that_reorders_stores(monkeypatch):
     """Unless the CPU is known to keep stores in order, checksums are written unasked."""
     monkeypatch.delenv(CHECKED_VARIABLE, raising=False)
-    monkeypatch.setattr("tokengate_mp.wire.ordering.STRONGLY_ORDERED", False)
+    monkeypatch.setattr("tokengate_mp.wire.channel.ordering.STRONGLY_ORDERED", False)
     mailbox = Mailbox.create(MIN_RING_BYTES)
     assert mailbox.checked
     mailbox.close()

@@ -9,8 +9,8 @@ from textwrap import dedent
 import pytest
 from scripts import command, run
 
-from tokengate_mp.wire import by_value
-from tokengate_mp.wire.codec import loads
+from tokengate_mp.wire.payload import by_value
+from tokengate_mp.wire.payload.codec import loads
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from scripts import command, run
 
 _INTERRUPTED = """
     import gc, signal
-    from tokengate_mp.wire import ordering
+    from tokengate_mp.wire.channel import ordering
 
     gc.disable()  # an interrupt in the middle of it would be swallowed
     signal.signal(signal.SIGALRM, signal.default_int_handler)

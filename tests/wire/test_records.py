@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokengate_mp.config.settings import MIN_RING_BYTES
 from tokengate_mp.errors import WireError
-from tokengate_mp.settings import MIN_RING_BYTES
-from tokengate_mp.wire import records
-from tokengate_mp.wire.records import (
+from tokengate_mp.wire.protocol import records
+from tokengate_mp.wire.protocol.records import (
     JOIN,
     OUTCOME_JOIN,
     OUTCOME_PART,

@@ -5,7 +5,7 @@ from zlib import crc32
 import pytest
 
 from tokengate_mp.errors import WireError
-from tokengate_mp.wire.ring import RingReader, RingWriter
+from tokengate_mp.wire.channel.ring import RingReader, RingWriter
 
 HEAD, TAIL = 0, 16
 SEAL = 5

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tokengate_mp.wire.ring import RingReader, RingWriter
+from tokengate_mp.wire.channel.ring import RingReader, RingWriter
 
 HEAD, TAIL = 0, 1
 MODULUS = 2**32

@@ -11,8 +11,8 @@ import pytest
 from children import environment
 
 from tokengate_mp.errors import CoreStartError
-from tokengate_mp.wire import segment
-from tokengate_mp.wire.segment import PORTABLE_VARIABLE, Segment
+from tokengate_mp.wire.channel import segment
+from tokengate_mp.wire.channel.segment import PORTABLE_VARIABLE, Segment
 
 SHM = Path("/dev/shm")  # noqa: S108 - it is looked at, nothing is put there
 FDS = Path("/proc/self/fd")
@@ -71,7 +71,7 @@ def test_closing_gives_up_every_descriptor(path):
 def test_child_that_inherits_the_descriptor_shares_the_memory(path):
     """What a child writes is here, also after the child has ended."""
     code = (
-        "import sys; from tokengate_mp.wire.segment import Segment; "
+        "import sys; from tokengate_mp.wire.channel.segment import Segment; "
         "s = Segment.attach(int(sys.argv[1]), 4096); "
         "s.view[:5] = bytes(s.view[5:10]).upper(); s.close()"
     )
@@ -101,7 +101,7 @@ def test_memory_that_cannot_be_had_is_an_error_at_the_start(path):
         """
         import os, resource
         from tokengate_mp.errors import CoreStartError
-        from tokengate_mp.wire.segment import Segment
+        from tokengate_mp.wire.channel.segment import Segment
         Segment.create(4096).close()
         resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
         before = os.listdir("/proc/self/fd")
@@ -123,7 +123,7 @@ def test_small_shared_memory_file_system_is_an_error_at_the_start():
     code = """
         import os
         from tokengate_mp.errors import CoreStartError
-        from tokengate_mp.wire.segment import Segment
+        from tokengate_mp.wire.channel.segment import Segment
         Segment.create(4096).close()
         before = os.listdir("/proc/self/fd")
         try:
@@ -174,7 +174,7 @@ def test_no_descriptor_free_is_an_error_of_the_same_kind(path):
         """
         import os, resource
         from tokengate_mp.errors import CoreStartError
-        from tokengate_mp.wire.segment import Segment
+        from tokengate_mp.wire.channel.segment import Segment
         Segment.create(4096).close()
         highest = max(int(fd) for fd in os.listdir("/proc/self/fd"))
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, highest + 8))
@@ -201,7 +201,7 @@ def test_portable_path_starts_no_resource_tracker():
     """Where Python lets a shared memory block go untracked, no process is started for it."""
     done = run(
         """
-        from tokengate_mp.wire.segment import Segment
+        from tokengate_mp.wire.channel.segment import Segment
         Segment.create(4096).close()
         from multiprocessing import resource_tracker
         assert resource_tracker._resource_tracker._pid is None

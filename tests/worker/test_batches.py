@@ -8,11 +8,11 @@ from time import monotonic_ns
 
 import pytest
 
-from tokengate_mp.wire.batches import decode_batch
-from tokengate_mp.wire.codec import loads
-from tokengate_mp.worker import cutting
-from tokengate_mp.worker.batch import ManyCalls
-from tokengate_mp.worker.cutting import Cut
+from tokengate_mp.wire.payload.codec import loads
+from tokengate_mp.wire.protocol.batches import decode_batch
+from tokengate_mp.worker.run import cutting
+from tokengate_mp.worker.run.batch import ManyCalls
+from tokengate_mp.worker.run.cutting import Cut
 
 MOST_NS = 3600 * 10**9
 

@@ -29,7 +29,7 @@ def test_it_stays_light(tmp_path):
             print(*coordinator.submit(work.loaded).get())
     """
     loaded = set(scripts.output(tmp_path / "light.py", code).split())
-    assert {"tokengate_mp.worker.crew", "work"} <= loaded
+    assert {"tokengate_mp.worker.crew.crew", "work"} <= loaded
     heavy = {
         "asyncio",
         "multiprocessing",
@@ -41,7 +41,7 @@ def test_it_stays_light(tmp_path):
         "uvloop",
         "tokengate_mp.coordinator",
         "tokengate_mp.scheduling",
-        "tokengate_mp.token",
+        "tokengate_mp.tokens.token",
         "tokengate_mp.worker_lost",
     }
     assert not heavy & loaded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tokengate_mp.worker.interrupts import Interrupted, Interrupts
+from tokengate_mp.worker.run.interrupts import Interrupted, Interrupts
 
 TOKEN = 7
 

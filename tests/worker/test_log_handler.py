@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tokengate_mp.worker.log_handler import ForwardingHandler
+from tokengate_mp.worker.output.log_handler import ForwardingHandler
 
 
 @pytest.fixture

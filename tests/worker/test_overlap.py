@@ -17,7 +17,7 @@ from gates import Gate
 
 from tokengate_mp import OperationsCoordinator, TokenState
 from tokengate_mp.bench import workloads
-from tokengate_mp.coordinator.domain import Incarnation
+from tokengate_mp.cores.incarnation import Incarnation
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import threading
 
 from leaks import holdings
 
-from tokengate_mp.worker.starvation import Closer
+from tokengate_mp.worker.run.starvation import Closer
 
 
 def test_looking_at_threads_that_end_keeps_nothing_open() -> None:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tokengate_mp.decorator import task_token_guard
+from tokengate_mp.calls.decorator import task_token_guard
 
 if TYPE_CHECKING:
     from tokengate_mp import OperationsCoordinator

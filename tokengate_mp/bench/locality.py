@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from tokengate_mp.decorator import task_token_guard
+from tokengate_mp.calls.decorator import task_token_guard
 
 ROUNDS: Final = 5
 GROUP: Final = 4

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from tokengate_mp.crossing import STOPPED_SECONDS, Bell, heard, is_here
 from tokengate_mp.errors import CoordinatorNotRunning
-from tokengate_mp.token import Token, watches
+from tokengate_mp.loops.cross_thread import STOPPED_SECONDS, Bell, heard, is_here
+from tokengate_mp.tokens.token import Token, watches
 
 R = TypeVar("R")
 

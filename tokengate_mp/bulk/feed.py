@@ -24,15 +24,15 @@ from typing import Any, Final
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.sender import Sender
 from tokengate_mp.bulk.source import Source
+from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, RemoteTraceback, summary
-from tokengate_mp.forwarding import ForwardingToken
-from tokengate_mp.options import TokenOptions
-from tokengate_mp.wire.batches import BatchOutcome, decode_batch
-from tokengate_mp.wire.buffers import flat, pack
-from tokengate_mp.wire.codec import NOT_MSGPACK, are_scalars
-from tokengate_mp.wire.freight import Laden, laden
-from tokengate_mp.wire.records import MAX_PAYLOAD, encode
-from tokengate_mp.worker.batch import RANGE, ManyCalls
+from tokengate_mp.tokens.forwarding import ForwardingToken
+from tokengate_mp.wire.payload.attachments import AttachedRecord, attached
+from tokengate_mp.wire.payload.buffers import flat, pack
+from tokengate_mp.wire.payload.codec import NOT_MSGPACK, are_scalars
+from tokengate_mp.wire.protocol.batches import BatchOutcome, decode_batch
+from tokengate_mp.wire.protocol.records import MAX_PAYLOAD, encode
+from tokengate_mp.worker.run.batch import RANGE, ManyCalls
 
 AHEAD: Final = 4
 """Batches under way for each core."""
@@ -241,7 +241,7 @@ class Feed:
             self._flying.discard(batch)
             raise
 
-    def _encoded(self, number: int, rows: Sequence[Any]) -> bytes | Laden:
+    def _encoded(self, number: int, rows: Sequence[Any]) -> bytes | AttachedRecord:
         if type(rows) is range:
             try:
                 return encode((number, self._index, (RANGE, [rows.start, rows.stop, rows.step])))
@@ -258,7 +258,7 @@ class Feed:
             pickled = pack((args, {}), self.sender.arena, writable=self._writable)
             if len(pickled) > MAX_PAYLOAD:
                 raise PayloadError(f"they take {len(pickled)} bytes")  # noqa: TRY301 - see below
-            return laden(encode((number, self._index, bytes(pickled))), pickled)
+            return attached(encode((number, self._index, bytes(pickled))), pickled)
         except Exception as error:
             raise PayloadError(
                 f"{self.name!r}: the arguments cannot be sent to a core process: {summary(error)}. "

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from tokengate_mp.bulk.completed import as_completed
 from tokengate_mp.bulk.progress import Meter, Wanted, chosen
-from tokengate_mp.token import Token
+from tokengate_mp.tokens.token import Token
 
 R = TypeVar("R")
 

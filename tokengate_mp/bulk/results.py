@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tokengate_mp.bulk.feed import Batch
 from tokengate_mp.errors import PayloadError, belongs_to
-from tokengate_mp.wire import delivery
+from tokengate_mp.wire.protocol import delivery
 
 
 class Raised:

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from tokengate_mp.forwarding import ForwardingToken, Recipient
-from tokengate_mp.options import TokenOptions
-from tokengate_mp.scheduling.operation import Operation
-from tokengate_mp.wire.freight import Laden
-from tokengate_mp.wire.regions import ParentArena
+from tokengate_mp.config.options import TokenOptions
+from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.tokens.forwarding import ForwardingToken, Recipient
+from tokengate_mp.wire.arena.regions import ParentArena
+from tokengate_mp.wire.payload.attachments import AttachedRecord
 
 
 class Sender(Protocol):
@@ -38,7 +38,7 @@ class Sender(Protocol):
         self,
         number: int,
         operation: Operation,
-        record: bytes | Laden,
+        record: bytes | AttachedRecord,
         function: Callable[..., Any],
         recipient: Recipient,
     ) -> ForwardingToken[Any]:

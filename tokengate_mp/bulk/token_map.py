@@ -17,9 +17,9 @@ from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.progress import Meter, Wanted, chosen, total_of
 from tokengate_mp.bulk.results import PLAIN, TROUBLED, Raised, opened
 from tokengate_mp.bulk.sender import Sender
-from tokengate_mp.crossing import STOPPED_SECONDS, Bell, heard, is_here
+from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.errors import CoordinatorNotRunning
-from tokengate_mp.options import TokenOptions
+from tokengate_mp.loops.cross_thread import STOPPED_SECONDS, Bell, heard, is_here
 
 R = TypeVar("R")
 

@@ -18,7 +18,7 @@ from tokengate_mp.bench.report import Line
 from tokengate_mp.bench.rows import ROWS
 from tokengate_mp.bench.run import Plan, measured
 from tokengate_mp.cli import screen
-from tokengate_mp.coordinator.topology import usable_cpus
+from tokengate_mp.config.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,7 +13,7 @@ from tokengate_mp import OperationsCoordinator
 from tokengate_mp.bench import burst, comparison, conductor, digits, pi, storm, waves
 from tokengate_mp.bulk.progress import Meter, chosen
 from tokengate_mp.cli import screen
-from tokengate_mp.coordinator.topology import usable_cpus
+from tokengate_mp.config.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from rich.console import Console

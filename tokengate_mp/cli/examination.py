@@ -17,14 +17,14 @@ from tokengate_mp import OperationsCoordinator
 from tokengate_mp.bench import machine
 from tokengate_mp.bench.workloads import burn
 from tokengate_mp.cli.finding import Finding, Verdict
-from tokengate_mp.coordinator.topology import (
+from tokengate_mp.config.cpus import (
     affinity,
     cgroup_cpu_quota,
     python_cpu_count,
     usable_cpus,
 )
-from tokengate_mp.coordinator.watch import open_pidfd
-from tokengate_mp.wire.segment import PORTABLE_VARIABLE, Segment, portable
+from tokengate_mp.cores.watch import open_pidfd
+from tokengate_mp.wire.channel.segment import PORTABLE_VARIABLE, Segment, portable
 
 _PATIENCE: Final = 30.0
 _DESCRIPTORS_PER_CORE: Final = 16

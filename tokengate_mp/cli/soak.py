@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from tokengate_mp.cli import screen
-from tokengate_mp.coordinator.topology import usable_cpus
+from tokengate_mp.config.cpus import usable_cpus
 from tokengate_mp.soak.journal import End
 from tokengate_mp.soak.load import Kind
 from tokengate_mp.soak.verdict import Verdict, soak

@@ -8,15 +8,15 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from tokengate_mp.bulk.progress import Wanted
 from tokengate_mp.bulk.token_map import TokenMap
-from tokengate_mp.coordinator.corridor import Corridor
-from tokengate_mp.coordinator.host import Host
+from tokengate_mp.calls.decorator import is_constant, operation_name, refuse_unsuitable
+from tokengate_mp.calls.token_function import TokenFunction
+from tokengate_mp.config.options import token_options
 from tokengate_mp.coordinator.shared import Shared
-from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
+from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning
-from tokengate_mp.options import token_options
-from tokengate_mp.token import Token
-from tokengate_mp.token_function import TokenFunction
-from tokengate_mp.worker.invoke import apply
+from tokengate_mp.loops.host import Host
+from tokengate_mp.tokens.token import Token
+from tokengate_mp.worker.run.invoke import apply
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,7 +27,7 @@ class Calls:
     """Making tokens, waiting for room for them, and waiting for them all."""
 
     _host: Host | None = None
-    _corridor: Corridor | None = None
+    _engine: Engine | None = None
 
     def __init__(self) -> None:
         # The function submitted last: most submit one many times.
@@ -42,7 +42,7 @@ class Calls:
                 generator.
             PayloadError: The function or an argument cannot be encoded.
         """
-        if self._corridor is None or not self._corridor.takes_calls():
+        if self._engine is None or not self._engine.takes_calls():
             raise CoordinatorNotRunning(
                 "submit() was called on a coordinator that is not running; start it first"
             )
@@ -72,11 +72,11 @@ class Calls:
             CoordinatorNotRunning: This coordinator is not running.
             PayloadError: It cannot be pickled, or there is no room for it.
         """
-        if self._corridor is None or not self._corridor.takes_calls():
+        if self._engine is None or not self._engine.takes_calls():
             raise CoordinatorNotRunning(
                 "share() was called on a coordinator that is not running; start it first"
             )
-        return Shared(value, self._corridor.arena)
+        return Shared(value, self._engine.arena)
 
     async def ready(self) -> None:
         """Wait until there is room for a call within `max_pending` and `max_pending_bytes`.
@@ -84,12 +84,12 @@ class Calls:
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
         """
-        host, corridor = self._host, self._corridor
-        if host is None or corridor is None or not corridor.takes_calls():
+        host, engine = self._host, self._engine
+        if host is None or engine is None or not engine.takes_calls():
             raise CoordinatorNotRunning(
                 "ready() was awaited on a coordinator that is not running; start it first"
             )
-        here, admission, place = asyncio.get_running_loop(), corridor.admission, object()
+        here, admission, place = asyncio.get_running_loop(), engine.admission, object()
         waiting = admission.ready(host.loop, place)
         try:
             if here is host.loop:
@@ -132,7 +132,7 @@ class Calls:
             ValueError: `buffersize` is below 1.
             PayloadError: The function cannot be encoded.
         """
-        if self._corridor is None or not self._corridor.takes_calls():
+        if self._engine is None or not self._engine.takes_calls():
             raise CoordinatorNotRunning(
                 "map() was called on a coordinator that is not running; start it first"
             )
@@ -153,11 +153,11 @@ class Calls:
 
     async def join(self) -> None:
         """Wait until every token has ended."""
-        host, corridor = self._host, self._corridor
-        if host is None or corridor is None or not corridor.takes_calls():
+        host, engine = self._host, self._engine
+        if host is None or engine is None or not engine.takes_calls():
             return  # then every token has ended
         if asyncio.get_running_loop() is host.loop:
-            await corridor.join()
+            await engine.join()
         else:
-            joined = asyncio.run_coroutine_threadsafe(corridor.join(), host.loop)
+            joined = asyncio.run_coroutine_threadsafe(engine.join(), host.loop)
             await asyncio.wrap_future(joined)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tokengate_mp.checks import whole
-from tokengate_mp.coordinator.corridor import Corridor
-from tokengate_mp.coordinator.desk import ControlDesk
-from tokengate_mp.coordinator.host import Host
+from tokengate_mp.config.checks import whole
+from tokengate_mp.engine.control import TokenControl
+from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning
+from tokengate_mp.loops.host import Host
 
 R = TypeVar("R")
 
@@ -20,7 +20,7 @@ class Controls:
     """What can be asked of a coordinator, and told to it, from any thread."""
 
     _host: Host | None = None
-    _corridor: Corridor | None = None
+    _engine: Engine | None = None
 
     def get_stats(self) -> dict[str, Any]:
         """Counts of tokens, operations and cores, as plain data.
@@ -40,10 +40,10 @@ class Controls:
         Raises:
             CoordinatorNotRunning: It was never started.
         """
-        host, corridor = self._host, self._corridor
-        if host is None or corridor is None:
+        host, engine = self._host, self._engine
+        if host is None or engine is None:
             raise CoordinatorNotRunning("get_stats() needs a coordinator that was started")
-        return host.call(corridor.stats)
+        return host.call(engine.stats)
 
     def kill_token(self, token_id: str, reason: str = "killed by id") -> bool:
         """End the token with this id; who awaits it gets `TokenKilled`.
@@ -57,7 +57,7 @@ class Controls:
         """
         if not isinstance(token_id, str):
             raise TypeError(f"token_id must be a str, not {type(token_id).__name__}")
-        return self._control(lambda desk: desk.kill_by_id(token_id, reason))
+        return self._control(lambda control: control.kill_by_id(token_id, reason))
 
     def kill_all_by_operation(
         self, operation_type: str, reason: str = "its operation was killed"
@@ -70,7 +70,7 @@ class Controls:
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
         """
-        return self._control(lambda desk: desk.kill_all(operation_type, reason))
+        return self._control(lambda control: control.kill_all(operation_type, reason))
 
     def pause_admission(self) -> None:
         """Send no more tokens to cores until `resume_admission`; calls go on being taken.
@@ -80,7 +80,7 @@ class Controls:
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
         """
-        self._control(lambda desk: desk.pause_admission(paused=True))
+        self._control(lambda control: control.pause_admission(paused=True))
 
     def resume_admission(self) -> None:
         """Send tokens to cores again.
@@ -88,7 +88,7 @@ class Controls:
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
         """
-        self._control(lambda desk: desk.pause_admission(paused=False))
+        self._control(lambda control: control.pause_admission(paused=False))
 
     def drain_pool(self) -> int:
         """End all waiting tokens as killed; how many there were.
@@ -96,7 +96,7 @@ class Controls:
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
         """
-        return self._control(lambda desk: desk.drain(None, "the pool was drained"))
+        return self._control(lambda control: control.drain(None, "the pool was drained"))
 
     def pause_operation(self, operation_type: str) -> None:
         """As `pause_admission`, for the tokens of one operation; it need not have been called yet.
@@ -104,7 +104,7 @@ class Controls:
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
         """
-        self._control(lambda desk: desk.pause_operation(operation_type, paused=True))
+        self._control(lambda control: control.pause_operation(operation_type, paused=True))
 
     def resume_operation(self, operation_type: str) -> None:
         """Send the tokens of that operation to cores again.
@@ -112,7 +112,7 @@ class Controls:
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
         """
-        self._control(lambda desk: desk.pause_operation(operation_type, paused=False))
+        self._control(lambda control: control.pause_operation(operation_type, paused=False))
 
     def reset_operation(self, operation_type: str) -> bool:
         """Let the breaker of an operation take calls again, as if nothing had failed.
@@ -123,8 +123,8 @@ class Controls:
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
         """
-        host, corridor = self._running()
-        return host.call(lambda: corridor.doorkeeper.reset(operation_type))
+        host, engine = self._running()
+        return host.call(lambda: engine.breaker_guard.reset(operation_type))
 
     def drain_operation(self, operation_type: str) -> int:
         """End all waiting tokens of an operation as killed; how many there were.
@@ -132,7 +132,9 @@ class Controls:
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
         """
-        return self._control(lambda desk: desk.drain(operation_type, "its operation was drained"))
+        return self._control(
+            lambda control: control.drain(operation_type, "its operation was drained")
+        )
 
     def get_recent_executions(self, n: int = 50) -> list[dict[str, Any]]:
         """What became of the tokens that ended last, the latest first.
@@ -150,7 +152,7 @@ class Controls:
             CoordinatorNotRunning: It was never started.
         """
         whole("n", n, 0, 1 << 62)
-        return self._look(lambda desk: desk.history.recent(n))
+        return self._look(lambda control: control.history.recent(n))
 
     def dump_execution_history(self, path: str | os.PathLike[str]) -> int:
         """Write what became of the last 1,024 tokens to a file, a line of JSON for each.
@@ -165,24 +167,24 @@ class Controls:
             OSError: It cannot be written.
             CoordinatorNotRunning: It was never started.
         """
-        lines = self._look(lambda desk: desk.history.lines())
+        lines = self._look(lambda control: control.history.lines())
         Path(path).write_bytes(lines)
         return lines.count(b"\n")
 
-    def _look(self, look: Callable[[ControlDesk], R]) -> R:
-        host, corridor = self._host, self._corridor
-        if host is None or corridor is None:
+    def _look(self, look: Callable[[TokenControl], R]) -> R:
+        host, engine = self._host, self._engine
+        if host is None or engine is None:
             raise CoordinatorNotRunning("this coordinator was never started")
-        return host.call(lambda: look(corridor.desk))
+        return host.call(lambda: look(engine.control))
 
-    def _control(self, act: Callable[[ControlDesk], R]) -> R:
-        host, corridor = self._running()
-        return host.call(lambda: act(corridor.desk))
+    def _control(self, act: Callable[[TokenControl], R]) -> R:
+        host, engine = self._running()
+        return host.call(lambda: act(engine.control))
 
-    def _running(self) -> tuple[Host, Corridor]:
-        host, corridor = self._host, self._corridor
-        if host is None or corridor is None or not corridor.takes_calls():
+    def _running(self) -> tuple[Host, Engine]:
+        host, engine = self._host, self._engine
+        if host is None or engine is None or not engine.takes_calls():
             raise CoordinatorNotRunning(
                 "this coordinator is not running, so there is nothing to control; start it first"
             )
-        return host, corridor
+        return host, engine

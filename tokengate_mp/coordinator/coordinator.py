@@ -5,7 +5,7 @@ A token's way, each room once:
     call → decorator (encode) → gate (lane) → scheduler (core) → request ring
          → crew thread (run) → outcome ring → ledger (settle) → the Token's future
 
-The walking is done in the corridor, and the deciding in the scheduler.
+The walking is done in the engine, and the deciding in the scheduler.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ import msgspec
 from psutil import virtual_memory
 
 from tokengate_mp import worker
-from tokengate_mp.coordinator.calls import Calls
-from tokengate_mp.coordinator.controls import Controls
-from tokengate_mp.coordinator.corridor import Corridor
-from tokengate_mp.coordinator.host import Host
-from tokengate_mp.coordinator.initializer_file import InitializerFile
-from tokengate_mp.coordinator.topology import usable_cpus
-from tokengate_mp.ctrl_c import HeldBack
-from tokengate_mp.decorator import refuse_unsuitable
-from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
-from tokengate_mp.settings import (
+from tokengate_mp.calls.decorator import refuse_unsuitable
+from tokengate_mp.config.cpus import usable_cpus
+from tokengate_mp.config.settings import (
     MAX_PENDING,
     RESTART_LIMIT,
     RESTART_PERIOD,
     CoordinatorSettings,
     coordinator_settings,
 )
-from tokengate_mp.token import Token
-from tokengate_mp.worker.initializer import pack
+from tokengate_mp.coordinator.calls import Calls
+from tokengate_mp.coordinator.controls import Controls
+from tokengate_mp.cores.initializer_file import InitializerFile
+from tokengate_mp.engine.engine import Engine
+from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
+from tokengate_mp.loops.host import Host
+from tokengate_mp.loops.sigint import HeldBack
+from tokengate_mp.tokens.token import Token
+from tokengate_mp.worker.run.initializer import pack
 
 _claiming = threading.RLock()
 _running: OperationsCoordinator | None = None
@@ -159,7 +159,7 @@ class OperationsCoordinator(Calls, Controls):
         self._stopped = threading.Event()
         self._stopper = 0
         self._host: Host | None = None
-        self._corridor: Corridor | None = None
+        self._engine: Engine | None = None
 
     # ---- starting and stopping
 
@@ -208,15 +208,15 @@ class OperationsCoordinator(Calls, Controls):
         # The lock is not held while one thread waits for another.
         self._initializer_file = file = InitializerFile(self._initializer)
         settings = msgspec.structs.replace(self.settings, initializer=file.fd)
-        corridor = Corridor(settings, host)
+        engine = Engine(settings, host)
         try:
-            host.call(corridor.open)
+            host.call(engine.open)
         except BaseException:
             self._host = _running = None
             file.close()
             host.close()
             raise
-        self._corridor = corridor
+        self._engine = engine
 
     def stop(self) -> None:
         """End everything now: every token that has not ended is killed, every process ended.
@@ -229,8 +229,8 @@ class OperationsCoordinator(Calls, Controls):
     def _stop(self) -> None:
         global _running  # noqa: PLW0603 - see `start`
         with _claiming:
-            host, corridor = self._host, self._corridor
-            if host is None or corridor is None:
+            host, engine = self._host, self._engine
+            if host is None or engine is None:
                 return
             first = _running is self
             if first:
@@ -238,14 +238,14 @@ class OperationsCoordinator(Calls, Controls):
                 self._stopper = threading.get_ident()
         if first:
             try:
-                host.call(lambda: corridor.close(_stopped))
+                host.call(lambda: engine.close(_stopped))
             finally:
                 if self._initializer_file is not None:
                     self._initializer_file.close()
                 host.close()
                 self._stopped.set()
         elif host.is_here:
-            corridor.close(_stopped)  # if another thread's call has not come to it yet
+            engine.close(_stopped)  # if another thread's call has not come to it yet
         elif self._stopper != threading.get_ident():  # it is, in a signal handler within stop()
             self._stopped.wait()
 
@@ -255,11 +255,11 @@ class OperationsCoordinator(Calls, Controls):
 
     def _abandon(self) -> None:
         """In a fork of this process: the core processes and the tokens are the parent's."""
-        corridor, self._corridor, self._host = self._corridor, None, None
+        engine, self._engine, self._host = self._engine, None, None
         if self._initializer_file is not None:
             self._initializer_file.close()
-        if corridor is not None:
-            corridor.abandon()
+        if engine is not None:
+            engine.abandon()
 
     def __enter__(self) -> Self:
         return self.start()

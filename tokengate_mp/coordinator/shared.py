@@ -6,10 +6,10 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 from tokengate_mp.errors import PayloadError, summary
-from tokengate_mp.wire.arena import Arena
-from tokengate_mp.wire.buffers import current_packing, flat, pack
-from tokengate_mp.wire.codec import loads
-from tokengate_mp.wire.freight import cargo_of, size_of
+from tokengate_mp.wire.arena.arena import Arena
+from tokengate_mp.wire.payload.attachments import attachments_of, size_of
+from tokengate_mp.wire.payload.buffers import current_packing, flat, pack
+from tokengate_mp.wire.payload.codec import loads
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Shared(Generic[T]):
             raise
         except Exception as error:
             raise PayloadError(f"this cannot be shared: {summary(error)}") from error
-        if len(pickled) >= LEAST and not cargo_of(pickled):
+        if len(pickled) >= LEAST and not attachments_of(pickled):
             if arena is None:
                 raise PayloadError(
                     "there is no shared memory: max_shared_bytes is 0, or the system refuses it"
@@ -55,7 +55,7 @@ class Shared(Generic[T]):
     @property
     def nbytes(self) -> int:
         """How many bytes of shared memory it takes; 0 if it is closed, or so small as to travel."""
-        return size_of(cargo_of(self._pickled))
+        return size_of(attachments_of(self._pickled))
 
     def close(self) -> None:
         """Pass it to no more calls. Those that were made go on as if it were open."""
@@ -87,7 +87,7 @@ class Shared(Generic[T]):
                 "this value was shared by another coordinator, or by one that was stopped; share "
                 "it anew, by the one that runs the call"
             )
-        for block in cargo_of(pickled):
+        for block in attachments_of(pickled):
             packing.add(block)
         return loads, (bytes(pickled),)
 

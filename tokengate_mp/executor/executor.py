@@ -20,24 +20,24 @@ from tokengate_mp import worker
 from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.token_map import batched, checked, synchronously
-from tokengate_mp.checks import whole
-from tokengate_mp.coordinator.topology import usable_cpus
-from tokengate_mp.ctrl_c import HeldBack
-from tokengate_mp.decorator import is_constant, operation_name, refuse_unsuitable
+from tokengate_mp.calls.decorator import is_constant, operation_name, refuse_unsuitable
+from tokengate_mp.calls.token_function import TokenFunction, next_number
+from tokengate_mp.config.checks import whole
+from tokengate_mp.config.cpus import usable_cpus
+from tokengate_mp.config.options import token_options
+from tokengate_mp.config.settings import coordinator_settings
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, PayloadError
-from tokengate_mp.executor.engine import Engine
 from tokengate_mp.executor.future import CallFuture
-from tokengate_mp.options import token_options
-from tokengate_mp.scheduling.operation import Operation
-from tokengate_mp.settings import coordinator_settings
-from tokengate_mp.token_function import TokenFunction, next_number
-from tokengate_mp.wire.arena import Arena
-from tokengate_mp.wire.buffers import LARGE, pack_call
-from tokengate_mp.wire.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
-from tokengate_mp.wire.freight import Laden, laden
-from tokengate_mp.wire.records import MAX_PAYLOAD, encode
-from tokengate_mp.worker.initializer import pack, with_authkey
-from tokengate_mp.worker.invoke import apply
+from tokengate_mp.executor.runtime import ExecutorRuntime
+from tokengate_mp.loops.sigint import HeldBack
+from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.wire.arena.arena import Arena
+from tokengate_mp.wire.payload.attachments import AttachedRecord, attached
+from tokengate_mp.wire.payload.buffers import LARGE, pack_call
+from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
+from tokengate_mp.wire.protocol.records import MAX_PAYLOAD, encode
+from tokengate_mp.worker.run.initializer import pack, with_authkey
+from tokengate_mp.worker.run.invoke import apply
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -120,7 +120,7 @@ class TokenGateExecutor(Executor):
         self._initializer = b"" if initializer is None else pack(initializer, tuple(initargs))
         self._lock = threading.Lock()
         self._shut = False
-        self._engine: Engine | None = None
+        self._runtime: ExecutorRuntime | None = None
         self._functions: dict[int, _Enrolled] = {}
         self._applied: dict[str, _Enrolled] = {}
 
@@ -138,31 +138,31 @@ class TokenGateExecutor(Executor):
                 generator.
             CoreStartError: The core processes cannot be started.
         """
-        engine = self._engine
-        if engine is None or engine.ending:
-            engine = self._running()
+        runtime = self._runtime
+        if runtime is None or runtime.ending:
+            runtime = self._running()
         future: CallFuture[R] = CallFuture()
         arguments: tuple[Any, ...] = args
         function: Callable[..., Any] = fn
         enrolled = self._functions.get(id(fn))
         try:
             if enrolled is None:
-                enrolled, function, arguments = self._enrol(engine, fn, args)
+                enrolled, function, arguments = self._enrol(runtime, fn, args)
             number = next_number()
-            record: bytes | Laden | None = None
+            record: bytes | AttachedRecord | None = None
             if not kwargs and _are_short(arguments):
                 try:
                     record = encode((number, enrolled.function, arguments))
                 except NOT_MSGPACK:
                     record = None
             if record is None:
-                record = _pickled(number, enrolled, arguments, kwargs, engine.intake.arena)
+                record = _pickled(number, enrolled, arguments, kwargs, runtime.intake.arena)
         except PayloadError as error:
             future.set_exception(error)
             return future
-        future._engine = engine  # noqa: SLF001 - made here
+        future._runtime = runtime  # noqa: SLF001 - made here
         try:
-            future._token = engine.intake.forward(  # noqa: SLF001 - made here
+            future._token = runtime.intake.forward(  # noqa: SLF001 - made here
                 number, enrolled.operation, record, function, future
             )
         except CoordinatorNotRunning:  # another thread has shut it down meanwhile
@@ -170,7 +170,7 @@ class TokenGateExecutor(Executor):
         return future
 
     def _enrol(
-        self, engine: Engine, fn: Callable[..., Any], args: tuple[Any, ...]
+        self, runtime: ExecutorRuntime, fn: Callable[..., Any], args: tuple[Any, ...]
     ) -> tuple[_Enrolled, Callable[..., Any], tuple[Any, ...]]:
         """Make `fn` known to the core processes; what is called there, and with what."""
         function = fn.__wrapped__ if isinstance(fn, TokenFunction) else fn
@@ -180,24 +180,24 @@ class TokenGateExecutor(Executor):
             # It may change between two calls, so it travels with each, as an argument.
             applied = self._applied.get(name)
             if applied is None:
-                applied = self._applied[name] = _enrolled(engine, name, apply)
+                applied = self._applied[name] = _enrolled(runtime, name, apply)
             applied = applied._replace(writable=_wants_copies(fn), applied=True)
             return applied, apply, (function, *args)
         if fn is not function:
-            enrolled = _enrolled(engine, name, function)
+            enrolled = _enrolled(runtime, name, function)
             return enrolled._replace(writable=_wants_copies(fn)), function, args
         known, key = self._functions, id(fn)
         watch = weakref.ref(fn, lambda _: known.pop(key, None))
-        known[key] = enrolled = _enrolled(engine, name, function, watch)
+        known[key] = enrolled = _enrolled(runtime, name, function, watch)
         return enrolled, function, args
 
-    def _running(self) -> Engine:
-        """The engine, started if need be."""
+    def _running(self) -> ExecutorRuntime:
+        """The runtime, started if need be."""
         with self._lock:
-            engine = self._engine
-            if self._shut or (engine is not None and engine.ending):
+            runtime = self._runtime
+            if self._shut or (runtime is not None and runtime.ending):
                 raise _shut_down()
-            if engine is None:
+            if runtime is None:
                 if worker.core is not None:
                     raise CoordinatorRunning(
                         "this is a core process, and may not start an executor (and so core "
@@ -209,10 +209,10 @@ class TokenGateExecutor(Executor):
                     # Whoever has managers passes what they serve, as to a standard executor.
                     initializer = with_authkey(bytes(current_process().authkey), initializer)
                 with HeldBack():
-                    engine = self._engine = Engine(self._settings, initializer)
+                    runtime = self._runtime = ExecutorRuntime(self._settings, initializer)
                     # Forgotten without shutdown(), it ends with its last call.
-                    weakref.finalize(self, engine.end).atexit = False
-            return engine
+                    weakref.finalize(self, runtime.end).atexit = False
+            return runtime
 
     def map(
         self,
@@ -252,12 +252,12 @@ class TokenGateExecutor(Executor):
         function = fn.__wrapped__ if isinstance(fn, TokenFunction) else fn
         refuse_unsuitable(function)
         rows: Iterable[Any] = iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False)
-        engine = self._running()
+        runtime = self._running()
         options = token_options(
             operation_name(function), weight="heavy", writable=_wants_copies(fn)
         )
         feed = Feed(
-            engine.intake,
+            runtime.intake,
             function,
             batched(options),
             # What cannot change need not be read at once.
@@ -271,7 +271,7 @@ class TokenGateExecutor(Executor):
             feed.fill()
         except CoordinatorNotRunning:  # as in `submit`
             raise _shut_down() from None
-        engine.feeds.add(feed)
+        runtime.feeds.add(feed)
         return synchronously(feed, ordered=True, timeout=timeout)
 
     # ---- the end
@@ -285,11 +285,11 @@ class TokenGateExecutor(Executor):
         """
         with self._lock:
             self._shut = True
-            engine = self._engine
-        if engine is not None:
-            engine.end(cancel=cancel_futures)
+            runtime = self._runtime
+        if runtime is not None:
+            runtime.end(cancel=cancel_futures)
             if wait:
-                engine.wait()
+                runtime.wait()
 
 
 def _shut_down() -> RuntimeError:
@@ -311,7 +311,7 @@ def _check_context(context: Any) -> None:
 
 
 class _Enrolled(NamedTuple):
-    """A function that the core processes of an engine know.
+    """A function that the core processes of an runtime know.
 
     Attributes:
         function: What it travels as.
@@ -333,11 +333,11 @@ def _wants_copies(fn: Callable[..., Any]) -> bool:
 
 
 def _enrolled(
-    engine: Engine, name: str, function: Callable[..., Any], remembered: object = None
+    runtime: ExecutorRuntime, name: str, function: Callable[..., Any], remembered: object = None
 ) -> _Enrolled:
     # There are no weights here: "heavy" may run on every core.
     options = token_options(name, weight="heavy")
-    return _Enrolled(*engine.intake.enrol(function, options), remembered)
+    return _Enrolled(*runtime.intake.enrol(function, options), remembered)
 
 
 def _pickled(
@@ -346,7 +346,7 @@ def _pickled(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     arena: Arena | None,
-) -> bytes | Laden:
+) -> bytes | AttachedRecord:
     name = enrolled.operation.name
     packed = partial(pack_call, arena=arena, writable=enrolled.writable)
     pickled = arguments_to_pickle(name, args, kwargs, list, packed, applied=enrolled.applied)
@@ -355,7 +355,7 @@ def _pickled(
             f"{name!r}: the arguments take {len(pickled)} bytes, and a call carries {MAX_PAYLOAD} "
             "at most; pass a file name instead, or split the work"
         )
-    return laden(encode((number, enrolled.function, bytes(pickled))), pickled)
+    return attached(encode((number, enrolled.function, bytes(pickled))), pickled)
 
 
 def _are_short(arguments: tuple[Any, ...]) -> bool:

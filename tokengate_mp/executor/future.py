@@ -1,4 +1,4 @@
-"""What `submit` returns: a standard future, of which the engine knows."""
+"""What `submit` returns: a standard future, of which the runtime knows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from concurrent.futures import Future
 from concurrent.futures._base import PENDING
 from typing import Any, Final, Protocol, TypeVar
 
-from tokengate_mp.forwarding import ForwardingToken
 from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.tokens.forwarding import ForwardingToken
 
 R = TypeVar("R")
 
 
 class Withdrawing(Protocol):
-    """What a future needs of its engine."""
+    """What a future needs of its runtime."""
 
     def withdraw(self, token: ForwardingToken[Any]) -> bool:
         """Never begin a token; False if it was sent to a core, or is withdrawn already."""
@@ -67,7 +67,7 @@ class CallFuture(Future[R]):
     milliseconds ahead; until then it can be cancelled.
     """
 
-    _engine: Withdrawing
+    _runtime: Withdrawing
     _token: ForwardingToken[Any] | None = None
 
     if _SLIM:
@@ -88,7 +88,7 @@ class CallFuture(Future[R]):
             Whether it is cancelled. The function is then not called.
         """
         token = self._token
-        if token is not None and not self.done() and self._engine.withdraw(token):
+        if token is not None and not self.done() and self._runtime.withdraw(token):
             super().cancel()
             self.set_running_or_notify_cancel()  # as whoever runs the calls does, for wait()
         return self.cancelled()
@@ -103,7 +103,7 @@ class CallFuture(Future[R]):
         """
         token = self._token
         if token is not None and not self.done():
-            self._engine.kill(token, reason)
+            self._runtime.kill(token, reason)
 
     def running(self) -> bool:
         """Whether the call was sent to a core and has not ended."""

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Final
 
-from tokengate_mp.wire.definition import resolve
+from tokengate_mp.wire.payload.definition import resolve
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 """What is called (the place of its definition, or a callable), and with what."""

@@ -25,12 +25,12 @@ from joblib.parallel import (
 )
 
 from tokengate_mp import worker
-from tokengate_mp.decorator import is_constant, operation_name
+from tokengate_mp.calls.decorator import is_constant, operation_name
+from tokengate_mp.calls.token_function import TokenFunction
 from tokengate_mp.errors import CoordinatorNotRunning, CoreStartError, PayloadError, summary
 from tokengate_mp.integrations.calls import Call, run_calls
 from tokengate_mp.integrations.reserve import Kind, Lease, lease
-from tokengate_mp.token_function import TokenFunction
-from tokengate_mp.wire.definition import define
+from tokengate_mp.wire.payload.definition import define
 
 NAME: Final = "tokengate"
 """What the backend is called in `joblib.parallel_config(backend=…)`."""
@@ -103,7 +103,7 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             return 1
         if n_jobs > 0:
             return n_jobs
-        from tokengate_mp.coordinator.topology import usable_cpus  # noqa: PLC0415 - not in a core
+        from tokengate_mp.config.cpus import usable_cpus  # noqa: PLC0415 - not in a core
 
         return max(len(usable_cpus()) + 1 + n_jobs, 1)
 

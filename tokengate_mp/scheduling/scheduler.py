@@ -26,7 +26,7 @@ time may call it. Time comes in as an argument, in ns of any one monotonic clock
     (time passes)                                   overdue(now): take back what these cores hold
 
 Where tokens wait is the gate's affair, where they are held the ledger's; the router moves them from
-the one to the other. In facts, a process that was relieved is a core of its own (see `shifts`).
+the one to the other. In facts, a process that was relieved is a core of its own (see `handover`).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from types import MappingProxyType
 from typing import Final
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.scheduling.kinship import Kinship, leads
-from tokengate_mp.scheduling.operation import Operation
-from tokengate_mp.scheduling.ticket import Ticket
-from tokengate_mp.scheduling.weights import ALL_CORES, Cores
+from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.scheduling.model.ticket import Ticket
+from tokengate_mp.scheduling.model.weights import ALL_CORES, Cores
+from tokengate_mp.scheduling.relations import Relations, leads
 
 _NOBODY: Final = frozenset[int]()
 _NONE: Final[Mapping[int, BaseException]] = MappingProxyType({})
@@ -51,8 +51,8 @@ COMPLETED, FAILED = TokenState.COMPLETED, TokenState.FAILED
 KILLED, TIMEOUT = TokenState.KILLED, TokenState.TIMEOUT
 
 
-class Scheduler(Kinship):
-    """Admission, routing and accounting for a fixed number of cores. Arguments: see `Accounts`."""
+class Scheduler(Relations):
+    """Admission, routing and accounting for a fixed number of cores (see `SchedulerState`)."""
 
     # ---- facts
 
@@ -321,7 +321,7 @@ class Scheduler(Kinship):
             self._gate.sticky.expire(now)
         if not (self.has_waiting or self._homeward):
             return {}
-        sender = self._turnstile if self._gate.limits.by_name else self._router
+        sender = self._admission_of_limited if self._gate.limits.by_name else self._router
         orders = sender.assign(now)
         if self._homeward:
             homeward, self._homeward = self._homeward, {}

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.scheduling.conductor import Conductor
-from tokengate_mp.scheduling.gate import Gate
-from tokengate_mp.scheduling.ledger import Ledger
-from tokengate_mp.scheduling.operation import Operation, OperationView, views
-from tokengate_mp.scheduling.ticket import Ticket
+from tokengate_mp.scheduling.cores.ledger import Ledger
+from tokengate_mp.scheduling.model.operation import Operation, OperationView, views
+from tokengate_mp.scheduling.model.ticket import Ticket
+from tokengate_mp.scheduling.nested.conductor import Conductor
+from tokengate_mp.scheduling.waiting.gate import Gate
 
 
 @dataclass(frozen=True, slots=True)

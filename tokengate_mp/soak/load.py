@@ -13,7 +13,7 @@ from enum import IntEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from tokengate_mp.decorator import task_token_guard
+from tokengate_mp.calls.decorator import task_token_guard
 from tokengate_mp.errors import TokenGateError
 from tokengate_mp.soak import journal
 from tokengate_mp.soak.journal import End, Event, Note

@@ -13,7 +13,7 @@ core: int | None = None
 """The number of the core that this process serves; None in any other process."""
 
 arena: Any = None
-"""Where large results go (a `wire.arena.CoreArena`); None: with all others."""
+"""Where large results go (a `wire.arena.arena.CoreArena`); None: with all others."""
 
 calls: Any = None
 """Where calls go that are made inside tokens (a `chain.Calls`); None in any other process."""

@@ -6,7 +6,7 @@ settings, and ends when it is told to, or at once when the parent is gone.
 The main thread is the first thread of the crew (what a user's function may only do there, like
 setting a signal handler, works with one thread per core). Control messages have a descriptor and a
 thread of their own, so that a crew that is busy, or stuck, can still be told something; the same
-thread is the scout.
+thread is the watchdog.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from typing import Final
 import msgspec
 
 from tokengate_mp import worker
-from tokengate_mp.wire.arena import ArenaAddress, CoreArena
-from tokengate_mp.wire.doorbell import Doorbell, create
-from tokengate_mp.wire.mailbox import READY, Mailbox, MailboxAddress
-from tokengate_mp.worker.chain import Calls
-from tokengate_mp.worker.child import open_finder
-from tokengate_mp.worker.initializer import initialize
-from tokengate_mp.worker.nesting import NestingCrew
-from tokengate_mp.worker.pinning import pin, yield_to_the_parent
-from tokengate_mp.worker.scout import Scout
-from tokengate_mp.worker.voice import Voice, VoiceBrief, open_voice
+from tokengate_mp.wire.arena.arena import ArenaAddress, CoreArena
+from tokengate_mp.wire.channel.doorbell import Doorbell, create
+from tokengate_mp.wire.channel.mailbox import READY, Mailbox, MailboxAddress
+from tokengate_mp.worker.crew.watchdog import Watchdog
+from tokengate_mp.worker.nested.calls import Calls
+from tokengate_mp.worker.nested.child_token import open_finder
+from tokengate_mp.worker.nested.nesting import NestingCrew
+from tokengate_mp.worker.output.streams import Voice, VoiceBrief, open_voice
+from tokengate_mp.worker.run.initializer import initialize
+from tokengate_mp.worker.run.pinning import pin, yield_to_the_parent
 
 STOP: Final = b"s"
 """Control message: end, whatever is running."""
@@ -78,7 +78,8 @@ class CoreBrief(msgspec.Struct, frozen=True):
         control: Descriptor of the control socket.
         lifeline: Descriptor that reaches its end when the parent is gone.
         voice: What becomes of what is printed and logged.
-        initializer: Descriptor of what to run first (see `worker.initializer`); None for nothing.
+        initializer: Descriptor of what to run first (see `worker.run.initializer`); None for
+        nothing.
         arena: Where what is large goes; None: with all else.
     """
 
@@ -122,12 +123,12 @@ def main(brief_json: str) -> None:
         worker.arena = CoreArena(brief.arena)
     if brief.initializer is not None:
         initialize(brief.initializer, brief.control)
-    scout_bell = create()
-    crew = voice.crew = NestingCrew(mailbox, brief.threads, scout_bell)
+    watchdog_bell = create()
+    crew = voice.crew = NestingCrew(mailbox, brief.threads, watchdog_bell)
     worker.calls = Calls(crew, brief.process, brief.prefix)
     open_finder(worker.calls.refer)
-    scout = Scout(crew, mailbox)
-    _thread("control", lambda: _control(brief.control, crew, scout, scout_bell, voice))
+    watchdog = Watchdog(crew, mailbox)
+    _thread("control", lambda: _control(brief.control, crew, watchdog, watchdog_bell, voice))
     for slot in range(1, brief.threads):
         _thread(f"crew-{slot}", partial(crew.serve, slot))
     mailbox.words[READY] = 1
@@ -176,23 +177,23 @@ def _die_with_parent(lifeline: int) -> None:
 
 
 def _control(
-    control: int, crew: NestingCrew, scout: Scout, scout_bell: Doorbell, voice: Voice
+    control: int, crew: NestingCrew, watchdog: Watchdog, watchdog_bell: Doorbell, voice: Voice
 ) -> None:
-    """Body of the control thread: messages of the parent, and the scout's looks."""
+    """Body of the control thread: messages of the parent, and the watchdog's looks."""
     waiting = select.poll()
     waiting.register(control, select.POLLIN)
-    waiting.register(scout_bell.fileno(), select.POLLIN)
+    waiting.register(watchdog_bell.fileno(), select.POLLIN)
     pause: float | None = None
     while True:
         ready = waiting.poll(None if pause is None else pause * 1000)
         if not ready:
-            pause = scout.look()
+            pause = watchdog.look()
             continue
         for fd, _event in ready:
             if fd != control:
-                scout_bell.clear()
-                scout.woken()
-                pause = scout.look()
+                watchdog_bell.clear()
+                watchdog.woken()
+                pause = watchdog.look()
                 continue
             message = os.read(control, 1)
             if message == RECALL:

@@ -1,0 +1,1 @@
+"""Decorated functions, and how their calls are encoded."""

@@ -1,0 +1,301 @@
+"""A decorated function: its calls are tokens.
+
+A call encodes its arguments and hands the record to the running coordinator, all before it returns:
+so what cannot be encoded fails right there, in the caller's line, and what the caller does to the
+arguments afterwards changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import update_wrapper
+from itertools import count
+from types import MethodType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
+
+from tokengate_mp import worker
+from tokengate_mp.calls.encoding import CallEncoding, Surroundings
+from tokengate_mp.config.options import TokenOptions
+from tokengate_mp.errors import CoordinatorNotRunning
+from tokengate_mp.wire.payload.attachments import AttachedRecord
+from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS
+from tokengate_mp.wire.payload.context_vars import snapshot
+from tokengate_mp.wire.payload.definition import identify, name_of, named
+from tokengate_mp.wire.protocol.pending_call import PendingCall
+from tokengate_mp.wire.protocol.records import encode
+from tokengate_mp.worker.run.context_call import InContext, InOneContext
+
+if TYPE_CHECKING:
+    # For the types alone: a core process imports this module and must not load asyncio.
+    from tokengate_mp.bulk.progress import Wanted
+    from tokengate_mp.bulk.sender import Sender
+    from tokengate_mp.bulk.token_map import TokenMap
+    from tokengate_mp.scheduling.model.operation import Operation
+    from tokengate_mp.tokens.token import Token
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+_SHORT: Final = SCALARS - {bytes}
+"""Types of arguments that go as msgpack without a look at how long they are."""
+
+
+class Intake(Surroundings, Protocol):
+    """The coordinator, as calls see it."""
+
+    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
+        """Make a function known; the index it travels by, and the operation it counts as."""
+
+    def issue(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | AttachedRecord | PendingCall,
+        function: Callable[..., R],
+    ) -> Token[R]:
+        """Take in an encoded call."""
+
+    def issue_guarded(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | AttachedRecord | PendingCall,
+        function: Callable[..., R],
+    ) -> Token[R]:
+        """The same for a call that may be refused, as its operation takes none at the moment."""
+
+
+_intake: Intake | None = None
+_numbers = count(1)
+next_number = _numbers.__next__
+"""The number of the next token of this process, whoever makes it."""
+
+
+def open_intake(intake: Intake | None) -> None:
+    """From now on calls go to `intake`; None: there is nobody to take them."""
+    global _intake  # noqa: PLW0603 - one coordinator a process: that is what this says
+    _intake = intake
+
+
+def current_intake() -> Intake | None:
+    """Where calls go at the moment."""
+    return _intake
+
+
+class TokenFunction(CallEncoding, Generic[P, R]):
+    """A decorated function; calling it gives a `Token` at once.
+
+    Attributes:
+        __wrapped__: The plain function.
+        token_options: How its tokens are treated.
+        inside: What calls made inside tokens know of it, in a core process.
+    """
+
+    inside: Any = None
+
+    __wrapped__: Callable[P, R]
+    _operation: Operation
+
+    def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
+        identify(function)
+        super().__init__(function, options)
+        update_wrapper(self, function)
+        self.__tokengate_plain__ = function
+        # What cores call: the function itself, if nothing is to be done around it.
+        self.called: Callable[..., R] = function
+        self._guarded = options.policy.breaker is not None
+        self._apart = self._guarded or self._anchor is not None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
+        """Make a token of this call.
+
+        Raises:
+            CoordinatorNotRunning: No coordinator is running in this process.
+            PayloadError: The function or an argument cannot be encoded.
+            OperationBlocked: The operation has a breaker, which is open.
+        """
+        intake = _intake
+        if intake is None:
+            calls = worker.calls or _outside(self.operation_type)
+            return calls.call(self, args, kwargs)  # type: ignore[no-any-return]  # typed as one
+        if intake is not self._enrolled_with:
+            self._index, self._operation = intake.enrol(self.called, self.token_options)
+            self._enrolled_with = intake
+        number = next(_numbers)
+        record: bytes | AttachedRecord | PendingCall
+        if not kwargs:
+            for argument in args:
+                if type(argument) not in _SHORT:
+                    record = self._pickled(number, args, kwargs)
+                    break
+            else:
+                try:
+                    record = encode((number, self._index, args))
+                except NOT_MSGPACK:
+                    record = self._pickled(number, args, kwargs)
+        else:
+            record = self._pickled(number, args, kwargs)
+        if self._apart:
+            if self._anchor is not None:
+                record = self._anchored(record, args, kwargs)
+            if self._guarded:
+                return intake.issue_guarded(number, self._operation, record, self.called)
+        return intake.issue(number, self._operation, record, self.called)
+
+    def map(
+        self,
+        iterable: Iterable[Any],
+        /,
+        *iterables: Iterable[Any],
+        ordered: bool = True,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+        progress: Wanted = None,
+    ) -> TokenMap[R]:
+        """Call the function for each item, in batches.
+
+        An item of the map is no token of its own: many travel in one token, as many as take a few
+        milliseconds. Such a token counts as the operation `operation_type + ".map"`. (Inside a
+        token each item is one, and the map is gone through with `for`.)
+
+        Args:
+            iterable: The first arguments of the calls. It is read as results are asked for, and
+                may be endless. What it gives is encoded with its batch, some items later, so it
+                must not be changed until its result is there.
+            iterables: Their further arguments; the shortest iterable ends them all.
+            ordered: Whether results come in the order of the items, or as they are there.
+            buffersize: The most items that are read and not given back as results; default: as
+                many as keep the cores busy.
+            return_exceptions: Whether errors are given in place of results, instead of raised.
+            progress: Who is told how far it has got, about ten times a second: True for a bar
+                (by rich if it is installed, else tqdm), "rich", "tqdm", or a `Progress`. What that
+                raises is raised to whoever takes results.
+
+        Returns:
+            The results: `for`, `async for`, or `await` for a list. An error has the place of its
+            item as `item_index`, and a note that says so. (One that a whole batch has in common,
+            as its process died, has that of the first, and the note says of which items it is.)
+
+        Raises:
+            CoordinatorNotRunning: No coordinator is running in this process.
+            PayloadError: The function cannot be encoded.
+            ImportError: What the progress is drawn with is not installed.
+            TypeError: `buffersize` is no int, or `progress` is none.
+            ValueError: `buffersize` is below 1; there is no bar of that name; or the function has
+                a timeout or retries, which an item among others cannot have.
+        """
+        if worker.calls is not None:
+            child_map: TokenMap[R] = worker.calls.map(
+                self,
+                zip(iterable, *iterables, strict=False),
+                ordered=ordered,
+                buffersize=buffersize,
+                return_exceptions=return_exceptions,
+            )
+            return child_map
+        # Not above: a core process imports this module, and maps in a way of its own.
+        from tokengate_mp.bulk.token_map import token_map  # noqa: PLC0415
+
+        intake = _intake
+        if intake is None:
+            raise CoordinatorNotRunning.for_call(self.operation_type)
+        return token_map(
+            cast("Sender", intake),  # a coordinator is both
+            self._mapped(),
+            self.token_options,
+            (iterable, *iterables),
+            ordered=ordered,
+            buffersize=buffersize,
+            return_exceptions=return_exceptions,
+            progress=progress,
+        )
+
+    def _mapped(self) -> Callable[..., R]:
+        """What is called for each item of a map."""
+        return self.__wrapped__
+
+    def options(self, **overrides: Any) -> TokenFunction[P, R]:
+        """A copy of this function with other options (those of `task_token_guard`).
+
+        Raises:
+            TypeError: There is no such option, or it has the wrong type.
+            ValueError: A value is not allowed.
+        """
+        return token_function(self.__wrapped__, self.token_options.changed(overrides))
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> TokenFunction[P, R]: ...
+
+    @overload
+    def __get__(
+        self: TokenFunction[Concatenate[S, Q], R], instance: S, owner: type[Any] | None = None
+    ) -> Callable[Q, Token[R]]: ...
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        """As an attribute of a class it is a method; `self` is the first argument of its calls."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        name = name_of(self)
+        if name is not None:
+            return name.partition(":")[2]  # pickle finds it again by module and qualname
+        name = name_of(self.__wrapped__)
+        if name is not None:
+            return _from_name, (name, self.token_options)
+        return token_function, (self.__wrapped__, self.token_options)
+
+    def __repr__(self) -> str:
+        return f"<TokenFunction {self.operation_type} {self.token_options.weight}>"
+
+
+class CarryingFunction(TokenFunction[P, R]):
+    """A decorated function that runs with the context variables of whoever calls it."""
+
+    def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
+        super().__init__(function, options)
+        self.called = InContext(function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
+        """Make a token of this call; the context goes as one more argument, the last.
+
+        Raises:
+            CoordinatorNotRunning: No coordinator is running in this process.
+            PayloadError: The function, an argument or a context variable cannot be encoded.
+            OperationBlocked: The operation has a breaker, which is open.
+        """
+        call: Callable[..., Token[R]] = super().__call__
+        return call(*args, snapshot(self.operation_type), **kwargs)
+
+    def _mapped(self) -> Callable[..., R]:
+        """What is called for each item of a map: with the context of the call of `map`."""
+        return InOneContext(self.__wrapped__, snapshot(self.operation_type))
+
+
+def token_function(function: Callable[P, R], options: TokenOptions) -> TokenFunction[P, R]:
+    """A function with the options of its tokens."""
+    kind = CarryingFunction if options.context else TokenFunction
+    return kind(function, options)
+
+
+def _outside(operation_type: str) -> NoReturn:
+    """There is no intake, and this is no core process, whose calls need none."""
+    raise CoordinatorNotRunning.for_call(operation_type)
+
+
+def _from_name(name: str, options: TokenOptions) -> TokenFunction[..., Any]:
+    return token_function(named(name), options)

@@ -1,0 +1,1 @@
+"""Decorator options and coordinator settings, checked where they are written down."""

@@ -1,0 +1,1 @@
+"""Core processes of this machine: started, watched, replaced, ended."""

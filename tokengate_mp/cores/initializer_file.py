@@ -1,0 +1,38 @@
+"""The file that core processes read their initializer from: see `worker.run.initializer`."""
+
+from __future__ import annotations
+
+import os
+
+
+class InitializerFile:
+    """A file without a name, for as long as core processes may be started.
+
+    Args:
+        packed: What it holds, from `worker.run.initializer.pack`; empty for no file at all.
+
+    Attributes:
+        fd: Its descriptor; None if there is none.
+    """
+
+    def __init__(self, packed: bytes) -> None:
+        self.fd = _file(packed) if packed else None
+
+    def close(self) -> None:
+        """Give it up. May be called again."""
+        fd, self.fd = self.fd, None
+        if fd is not None:
+            os.close(fd)
+
+
+def _file(content: bytes) -> int:
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("tokengate-initializer")
+    else:
+        import tempfile  # noqa: PLC0415 - where it is needed
+
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    with open(fd, "wb", closefd=False) as file:
+        file.write(content)
+    return fd

@@ -1,0 +1,161 @@
+"""Starting a core process.
+
+It is a fresh interpreter, not a fork: a fork of a process with threads copies locks that nobody
+will release. It does not import the user's `__main__` either, so a script needs no guard. It gets
+the parent's sys.path, arguments, working directory and interpreter flags, and of the parent's
+descriptors only those it needs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+import msgspec
+
+from tokengate_mp.config.settings import CoordinatorSettings
+from tokengate_mp.cores.output import levels
+from tokengate_mp.errors import CoreStartError
+from tokengate_mp.tokens.token import id_prefix
+from tokengate_mp.wire.arena.arena import ArenaAddress
+from tokengate_mp.wire.channel.mailbox import Mailbox
+from tokengate_mp.wire.protocol.output import PIPE_BYTES
+from tokengate_mp.worker.main import CoreBrief
+from tokengate_mp.worker.output.streams import VoiceBrief
+
+_processes = count(1)
+"""Numbers for core processes: those of the tokens that are made in them are derived from these."""
+
+_BOOT: Final = (
+    "import sys; brief, path, *argv = sys.argv[1:]; sys.path[:] = eval(path); sys.argv[:] = argv; "
+    "later = 'typing_extensions'; sys.modules.setdefault(later); import msgspec; "
+    "sys.modules[later] or sys.modules.pop(later); "
+    "from tokengate_mp.worker.main import main; main(brief)"
+)
+"""What a core process runs.
+
+msgspec takes from `typing_extensions`, if that is installed, what Python has itself from 3.11 on,
+and to load it takes a fifth of the time until the process is up. So it is out of reach meanwhile.
+"""
+
+_ONE_THREAD: Final = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""Numeric libraries would start a thread per CPU in every core process: n² threads on n CPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A core process that was started, and this process's ends of what connects them.
+
+    Attributes:
+        process: The process.
+        mailbox: Its mailbox.
+        control: Socket for control messages.
+        lifeline: Descriptor whose closing ends the process.
+        voice: Descriptor of what it prints and logs.
+    """
+
+    process: subprocess.Popen[bytes]
+    mailbox: Mailbox
+    control: socket.socket
+    lifeline: int
+    voice: int
+
+    def close(self) -> None:
+        """Give up the descriptors and the memory. This kills the process, should it still live."""
+        os.close(self.lifeline)
+        os.close(self.voice)
+        self.control.close()
+        self.mailbox.close()
+
+
+def launch(core: int, settings: CoordinatorSettings, arena: ArenaAddress | None = None) -> Launched:
+    """Start a process for a core.
+
+    Args:
+        core: The core's number.
+        settings: The coordinator's settings.
+        arena: Where what is large goes; None: with all else.
+
+    Raises:
+        CoreStartError: There is no memory for its mailbox, or no process can be started.
+    """
+    with ExitStack() as ours, ExitStack() as theirs:
+        mailbox = Mailbox.create(settings.ring_bytes)
+        ours.callback(mailbox.close)
+        try:
+            near, far = socket.socketpair()
+            ours.callback(near.close)
+            theirs.callback(far.close)
+            lifeline_end, lifeline = os.pipe()
+            ours.callback(os.close, lifeline)
+            theirs.callback(os.close, lifeline_end)
+            voice, voice_end = os.pipe()
+            ours.callback(os.close, voice)
+            theirs.callback(os.close, voice_end)
+            _widen(voice)
+            known, disabled = levels()
+            brief = CoreBrief(
+                core=core,
+                process=next(_processes),
+                prefix=id_prefix(),
+                cpu=settings.cpus[core - 1],
+                threads=settings.threads_per_core,
+                mailbox=mailbox.address,
+                control=far.fileno(),
+                lifeline=lifeline_end,
+                voice=VoiceBrief(voice_end, settings.output == "forward", known, disabled),
+                initializer=settings.initializer,
+                arena=arena,
+            )
+            process = _start(brief)
+        except (OSError, ValueError) as error:
+            raise CoreStartError(f"core {core} cannot be started: {error}") from error
+        near.setblocking(False)  # a control message must never hold up the event loop
+        ours.pop_all()  # it runs: from now on they are closed with it
+        os.set_blocking(voice, False)
+        return Launched(process, mailbox, near, lifeline, voice)
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold more, as far as the system and the user's other pipes allow."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        try:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        except OSError:
+            return  # it holds what it holds
+
+
+def _start(brief: CoreBrief) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            sys.executable,
+            *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does; no public way
+            "-c",
+            _BOOT,
+            msgspec.json.encode(brief).decode(),
+            repr([os.fspath(entry) for entry in sys.path]),
+            *map(str, sys.argv),
+        ],
+        stdin=subprocess.DEVNULL,
+        env=_environment(),
+        pass_fds=brief.fds,
+        # A group of its own: Ctrl-C in a terminal goes to the parent, which decides.
+        process_group=0,
+    )
+
+
+def _environment() -> dict[str, str]:
+    return {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ}

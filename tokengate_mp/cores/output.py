@@ -1,0 +1,304 @@
+"""What core processes print and log is heard here, in the event loop's thread.
+
+Each process has a pipe of its own (see `wire.protocol.output`). It is read when something comes
+in, for
+`HEAR_NS` at a time; before the outcomes are settled that followed it; and to its end when the
+process has ended. What was printed goes to whatever is `sys.stdout` or `sys.stderr` at that moment,
+in whole lines; a log record to the handlers of the logger of its name. None of them can do harm
+here by what it raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from tokengate_mp.errors import WireError, summary
+from tokengate_mp.scheduling.model.ticket import Ticket
+from tokengate_mp.wire.channel import mailbox as page
+from tokengate_mp.wire.payload.codec import loads
+from tokengate_mp.wire.protocol.output import ERR, LOG, OUT, PICKLED
+from tokengate_mp.wire.protocol.output_frames import Frame, Frames
+
+if TYPE_CHECKING:
+    from tokengate_mp.cores.launch import Launched
+
+HEAR_NS: Final = 2_000_000
+"""How long one look at what a process says may go on, ns; what is left is heard at the next one."""
+
+_PIECE: Final = 1 << 14
+"""Bytes read at a time: between two of them the clock is looked at."""
+
+_LONGEST: Final = 1 << 22
+"""What is longer than this, bytes, is not held back until it has its end."""
+
+_LEVELS: Final = 1 << 14
+"""How many characters the names of loggers may take together that a core process is told of."""
+
+_NEWLINE: Final = b"\n"
+_STREAMS: Final = {OUT: "stdout", ERR: "stderr"}
+_decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
+_log = logging.getLogger("tokengate_mp.worker.voice")
+_complaints = logging.Handler()
+
+
+def levels() -> tuple[dict[str, int], int]:
+    """The levels of this process's loggers, for a core process.
+
+    Returns:
+        The level of each logger that has one, that of the root at ""; of very many, those nearest
+        to the root. And up to which level logging is disabled.
+    """
+    known = {"": logging.root.level}
+    room = _LEVELS
+    named = [
+        (name, logger.level)
+        for name, logger in list(logging.root.manager.loggerDict.items())
+        if isinstance(logger, logging.Logger) and logger.level and name.isprintable()
+    ]
+    for name, level in sorted(named, key=lambda each: each[0].count(".")):
+        room -= len(name)
+        if room >= 0:
+            known[name] = level
+    return known, logging.root.manager.disable
+
+
+class Voices:
+    """The voices of all cores.
+
+    Args:
+        cores: How many there are.
+        held: Gives the tokens that a core has, by number.
+    """
+
+    def __init__(self, cores: int, held: Callable[[int], Mapping[int, Ticket]]) -> None:
+        self._held = held
+        self._before = dict.fromkeys(range(1, cores + 1), 0)
+        self._listening: dict[Listener, int] = {}  # by its core, which may have several processes
+        self._warned = False
+
+    def listener(self, core: int, launched: Launched, loop: asyncio.AbstractEventLoop) -> Listener:
+        """Who hears a process that was started."""
+        listener = Listener(core, launched, loop, self)
+        self._listening[listener] = core
+        return listener
+
+    def left(self, listener: Listener) -> None:
+        """A process has ended."""
+        self._before[self._listening.pop(listener)] += listener.unheard()
+
+    def hear_all(self) -> None:
+        """Hear what all processes have said so far, the beginnings of lines too."""
+        for listener in list(self._listening):
+            listener.hear_out()
+
+    def dropped(self) -> dict[int, int]:
+        """How much of what each core had to say was dropped."""
+        dropped = dict(self._before)
+        for listener, core in self._listening.items():
+            dropped[core] += listener.unheard()
+        return dropped
+
+    def warn(self, core: int) -> None:
+        """Something was dropped; the first time, that is logged."""
+        if not self._warned:
+            self._warned = True
+            _log.warning(
+                "core %d: some of what its functions printed or logged was dropped: it was not "
+                'read in time, or sys.stdout took nothing; get_stats()["cores"] counts it, as '
+                '"dropped". Let the event loop run more often, or have functions say less',
+                core,
+            )
+
+    def operation_of(self, core: int, token_id: str) -> str | None:
+        """What a token is a call of, if the core still has it."""
+        held = self._held(core).get(int(token_id.rpartition("-")[2]))
+        return None if held is None else held.operation.name
+
+
+class Listener:
+    """Hears one process.
+
+    Args:
+        core: The number of its core.
+        launched: The process.
+        loop: The event loop.
+        voices: Those of all cores.
+    """
+
+    def __init__(
+        self, core: int, launched: Launched, loop: asyncio.AbstractEventLoop, voices: Voices
+    ) -> None:
+        self._core = core
+        self._fd = launched.voice
+        self._words = launched.mailbox.words
+        self._loop = loop
+        self._voices = voices
+        self._frames = Frames()
+        self._begun: dict[tuple[int, tuple[int, int]], bytes] = {}
+        self._ready: dict[int, list[bytes]] = {OUT: [], ERR: []}
+        self._hearing = False
+        self._finished = False
+        self._lost = 0
+
+    # ---- reading
+
+    def hear(self) -> None:
+        """Hear what there is, for a while; the event loop calls again if there is more."""
+        if self._hearing:  # a handler has made a token, say, and so come back here
+            return
+        ended = not self._hear(monotonic_ns() + HEAR_NS)
+        if ended and not self._finished and not self._loop.is_closed():
+            self._loop.remove_reader(self._fd)  # its end would be there to be read for ever
+
+    def hear_out(self) -> None:
+        """Hear all that has been said so far, the beginnings of lines too."""
+        if not self._hearing and not self._finished:
+            self._hear(None)
+            self._end_lines()
+
+    def finish(self) -> None:
+        """The process has ended: hear its last words.
+
+        What it has forked may speak on, to the parent's own streams from then on.
+        """
+        self._hearing = False  # a handler may have stopped the coordinator
+        self.hear_out()
+        if not self._finished:
+            self._finished = True
+            self._voices.left(self)
+
+    def unheard(self) -> int:
+        """How much of what the process had to say was dropped."""
+        return int(self._words[page.UNHEARD]) + self._lost
+
+    def _hear(self, deadline: int | None) -> bool:
+        """Hear until nothing is there, or the deadline, ns; False at the end of it all."""
+        self._hearing = True
+        # Without a deadline: what a process says that never pauses is for another time.
+        left = _LONGEST
+        try:
+            while left > 0 and not self._finished:
+                if deadline is not None and monotonic_ns() > deadline:
+                    break
+                try:
+                    data = os.read(self._fd, _PIECE)
+                except BlockingIOError:
+                    break
+                if not data:
+                    return False
+                left -= len(data)
+                for frame in self._frames.add(data):
+                    self._take(frame)
+                self._write()
+        except WireError:
+            _log.exception("core %d: what it prints and logs is not heard any more", self._core)
+            return False
+        finally:
+            self._hearing = False
+        if not self._finished and self.unheard():
+            self._voices.warn(self._core)
+        return True
+
+    def _take(self, frame: Frame) -> None:
+        key = (frame.kind, frame.speaker)
+        begun = self._begun.pop(key, b"")
+        if begun and frame.fresh:
+            # The rest of that was dropped.
+            if frame.kind != LOG:
+                self._ready[frame.kind].append(begun + _NEWLINE)
+            begun = b""
+        text = begun + frame.text
+        if frame.kind == LOG:
+            if frame.last:
+                self._write()  # what was printed before comes before
+                self._deliver(text)
+            elif len(text) <= _LONGEST:
+                self._begun[key] = text
+            return
+        end = text.rfind(_NEWLINE) + 1
+        if len(text) - end > _LONGEST:
+            end = len(text)
+        if end < len(text):
+            self._begun[key] = text[end:]
+        if end:
+            if self._ready[OUT + ERR - frame.kind]:
+                self._write()  # in the order of the two streams
+            self._ready[frame.kind].append(text[:end])
+
+    def _end_lines(self) -> None:
+        for (kind, _), text in self._begun.items():
+            if kind != LOG:
+                self._ready[kind].append(text)
+        self._begun = {key: text for key, text in self._begun.items() if key[0] == LOG}
+        self._write()
+
+    # ---- handing on
+
+    def _write(self) -> None:
+        for kind, texts in self._ready.items():
+            if texts:
+                self._ready[kind] = []
+                self._print(_STREAMS[kind], b"".join(texts).decode("utf-8", "replace"), len(texts))
+
+    def _print(self, name: str, text: str, pieces: int) -> None:
+        try:
+            stream = getattr(sys, name)
+            if stream is None:  # as in a process without a console: print() does nothing there
+                return
+            try:
+                stream.write(text)
+            except UnicodeEncodeError:
+                encoding = stream.encoding
+                stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except Exception:  # noqa: BLE001 - closed, full, None, or an object of the user's own
+            self._lost += pieces
+
+    def _deliver(self, text: bytes) -> None:
+        try:
+            fields = {name: _loaded(value) for name, value in _decode(text).items()}
+        except msgspec.MsgspecError as error:
+            raise WireError(f"a log record does not decode: {error}") from error
+        token = fields.get("tokengate_token")
+        if token is not None and fields.get("tokengate_operation") is None:
+            fields["tokengate_operation"] = self._voices.operation_of(self._core, token)
+        try:
+            self._handle(fields)
+        except Exception:  # noqa: BLE001 - handlers, filters and record factories are the user's
+            self._complain(fields)
+
+    def _handle(self, fields: dict[str, Any]) -> None:
+        logger = logging.getLogger(fields["name"])
+        if logger.isEnabledFor(fields["levelno"]):
+            record = logging.makeLogRecord({})
+            # Since this process was started, as for its own records.
+            since = record.relativeCreated + (fields["created"] - record.created) * 1000
+            record.__dict__.update(fields, relativeCreated=since)
+            logger.handle(record)
+
+    def _complain(self, fields: dict[str, Any]) -> None:
+        """As `logging` does about handlers that raise: see its `raiseExceptions`."""
+        record = logging.LogRecord(
+            fields["name"], fields["levelno"], fields["pathname"], fields["lineno"], "", (), None
+        )
+        record.__dict__.update(fields)
+        try:
+            _complaints.handleError(record)
+        except Exception:  # noqa: BLE001 - there is no stderr to complain to
+            return
+
+
+def _loaded(value: Any) -> Any:
+    if isinstance(value, msgspec.msgpack.Ext) and value.code == PICKLED:
+        try:
+            return loads(bytes(value.data))
+        except Exception as error:  # noqa: BLE001 - loading runs user code
+            return f"<cannot be loaded in this process: {summary(error)}>"
+    return value

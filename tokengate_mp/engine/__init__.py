@@ -1,0 +1,1 @@
+"""The engine of a coordinator or an executor: calls in, outcomes out, in turns."""

@@ -1,0 +1,103 @@
+"""The functions that the core processes know, each under an index.
+
+Every process gets every definition, and gets it before the first token that needs it, since both
+go through the same ring. A function nobody refers to any more (a lambda that was submitted once)
+is forgotten everywhere; its unended tokens refer to it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from tokengate_mp.config.seeds import Lead
+from tokengate_mp.errors import PayloadError, summary
+from tokengate_mp.wire.payload.definition import define
+
+
+class Functions:
+    """Indices and definitions. Calls may come from any thread.
+
+    Attributes:
+        known: The definition of each index.
+        news: What the core processes have to be told: an index and its definition, or None for one
+            to be forgotten.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[int, bytes] = {}
+        self.news: deque[tuple[int, bytes | None]] = deque()
+        self._by_id: dict[tuple[int, Lead | None], int] = {}
+        self._kept: list[object] = []
+        self._called_elsewhere: set[int] = set()
+        self._next = count()
+        self._lock = threading.Lock()
+
+    def index(
+        self, function: Callable[..., Any], operation_type: str, lead: Lead | None = None
+    ) -> int:
+        """The index of `function`, which becomes news if it is new.
+
+        Args:
+            function: The function.
+            operation_type: What calls of it count as, for the error.
+            lead: What makes them leads, if anything: one that leads has an index of its own.
+
+        Raises:
+            PayloadError: It cannot be sent.
+        """
+        identity = id(function), lead
+        known = self._by_id.get(identity)
+        if known is not None:
+            return known
+        try:
+            definition = define(function, lead)
+        except Exception as error:
+            raise PayloadError(
+                f"{operation_type!r}: the function cannot be sent to a core process: "
+                f"{summary(error)}. Define it at the top of a module, or do "
+                "without what it refers to."
+            ) from error
+        with self._lock:
+            index = self._by_id.setdefault(identity, next(self._next))
+            if index in self.known:  # another thread was faster
+                return index
+            self.known[index] = definition
+            self.news.append((index, definition))
+            try:
+                weakref.finalize(function, self._gone, identity, index).atexit = False
+            except TypeError:  # it cannot be referred to weakly: it is never forgotten
+                self._kept.append(function)
+        return index
+
+    def adopt(self, index: int, definition: bytes) -> None:
+        """A core process makes calls of a function: it is never forgotten from now on.
+
+        It may be new, and have an index of that process's own; or have been dropped here while the
+        process was about to call it. In the coordinator's thread.
+        """
+        self._called_elsewhere.add(index)
+        if index not in self.known:
+            self.known[index] = definition
+            self.news.append((index, definition))
+
+    def _gone(self, identity: tuple[int, Lead | None], index: int) -> None:
+        # Runs in whatever thread drops the last reference, perhaps inside the lock: so no lock.
+        self._by_id.pop(identity, None)
+        self.news.append((index, None))
+
+    def read_news(self) -> list[tuple[int, bytes | None]]:
+        """Take what is new. In the coordinator's thread."""
+        news = []
+        while self.news:
+            index, definition = self.news.popleft()
+            if definition is None:
+                if index in self._called_elsewhere:
+                    continue
+                self.known.pop(index, None)
+            news.append((index, definition))
+        return news

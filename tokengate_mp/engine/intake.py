@@ -1,0 +1,303 @@
+"""Where calls come in: from the coordinator's own thread, and from others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Any, Final, Protocol, TypeVar
+
+from tokengate_mp.calls.token_function import next_number
+from tokengate_mp.config.options import TokenOptions
+from tokengate_mp.engine.admission import LARGE, Admission
+from tokengate_mp.engine.breaker_guard import BreakerGuard
+from tokengate_mp.engine.functions import Functions
+from tokengate_mp.engine.pending_calls import PendingCalls
+from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.loops.callbacks import CallbackQueue
+from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.tokens.forwarding import ForwardingToken, Recipient
+from tokengate_mp.tokens.token import Token, VisitingToken
+from tokengate_mp.wire.arena.regions import ParentArena
+from tokengate_mp.wire.payload.attachments import AttachedRecord
+from tokengate_mp.wire.protocol.pending_call import PendingCall
+
+R = TypeVar("R")
+
+HUNGRY_CALLS: Final = 128
+"""Calls of a burst between two turns while a core has room."""
+
+SATED_CALLS: Final = 512
+"""The same while all cores are busy: each turn then mostly finds out that they still are."""
+
+_CREATED: Final = TokenState.CREATED
+
+
+class Turns(Protocol):
+    """The engine, as far as calls need its turns."""
+
+    turn_due: bool
+
+    def turn_within_call(self) -> None:
+        """Take a turn now, in the middle of the caller's code."""
+
+    def request_turn(self) -> None:
+        """Take a turn when the loop runs again."""
+
+    def request_turn_from_elsewhere(self) -> None:
+        """The same, from another thread."""
+
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        """Nobody wants the outcome of a token any more; from any thread."""
+
+
+class Intake:
+    """Takes in calls, and keeps them until the next turn.
+
+    Args:
+        callbacks: Where those of tokens go; the coordinator's loop has them called.
+        scheduler: What knows the operations.
+        pending_calls: Who is told of calls that are more than a record.
+        turns: Who is asked for turns.
+        admission: How much may be pending.
+        breaker_guard: Which operations take no calls.
+
+    Attributes:
+        functions: The functions that were enrolled.
+        closed: Set when no more calls are taken.
+        loop: The coordinator's loop.
+        cores: How many core domains there are.
+        next_number: Gives the number of the next token.
+        arena: Where large arguments go; None: with all others.
+    """
+
+    next_number = staticmethod(next_number)
+
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a call passes on its way
+        self,
+        callbacks: CallbackQueue,
+        scheduler: Scheduler,
+        pending_calls: PendingCalls,
+        turns: Turns,
+        admission: Admission,
+        breaker_guard: BreakerGuard,
+    ) -> None:
+        self.functions = Functions()
+        self.closed = False
+        self.loop = self._loop = callbacks.loop
+        self._callbacks = callbacks
+        self.cores = scheduler.cores
+        self._scheduler = scheduler
+        self._turns = turns
+        self._pending_calls = pending_calls
+        self._admission = admission
+        self._breaker_guard = breaker_guard
+        self._inbox: list[Token[Any]] = []
+        self._visitors: deque[Token[Any]] = deque()
+        self._calls_left = 0
+        self.arena: ParentArena | None = None
+
+    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
+        """Make a function known: its index, and the operation that its tokens count as.
+
+        Raises:
+            PayloadError: The function cannot be sent to a core process.
+        """
+        index = self.functions.index(function, options.operation_type, options.policy.lead)
+        operation = self._scheduler.operation(
+            options.operation_type, options.weight, options.policy
+        )
+        operation.tags.update(options.tags)
+        return index, operation
+
+    def vouch(self, token: Token[Any]) -> None:
+        """Let a token be an argument.
+
+        Raises:
+            PayloadError: It is not this coordinator's.
+        """
+        if not self._scheduler.knows(token.operation):
+            raise PayloadError(
+                f"{token!r} was made under another coordinator, which was stopped; pass its "
+                "result instead, or make the call anew under this one"
+            )
+
+    def issue(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | AttachedRecord | PendingCall,
+        function: Callable[..., R],
+    ) -> Token[R]:
+        """Take in an encoded call.
+
+        Raises:
+            CoordinatorNotRunning: The coordinator was stopped while the call was encoded.
+            AdmissionRejected: There is no room for it, and it cannot or is not to wait.
+        """
+        if self.closed:
+            raise CoordinatorNotRunning.for_call(operation.name)
+        home = self._loop
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is not home and home.is_closed():
+            raise _loop_closed(operation)
+        room = 0
+        if self._calls_left <= 0 or len(record) > LARGE or loop is not home:
+            room = self._admit(operation, record, loop)
+        token: Token[R] = (
+            Token(loop=self._callbacks)
+            if loop is home or loop is None
+            else VisitingToken(loop=loop)
+        )
+        token.number = number
+        token.operation = operation
+        token.stage = _CREATED
+        token.core = None
+        token.record = record
+        if record.__class__ is not bytes and isinstance(record, PendingCall):
+            self._pending_calls.arrive(number, record)
+        token.function = function
+        token.created = monotonic_ns()
+        if loop is home:
+            self._inbox.append(token)
+            self._calls_left -= 1
+            if self._calls_left <= 0:
+                self._turns.turn_within_call()
+                # The next call asks for a turn in the loop; after a lone one there is none to take.
+                burst = HUNGRY_CALLS if self._scheduler.has_room else SATED_CALLS
+                self._calls_left = min(burst, room - 1 if room else self._admission.vacancies())
+            elif not self._turns.turn_due:
+                self._turns.request_turn()
+        else:
+            self._visit(token)
+        return token
+
+    def issue_guarded(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | AttachedRecord | PendingCall,
+        function: Callable[..., R],
+    ) -> Token[R]:
+        """Take in an encoded call, if its operation takes calls.
+
+        Raises:
+            OperationBlocked: It takes none at the moment.
+            CoordinatorNotRunning: As for `issue`.
+            AdmissionRejected: As for `issue`.
+        """
+        token: Token[R] = self._breaker_guard.pass_in(
+            number, operation, lambda: self.issue(number, operation, record, function)
+        )
+        return token
+
+    def _admit(
+        self,
+        operation: Operation,
+        record: bytes | AttachedRecord | PendingCall,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> int:
+        """Refuse a call beyond the limits, or let it wait for room if it comes from a thread.
+
+        Returns:
+            How many there is room for, this one among them.
+        """
+        admission = self._admission
+        while (room := admission.vacancies()) <= 0:
+            if loop is not None or not self._loop.is_running():
+                raise admission.refusal(operation.name)
+            admission.wait_in_thread(operation.name)
+            if self.closed:
+                raise CoordinatorNotRunning.for_call(operation.name)
+        if len(record) > LARGE:
+            admission.enter(record)
+            room = min(room, 1 + admission.vacancies())
+        self._calls_left = min(self._calls_left, room)
+        return room
+
+    def forward(
+        self,
+        number: int,
+        operation: Operation,
+        record: bytes | AttachedRecord,
+        function: Callable[..., Any],
+        recipient: Recipient,
+    ) -> ForwardingToken[Any]:
+        """Take in an encoded call, from any thread, whose outcome goes to `recipient`.
+
+        Raises:
+            CoordinatorNotRunning: The coordinator was stopped, or its loop is closed.
+        """
+        if self.closed:
+            raise CoordinatorNotRunning.for_call(operation.name)
+        home = self._loop
+        if home.is_closed():
+            raise _loop_closed(operation)
+        # Whoever makes these bounds them by itself.
+        self._admission.enter(record)
+        token: ForwardingToken[Any] = ForwardingToken(loop=self._callbacks)
+        token.number = number
+        token.operation = operation
+        token.stage = _CREATED
+        token.core = None
+        token.record = record
+        token.function = function
+        token.created = monotonic_ns()
+        token.recipient = recipient
+        self._visit(token)
+        return token
+
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        """Nobody wants the outcome of a token any more."""
+        self._turns.withdraw(token)
+
+    def _visit(self, token: Token[Any]) -> None:
+        """Take in a call made in another thread."""
+        self._visitors.append(token)
+        if self.closed:
+            # The coordinator's thread may have closed the intake, and taken what there was, before
+            # this one came. Whoever finds the token there deals with it.
+            try:
+                self._visitors.remove(token)
+            except ValueError:
+                return
+            self._admission.release(token)
+            raise CoordinatorNotRunning.for_call(token.operation_type)
+        if not self._turns.turn_due:
+            self._turns.request_turn_from_elsewhere()
+
+    def end_burst(self) -> None:
+        """The loop runs again: the next call is the first of a burst, and sent at once."""
+        self._calls_left = 0
+
+    def take(self) -> list[Token[Any]]:
+        """What has come in since the last time."""
+        tokens, self._inbox = self._inbox, []
+        if self._visitors:
+            tokens += [self._visitors.popleft() for _ in range(len(self._visitors))]
+        return tokens
+
+    def is_empty(self) -> bool:
+        """Whether nothing has come in since the last time."""
+        return not (self._inbox or self._visitors)
+
+    def count(self) -> int:
+        """How many have come in since then."""
+        return len(self._inbox) + len(self._visitors)
+
+    def created(self) -> int:
+        """How many have come in since then, and have not ended already."""
+        return sum(token.stage is _CREATED for token in (*self._inbox, *self._visitors))
+
+
+def _loop_closed(operation: Operation) -> CoordinatorNotRunning:
+    return CoordinatorNotRunning(
+        f"{operation.name!r} was called, but the coordinator lives in an event loop that "
+        "is closed. Stop it before its loop ends (`async with` does), and start one here."
+    )

@@ -1,0 +1,1 @@
+"""Tokens made inside tokens, as the parent keeps them."""

@@ -1,0 +1,225 @@
+"""Calls that are more than a record: what they ask for is brought before the scheduler.
+
+A call with tokens among its arguments is withheld until these have ended. Their values are then put
+into its pending_call, in the bytes that they came in, and it gets into a lane like any other; its
+record
+is made when it is sent, so that a large value which many wait for is not copied for each
+of them beforehand. If one of them failed or was killed, so does it and is it, and so on with those
+that wait for it in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import monotonic_ns
+from typing import Any, Final, cast
+
+from tokengate_mp.engine.admission import Admission
+from tokengate_mp.engine.control import TokenControl
+from tokengate_mp.errors import DependencyFailed, PayloadError, TokenKilled, summary
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.scheduling.model.ticket import Ticket
+from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.tokens.token import Token
+from tokengate_mp.wire.payload.attachments import AttachedRecord, referring
+from tokengate_mp.wire.payload.buffers import pack
+from tokengate_mp.wire.payload.codec import SCALARS
+from tokengate_mp.wire.payload.placeholders import NOT_YET, Encoded
+from tokengate_mp.wire.protocol.pending_call import PendingCall, PlaceholderCall
+from tokengate_mp.worker.run.invoke import result_of
+
+NAMED: Final = 16
+"""How many tokens of a chain a `DependencyFailed` names: those at its two ends."""
+
+
+class PendingCalls:
+    """The pending_calls of tokens, from their call to their record.
+
+    Args:
+        scheduler: Who is told what they ask for.
+        admission: Who counts the bytes of what is pending.
+        control: Where tokens end that cannot run.
+
+    Attributes:
+        arriving: By number, the pending_calls of calls that the engine has not taken in.
+        needed: The numbers of tokens that others need, from the call on: their values stay encoded.
+        unfinished: Whether tokens may be sent whose record is still a pending_call.
+    """
+
+    def __init__(self, scheduler: Scheduler, admission: Admission, control: TokenControl) -> None:
+        self._scheduler = scheduler
+        self._admission = admission
+        self._control = control
+        self.arriving: dict[int, PendingCall] = {}
+        self.needed: set[int] = set()
+        self.unfinished = False
+
+    def arrive(self, number: int, pending_call: PendingCall) -> None:
+        """A call was made, in whatever thread."""
+        for need in pending_call.needs:
+            self.needed.add(need.number)
+        self.arriving[number] = pending_call
+
+    # ---- in
+
+    def take_out(self, tokens: Iterable[Token[Any]]) -> list[Token[Any]]:
+        """Submit those of these new tokens that have a pending_call; the others are given back."""
+        plain: list[Token[Any]] = []
+        anchored: list[tuple[Ticket, bytes, int]] = []
+        for token in tokens:
+            pending_call = self.arriving.pop(token.number, None)
+            if pending_call is None:
+                plain.append(token)
+            elif isinstance(pending_call, PlaceholderCall):
+                self.withhold(token, pending_call)
+            else:
+                token.record = pending_call.record
+                anchored.append((token, pending_call.key or b"", pending_call.keep))
+        if anchored:
+            self._scheduler.anchored(anchored, monotonic_ns())
+        return plain
+
+    def enter(self, token: Token[Any], pending_call: PendingCall) -> None:
+        """A token was made inside a token, of a call that is more than a record."""
+        if isinstance(pending_call, PlaceholderCall):
+            for need in pending_call.needs:
+                self.needed.add(need.number)
+            self.withhold(token, pending_call)
+        else:
+            token.record = pending_call.record
+            self._scheduler.anchored(
+                [(token, pending_call.key or b"", pending_call.keep)], monotonic_ns()
+            )
+
+    def withhold(self, token: Token[Any], pending_call: PlaceholderCall) -> None:
+        """A new token needs others: some may have ended."""
+        token.record = pending_call
+        self.unfinished = True
+        if token.stage.ended:
+            # Killed on its way here. (What another pending_call needs too is then encoded anew.)
+            self.needed.difference_update(need.number for need in pending_call.needs)
+            return
+        needs = cast("list[Token[Any]]", pending_call.needs)
+        pending_call.needs = []
+        lacking: list[tuple[int, int]] = []
+        there: list[tuple[Token[Any], int]] = []
+        for at, need in enumerate(needs):
+            if need.stage.ended:
+                self.needed.discard(need.number)
+                there.append((need, at))
+            else:
+                lacking.append((need.number, at))
+        self._scheduler.withheld(token, lacking)
+        for need, at in there:
+            if not self._fill(token, at, need, _carried(need)):
+                return
+        if not lacking:
+            self._release(token, pending_call)
+
+    def walk(self) -> None:
+        """Go from tokens that have ended to those that need them, and on to those that need these.
+
+        (In a loop, not from call to call: a chain may be long.)
+        """
+        while ended := self._scheduler.take_ended():
+            for ticket, dependents in ended:
+                need = cast("Token[Any]", ticket)
+                self.needed.discard(need.number)
+                value = _carried(need)
+                for dependent, at in dependents:
+                    token = cast("Token[Any]", dependent)
+                    if token.stage.ended or not self._fill(token, at, need, value):
+                        continue
+                    if self._scheduler.supplied(token):
+                        self._release(token, cast("PlaceholderCall", token.record))
+
+    def _fill(self, token: Token[Any], at: int, need: Token[Any], value: object) -> bool:
+        """Put the value of one token into the pending_call of another; False if that cannot run."""
+        if isinstance(value, BaseException):
+            self._fail(token, need, value)
+            return False
+        try:
+            cast("PlaceholderCall", token.record).fill(at, value, need.core)
+        except PayloadError as error:
+            self._scheduler.failed(token)
+            self._control.deliver_error(token, error)
+            return False
+        return True
+
+    def _fail(self, token: Token[Any], need: Token[Any], error: BaseException) -> None:
+        """A token cannot run, as one that it needs has no value."""
+        if isinstance(error, TokenKilled):
+            self._scheduler.killed(token)
+            root = error.__cause__ if isinstance(error.__cause__, TokenKilled) else error
+            killed = TokenKilled(
+                token.token_id, f"it needs token {root.token_id}, which was killed: {root.reason}"
+            )
+            killed.__cause__ = root
+            self._control.deliver_error(token, killed)
+        else:
+            self._scheduler.failed(token)
+            self._control.deliver_error(token, _dependency_failed(token, need, error))
+
+    def _release(self, token: Token[Any], pending_call: PlaceholderCall) -> None:
+        """All that a token needs is there."""
+        pending_call.make_key()
+        self._scheduler.released(
+            token, pending_call.key, pending_call.keep, monotonic_ns(), pending_call.home
+        )
+
+    # ---- out
+
+    def record(self, ticket: Ticket) -> bytes | AttachedRecord:
+        """The record of a token that is about to be sent."""
+        token = cast("Token[Any]", ticket)
+        record = token.record
+        if isinstance(record, PendingCall):
+            record = record.complete()
+            self._admission.exchange(token, record)
+        return record
+
+
+def _carried(need: Token[Any]) -> object:
+    """The value of a token that has ended, as it is to travel; or the error it ended with."""
+    if need.stage is TokenState.COMPLETED:
+        value = need.arrived()
+        if type(value) in SCALARS or isinstance(value, Encoded):
+            return value
+        if value is not NOT_YET:
+            return _encoded(value)
+    ending = need.ending()
+    if need.stage is TokenState.KILLED and not isinstance(ending, TokenKilled):
+        return TokenKilled(need.token_id, "it was cancelled")
+    # (Without error: whoever holds a future can cancel it when it has ended elsewhere.)
+    return ending or TokenKilled(need.token_id, "its value was not kept")
+
+
+def _encoded(value: object) -> Encoded | Exception:
+    """A value that was loaded here, encoded anew; or the error of that."""
+    carried: list[Any] = []
+    result_of.carry = carried
+    try:
+        pickled = pack(value, None)
+    except Exception as error:  # noqa: BLE001 - pickling runs user code
+        return error
+    finally:
+        result_of.carry = None
+    return Encoded(referring(pickled, carried) if carried else pickled)
+
+
+def _dependency_failed(
+    token: Token[Any], need: Token[Any], error: BaseException
+) -> DependencyFailed:
+    name = f"{need.token_id} ({need.operation_type})"
+    if isinstance(error, DependencyFailed) and error.__cause__ is not None:
+        cause, omitted, reason = error.__cause__, error.omitted, error.reason
+        chain = (*error.chain, name)
+        if len(chain) > NAMED:
+            middle = NAMED // 2
+            chain = chain[:middle] + chain[middle + 1 :]
+            omitted += 1
+    else:
+        cause, omitted, reason, chain = error, 0, summary(error), (name,)
+    failed = DependencyFailed(token.token_id, chain, omitted, reason)
+    failed.__cause__ = cause
+    return failed

@@ -1,0 +1,1 @@
+"""The event loop and other threads: callbacks, crossing between threads, SIGINT, timers."""

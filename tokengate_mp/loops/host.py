@@ -1,0 +1,89 @@
+"""Where a coordinator lives: in the event loop that runs, or in one of its own in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from tokengate_mp.loops.callbacks import CallbackQueue
+from tokengate_mp.loops.cross_thread import in_loop
+
+T = TypeVar("T")
+
+
+class Host:
+    """An event loop and the thread that runs it.
+
+    Attributes:
+        loop: The loop.
+        callbacks: Those of tokens that end in the loop.
+        own: Whether the loop was made for the coordinator.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, own: bool) -> None:
+        self.loop = loop
+        self.callbacks = CallbackQueue(loop)
+        self.own = own
+        self._ident = threading.get_ident()
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def find(cls) -> Host:
+        """The loop that runs in this thread, or else a new one in a background thread."""
+        try:
+            return cls(asyncio.get_running_loop(), own=False)
+        except RuntimeError:
+            return cls.start()
+
+    @classmethod
+    def start(cls) -> Host:
+        """A new loop in a background thread."""
+        host = cls(asyncio.new_event_loop(), own=True)
+        host._start()
+        return host
+
+    def _start(self) -> None:
+        # A daemon: a script that forgets to stop must be able to end; atexit stops it then.
+        self._thread = threading.Thread(target=self._run, name="tokengate-coordinator", daemon=True)
+        running = threading.Event()
+        self.loop.call_soon(running.set)
+        self._thread.start()
+        running.wait()  # until then `call` would take it for one that has stopped
+
+    def _run(self) -> None:
+        self._ident = threading.get_ident()
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the loop's thread."""
+        return threading.get_ident() == self._ident
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run `function` in the loop's thread and return what it returns (see `in_loop`)."""
+        return in_loop(self.loop, function)
+
+    def post(self, function: Callable[[], object]) -> None:
+        """Run `function` in the loop's thread, soon; if it does not run any more, never."""
+        try:
+            self.loop.call_soon_threadsafe(function)
+        except RuntimeError:  # it is closed
+            return
+
+    def close(self) -> None:
+        """End the loop if it was made here."""
+        if not self.own or self._thread is None:
+            return
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        if not self.is_here:
+            self._thread.join()
+
+    def wait(self) -> None:
+        """Wait until a loop that was made here has ended, unless this is its thread."""
+        if self._thread is not None and not self.is_here:
+            self._thread.join()

@@ -1,0 +1,1 @@
+"""Frozen views, history and statistics of a running engine."""

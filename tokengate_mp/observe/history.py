@@ -1,0 +1,100 @@
+"""What became of the latest tokens.
+
+It is kept as tuples of what the token had at its end, not as tokens: those would keep their results
+alive.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from tokengate_mp.errors import summary
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.tokens.token import Token
+from tokengate_mp.wire.protocol.records import Outcome
+
+HISTORY: Final = 1024
+"""How many ended tokens are remembered."""
+
+_COMPLETED: Final = TokenState.COMPLETED
+
+
+class History:
+    """The latest tokens that have ended, in the order of their ends."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[Any, ...]] = deque(maxlen=HISTORY)
+
+    def completed(self, tokens: Sequence[Token[Any]], outcomes: Sequence[Outcome]) -> None:
+        """Remember those of these tokens that were completed."""
+        self._entries.extend(
+            [
+                (
+                    token.number,
+                    token.operation,
+                    _COMPLETED,
+                    token.core,
+                    token.created,
+                    token.admitted,
+                    outcome.started,
+                    outcome.finished,
+                    None,
+                )
+                for token, outcome in zip(tokens, outcomes, strict=True)
+                if token.stage is _COMPLETED
+            ]
+        )
+
+    def ended(self, token: Token[Any], error: BaseException) -> None:
+        """Remember a token that ended in an error."""
+        timing = token.timing
+        self._entries.append(
+            (
+                token.number,
+                token.operation,
+                token.stage,
+                token.core,
+                timing.created,
+                timing.admitted,
+                timing.started,
+                timing.finished,
+                summary(error),
+            )
+        )
+
+    def recent(self, count: int) -> list[dict[str, Any]]:
+        """The latest `count`, latest first."""
+        return [_execution(entry) for entry in islice(reversed(self._entries), count)]
+
+    def lines(self) -> bytes:
+        """All that is remembered, first ended first, as JSON lines."""
+        # A tag may be anything: what JSON has no word for goes as its repr.
+        encode = msgspec.json.Encoder(enc_hook=repr).encode
+        return b"".join(encode(_execution(entry)) + b"\n" for entry in self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _execution(entry: tuple[Any, ...]) -> dict[str, Any]:
+    number, operation, stage, core, created, admitted, started, finished, error = entry
+    return {
+        "token_id": Token.id_of(number),
+        "operation_type": operation.name,
+        "weight": operation.weight,
+        "tags": dict(operation.tags),
+        "state": stage.value,
+        "core": core,
+        "created": created,
+        "admitted": admitted,
+        "started": started,
+        "finished": finished,
+        "error": error,
+    }

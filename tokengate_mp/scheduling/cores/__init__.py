@@ -1,0 +1,1 @@
+"""Which core holds what, and which token goes where."""

@@ -1,0 +1,1 @@
+"""The nouns of scheduling: tickets, operations, weight classes, costs."""

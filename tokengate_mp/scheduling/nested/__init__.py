@@ -1,0 +1,1 @@
+"""Chains, and tokens that wait for tokens."""

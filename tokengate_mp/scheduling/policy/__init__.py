@@ -1,0 +1,1 @@
+"""Deadlines, retries, and when processes are replaced or given up."""

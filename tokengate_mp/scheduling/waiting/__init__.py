@@ -1,0 +1,1 @@
+"""Where tokens wait before they are sent to a core."""

@@ -1,0 +1,1 @@
+"""Tokens: the futures that calls return, and their variants."""

@@ -1,0 +1,74 @@
+"""Tokens that nobody awaits: calls of executors, and batches of maps."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from tokengate_mp.tokens.token import Token
+
+R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
+
+
+class Recipient(Protocol):
+    """Who gets the outcome of a forwarding token, in the coordinator's thread."""
+
+    def set_result(self, result: Any, /) -> None:
+        """The function returned."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """The function raised, or the token was ended."""
+
+    def cancel(self) -> object:
+        """The function is not to be called, unless it is too late for that."""
+
+
+@runtime_checkable
+class Divisible(Recipient, Protocol):
+    """A recipient of the outcomes of many calls, some of which may be made elsewhere."""
+
+    def cut(self, count: int, /) -> None:
+        """The token makes the first so many of its calls, and no more."""
+
+
+class ForwardingToken(Token[R]):
+    """A token that nobody awaits: its outcome goes straight to its recipient.
+
+    Attributes:
+        recipient: Who gets the outcome; None once it was given, or if nobody wants it any more.
+    """
+
+    __slots__ = ("recipient",)
+
+    recipient: Recipient | None
+
+    def cut(self, count: int) -> None:
+        """The core that runs it makes the first so many of its calls, and no more."""
+        if isinstance(self.recipient, Divisible):
+            _give(self.recipient.cut, count)
+
+    def deliver(self, result: R) -> None:
+        """The function returned: tell the recipient."""
+        recipient, self.recipient = self.recipient, None
+        if recipient is not None:
+            _give(recipient.set_result, result)
+
+    def deliver_error(self, error: BaseException) -> None:
+        """The function raised, or the token was ended: tell the recipient."""
+        recipient, self.recipient = self.recipient, None
+        if recipient is not None:
+            _give(recipient.set_exception, error)
+
+
+def _give(setter: Callable[[Any], None], outcome: object) -> None:
+    try:
+        setter(outcome)
+    except concurrent.futures.InvalidStateError:
+        pass  # whoever holds a future can set its result
+    except SystemExit:
+        # Of a callback. It would end the loop that every other outcome has to arrive in.
+        _log.exception("a callback of a future tried to end its thread")

@@ -1,0 +1,202 @@
+"""Tokens that were made inside tokens, as the parent knows them.
+
+The parent routes them like any others. What becomes of one stays as it travelled, and goes back to
+the core processes that refer to it; it is decoded here only if the caller gets hold of it, in the
+result of another token.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, cast
+
+from tokengate_mp.errors import PayloadError
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.loops.callbacks import CallbackQueue
+from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.tokens.token import Token
+from tokengate_mp.wire.payload.placeholders import NOT_YET, Encoded
+from tokengate_mp.wire.protocol import delivery
+from tokengate_mp.wire.protocol.pending_call import PendingCall
+from tokengate_mp.wire.protocol.records import PICKLED, RAISED, VALUE, encode
+from tokengate_mp.worker.nested.child_token import referred
+from tokengate_mp.worker.run.invoke import failure, result_of
+
+
+class Answer(NamedTuple):
+    """What became of a token, as it travels.
+
+    Attributes:
+        kind: VALUE, PICKLED or RAISED (see `wire.protocol.records`).
+        value: The value of such an outcome.
+    """
+
+    kind: int
+    value: Any
+
+
+class Keeper(Protocol):
+    """A core process that refers to the token.
+
+    Attributes:
+        core: Its core.
+        shared: Whether another process of its core is at work beside it.
+    """
+
+    core: int
+    shared: bool
+
+    def answer(self, number: int, outcome: bytes) -> None:
+        """Send the outcome of a token."""
+
+
+class NestedToken(Token[Any]):
+    """A token made inside another one.
+
+    As a future it stays unresolved until the caller gets hold of it: see `show`.
+    """
+
+    __slots__ = (
+        "answer",
+        "chain",
+        "keepers",
+        "needs",
+        "passed_on",
+        "shown",
+        "wanted",
+    )
+
+    answer: Answer | None
+    chain: str | None
+    keepers: list[Keeper]
+    needs: list[NestedToken]  # those whose values it is called with, until it has ended
+    passed_on: bool  # whether a result refers to it
+    shown: bool
+    wanted: bool  # whether it was found in a result while it had not ended
+
+    @property
+    def seed(self) -> str | None:
+        """The seed of the chain that it leads, or was made in."""
+        return super().seed or self.chain
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In the value of another token it stands for itself, as where that was made."""
+        carry = result_of.carry
+        if carry is None:
+            return super().__reduce__()
+        carry.append(self)
+        return referred, (self.number, self.operation_type)
+
+    def deliver(self, result: Any) -> None:
+        """The function returned."""
+        answer = result if isinstance(result, Answer) else Answer(VALUE, result)
+        # The process that ran it knows already.
+        self._end(answer, but=self.core)
+
+    def deliver_error(self, error: BaseException | Answer) -> None:
+        """The function raised, or the token was ended."""
+        if isinstance(error, Answer):
+            # That process does not know whether it was to be run again.
+            self._end(error, but=None)
+        else:
+            self._end(Answer(RAISED, failure(error)), but=None)
+
+    def _end(self, answer: Answer, but: int | None) -> None:
+        if self.answer is not None:
+            return
+        self.answer = answer
+        self.needs = []
+        for keeper in self.keepers:
+            # What was run there may have been run before anybody there had found it: the record
+            # that says the one may be read here together with that which says the other.
+            if self.wanted or keeper.core != but or keeper.shared:
+                self.tell(keeper)
+        if self.shown:
+            self._resolve()
+
+    def arrived(self) -> object:
+        """Its value, or the value `Encoded`, if it is here; else `NOT_YET`."""
+        if self.answer is None or self.answer.kind == RAISED:
+            return NOT_YET
+        kind, value = self.answer
+        return Encoded(value) if kind == PICKLED else value
+
+    def ending(self) -> BaseException | None:
+        """The error that it ended with."""
+        if self.shown:
+            return super().ending()
+        if self.answer is None or self.answer.kind != RAISED:
+            return None
+        return delivery.raised(self.answer.value)
+
+    def tell(self, keeper: Keeper) -> None:
+        """Send what became of it; it has ended."""
+        if self.answer is not None:
+            kind, value = self.answer
+            times = getattr(self, "started", 0), getattr(self, "finished", 0)
+            if kind == PICKLED:
+                value = bytes(value)  # its attachments stays with this token
+            keeper.answer(self.number, encode((self.number, kind, *times, value)))
+
+    def show(self) -> None:
+        """The caller gets hold of it, so from now on it is an ordinary future."""
+        if not self.shown:
+            self.shown = True
+            self._resolve()
+
+    def _resolve(self) -> None:
+        if self.answer is None or self.done():
+            return
+        kind, value = self.answer
+        if kind == RAISED:
+            super().deliver_error(delivery.raised(value))
+        elif kind == PICKLED:
+            try:
+                value = delivery.result(value)
+            except PayloadError as error:
+                super().deliver_error(error)
+            else:
+                self.set_result(value)
+        else:
+            self.set_result(value)
+
+
+def nested_token(
+    callbacks: CallbackQueue,
+    number: int,
+    operation: Operation,
+    request: bytes | PendingCall,
+    made: int,
+) -> NestedToken:
+    """A token that was made inside another one.
+
+    Args:
+        callbacks: Where its callbacks go.
+        number: Its number.
+        operation: What it is a call of.
+        request: The call.
+        made: When it was made, monotonic ns.
+    """
+    token = NestedToken(loop=callbacks)
+    token.number = number
+    token.operation = operation
+    token.stage = TokenState.CREATED
+    token.core = None
+    token.record = request
+    token.function = None
+    token.created = made
+    token.answer = None
+    token.chain = None
+    token.keepers = []
+    token.needs = (
+        [] if isinstance(request, bytes) else cast("list[NestedToken]", list(request.needs))
+    )
+    token.shown = token.wanted = token.passed_on = False
+    return token
+
+
+def lost_token(callbacks: CallbackQueue, number: int, operation_type: str) -> NestedToken:
+    """What stands for a token of which nothing is known any more: it has failed."""
+    token = nested_token(callbacks, number, Operation(operation_type, "medium", 1), b"", 0)
+    token.stage = TokenState.FAILED
+    token.deliver_error(PayloadError("the token is not known any more, nor what became of it"))
+    return token

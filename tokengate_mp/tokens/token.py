@@ -1,0 +1,366 @@
+"""The token: what a call returns at once, and what its result arrives in.
+
+It is an `asyncio.Future`, because anything else that can be awaited would cost `gather` a Task
+each. It is also the scheduler's ticket (see `scheduling.model.ticket`), because a record of its own
+beside each token would double what a token costs. It stands below the decorator, whose calls are
+typed as giving tokens, and knows the coordinator only as its `TokenController`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from tokengate_mp.config.options import Weight
+from tokengate_mp.errors import CoordinatorNotRunning, TokenKilled
+from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.loops.callbacks import CallbackQueue
+from tokengate_mp.loops.cross_thread import in_loop, wait
+from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.wire.payload.attachments import AttachedRecord
+from tokengate_mp.wire.payload.placeholders import NOT_YET, Encoded, reduced
+from tokengate_mp.wire.protocol.pending_call import PendingCall
+
+R = TypeVar("R")
+
+
+class Timing(NamedTuple):
+    """When things happened to a token: monotonic ns, comparable across the processes.
+
+    Attributes:
+        created: The call.
+        admitted: Sent to a core; None before.
+        started: The function was called; None until the outcome is here.
+        finished: The function returned or raised; None until then.
+    """
+
+    created: int
+    admitted: int | None
+    started: int | None
+    finished: int | None
+
+
+class TokenController(Protocol):
+    """What a token needs of its coordinator."""
+
+    def kill(self, token: Token[Any], reason: str) -> bool:
+        """End the token."""
+
+    def cancelled(self, token: Token[Any]) -> None:
+        """The token's future was cancelled."""
+
+    def is_running(self, token: Token[Any]) -> bool:
+        """Whether a crew thread runs the token now."""
+
+
+class Watch(Protocol):
+    """Who waits for many tokens, and wants no callback from each."""
+
+    def ended(self, tokens: Iterable[Token[Any]]) -> None:
+        """Some tokens were settled; those that are done have ended.
+
+        In the coordinator's thread; but a token that was made in another one may end there. So it
+        may be called in two at once.
+        """
+
+
+watches: list[Watch] = []
+"""Who is told of tokens that have ended: of outcomes a portion at a time."""
+
+_control: TokenController | None = None
+_prefix = token_hex(4)
+
+
+def open_control(control: TokenController | None) -> None:
+    """Let `control` look after the tokens from now on; None: every token has ended."""
+    global _control  # noqa: PLW0603 - one coordinator a process; a slot in every token would say less
+    _control = control
+
+
+def id_prefix() -> str:
+    """What the ids of this process's tokens begin with."""
+    return _prefix
+
+
+def _after_fork() -> None:
+    """The numbers go on in both processes, so the ids must begin differently."""
+    global _prefix, _control
+    _prefix, _control = token_hex(4), None
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class Token(asyncio.Future[R]):
+    """A call that is on its way.
+
+    Awaitable any number of times, from the event loop that it was made in; it works with everything
+    in asyncio that takes futures. In a thread without a loop, use `get`.
+    """
+
+    __slots__ = (
+        "_seen",
+        "admitted",
+        "core",
+        "cost",
+        "created",
+        "finished",
+        "function",
+        "number",
+        "operation",
+        "record",
+        "stage",
+        "started",
+    )
+
+    number: int
+    operation: Operation
+    stage: TokenState
+    core: int | None
+    cost: int
+    admitted: int
+    record: bytes | AttachedRecord | PendingCall  # a pending_call while it waits for what it needs
+    function: Callable[..., R] | None
+    created: int
+    started: int  # not there before the outcome is
+    finished: int  # likewise
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, loop: CallbackQueue) -> None: ...
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that its result arrives in."""
+        queue: Any = self._loop
+        return queue.loop  # type: ignore[no-any-return]  # a queue's, see `__init__`
+
+    @property
+    def token_id(self) -> str:
+        """Its id, unique among all tokens of this machine's processes."""
+        return self.id_of(self.number)
+
+    @staticmethod
+    def id_of(number: int) -> str:
+        """The id of the token of this process with that number."""
+        return f"{_prefix}-{number}"
+
+    @staticmethod
+    def number_of(token_id: str) -> int | None:
+        """The number of the token of this process with that id; None if it is of no such token."""
+        prefix, _, number = token_id.partition("-")
+        return int(number) if prefix == _prefix and number.isdecimal() else None
+
+    @property
+    def operation_type(self) -> str:
+        """The operation that it is a call of."""
+        return self.operation.name
+
+    @property
+    def weight(self) -> Weight:
+        """Its weight class."""
+        return self.operation.weight
+
+    @property
+    def seed(self) -> str | None:
+        """The seed of the chain that it belongs to, hex; None outside a chain.
+
+        That of a lead is of the chain that it leads.
+        """
+        policy = self.operation.policy
+        if policy is None or policy.lead is None:
+            return None
+        return policy.lead.seed(self.token_id)
+
+    @property
+    def state(self) -> TokenState:
+        """Where in its life it is."""
+        if self.stage is not TokenState.ADMITTED:
+            return self.stage
+        # Once its function has returned, its core names another token, and until its outcome is
+        # here this one would look as if it had not begun: so what was seen is remembered, for as
+        # long as it stays where it was seen.
+        if getattr(self, "_seen", None) != self.admitted:
+            if _control is None or not _control.is_running(self):
+                return self.stage
+            self._seen = self.admitted
+        return TokenState.EXECUTING
+
+    @property
+    def timing(self) -> Timing:
+        """When it was created, admitted, started and finished."""
+        return Timing(
+            self.created,
+            self.admitted if self.core is not None else None,
+            getattr(self, "started", None),
+            getattr(self, "finished", None),
+        )
+
+    def get(self, timeout: float | None = None) -> R:
+        """Its result, waiting for it in this thread.
+
+        Args:
+            timeout: Seconds to wait; None for as long as it takes.
+
+        Raises:
+            TimeoutError: It has not ended within `timeout`. The token goes on.
+            RuntimeError: This thread runs the event loop that the result has to arrive in.
+            CoordinatorNotRunning: This is a fork of the process that made it.
+            Exception: Whatever the function raised.
+        """
+        if not self.done():
+            self._refuse_orphan()
+            wait(self, timeout)
+        return self.result()
+
+    def _refuse_orphan(self) -> None:
+        if _control is None and not self.stage.ended:
+            raise CoordinatorNotRunning(
+                f"{self!r} belongs to the process that this one is a fork of, and its result will "
+                "arrive there; start a coordinator of its own in the fork, and make the call anew"
+            )
+
+    def kill(self, reason: str = "killed by the caller") -> bool:
+        """End it now; who awaits it gets `TokenKilled`.
+
+        Returns:
+            False if it had ended already.
+
+        Raises:
+            CoordinatorNotRunning: This is a fork of the process that made it.
+        """
+        self._refuse_orphan()
+        return _control is not None and _control.kill(self, reason)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel it, as a future; who awaits it gets `CancelledError`.
+
+        Returns:
+            False if it had ended already.
+
+        Raises:
+            CoordinatorNotRunning: This is a fork of the process that made it.
+        """
+        self._refuse_orphan()
+        return in_loop(self.get_loop(), lambda: self._cancel(msg))
+
+    def _cancel(self, msg: Any | None) -> bool:
+        if not super().cancel(msg):
+            return False
+        for watch in tuple(watches):
+            watch.ended((self,))
+        if _control is not None:
+            _control.cancelled(self)
+        return True
+
+    def get_status(self) -> Mapping[str, Any]:
+        """What is known of it, for people and logs."""
+        return {
+            "token_id": self.token_id,
+            "operation_type": self.operation_type,
+            "weight": self.weight,
+            "tags": dict(self.operation.tags),
+            "state": self.state.value,
+            "core": self.core,
+            "seed": self.seed,
+            **self.timing._asdict(),
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As an argument of a call it stands for its value.
+        return reduced(self)
+
+    def arrived(self) -> object:
+        """Its value, or the value `Encoded`, if it is here; else `NOT_YET`."""
+        if self.stage is not TokenState.COMPLETED or not self.done():
+            return NOT_YET
+        return NOT_YET if self.cancelled() or self.ending() is not None else self.result()
+
+    def ending(self) -> BaseException | None:
+        """The error that it ended with, for one who passes it on; None if there is none."""
+        self._log_traceback = False
+        error: BaseException | None = self._exception
+        return error
+
+    def __repr__(self) -> str:
+        return f"<Token {self.token_id} {self.operation_type} {self.state.name}>"
+
+    # What its coordinator does to it, in the coordinator's thread.
+
+    if TYPE_CHECKING:
+
+        def deliver(self, result: R) -> None:
+            """The function returned."""
+    else:
+        # The method of the future itself: one call less for each token.
+        deliver = asyncio.Future.set_result
+
+    def deliver_error(self, error: BaseException) -> None:
+        """The function raised, or the token was ended."""
+        if self.done():  # whoever holds a future can set its result
+            return
+        self.set_exception(error)
+        if isinstance(error, TokenKilled):
+            # Somebody asked for this end: that nobody awaits the token now is nothing to log.
+            self._log_traceback = False
+        for watch in tuple(watches):
+            watch.ended((self,))
+
+
+class VisitingToken(Token[R]):
+    """A token made in another thread than the coordinator's, and awaited in that thread's loop.
+
+    Attributes:
+        encoded: What it returned, as it came, if others need it.
+    """
+
+    __slots__ = ("_outcome", "encoded")
+
+    encoded: Encoded
+    _outcome: object
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None: ...
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that its result arrives in."""
+        return self._loop
+
+    def arrived(self) -> object:
+        """Its value, which may be still on its way to the other thread."""
+        encoded = getattr(self, "encoded", None)
+        if encoded is not None:
+            return encoded
+        if self.stage is not TokenState.COMPLETED:
+            return NOT_YET
+        return getattr(self, "_outcome", NOT_YET)
+
+    def ending(self) -> BaseException | None:
+        """The error that it ended with."""
+        outcome = getattr(self, "_outcome", None)
+        if self.stage is TokenState.COMPLETED or not isinstance(outcome, BaseException):
+            return super().ending()
+        return outcome
+
+    def deliver(self, result: R) -> None:
+        """The function returned: tell the loop of the other thread."""
+        self._pass_on(super().deliver, result)
+
+    def deliver_error(self, error: BaseException) -> None:
+        """The function raised, or the token was ended: tell the loop of the other thread."""
+        self._pass_on(super().deliver_error, error)
+
+    def _pass_on(self, deliver: Callable[[Any], None], outcome: object) -> None:
+        self._outcome = outcome
+
+        def arrive() -> None:
+            if not self.done():  # it may have been cancelled there meanwhile
+                deliver(outcome)
+
+        try:
+            self.get_loop().call_soon_threadsafe(arrive)
+        except RuntimeError:  # it is closed: nobody is left who could await it
+            return

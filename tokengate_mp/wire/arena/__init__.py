@@ -1,0 +1,1 @@
+"""Shared memory beside the rings, for large payloads."""

@@ -1,0 +1,225 @@
+"""The arena as the process sees it that made it: who writes where, and what is in use.
+
+See `arena`, of which this is the parent's side.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections import deque
+from typing import Final, Self
+from weakref import ref
+
+import msgspec
+
+from tokengate_mp.errors import PayloadError
+from tokengate_mp.wire.arena.allotment import GRAIN
+from tokengate_mp.wire.arena.arena import Arena, ArenaAddress, Block, Place
+from tokengate_mp.wire.arena.pages import discard
+from tokengate_mp.wire.channel.segment import portable, unnamed
+
+_MAX_FILE: Final = 1 << 46
+"""The most bytes an arena promises: what a process can map has 47 bits."""
+
+
+class ParentArena(Arena):
+    """The arena in the process that made it.
+
+    Attributes:
+        blocks: What is in use, by region and offset.
+    """
+
+    def __init__(self, address: ArenaAddress, core_limit: int) -> None:
+        super().__init__(address)
+        self.blocks: dict[tuple[int, int], ref[Block]] = {}
+        self._core_limit = core_limit
+        self._vacant = deque(range(1, address.regions))
+        self._left: set[int] = set()
+        self._foreign = False
+
+    @classmethod
+    def create(cls, limit: int, cores: int) -> Self | None:
+        """A new arena; None if there is none to be had, so that everything goes by the rings.
+
+        Args:
+            limit: How many bytes may be used in all. Half of them are for arguments, and the other
+                half is for results, an equal part for each core.
+            cores: How many core processes write in it at a time.
+        """
+        own, core_limit = limit // 2, limit // 2 // cores
+        region_bytes = -(-max(own, 1) // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+        # For every core one, and more for processes that follow on others, of which results live.
+        regions = min(1 + 4 * cores, _MAX_FILE // region_bytes)
+        if regions <= cores:
+            return None
+        size = regions * region_bytes
+        fd = -1
+        try:
+            fd = unnamed(size) if portable() else os.memfd_create("tokengate_mp-arena")
+            if os.fstat(fd).st_size < size:
+                os.ftruncate(fd, size)
+        except (OSError, ValueError, OverflowError):
+            if fd >= 0:
+                os.close(fd)
+            return None
+        key = int.from_bytes(os.urandom(7), "big")
+        arena = cls(ArenaAddress(fd, key, region_bytes, regions, 0, own), core_limit)
+        try:
+            arena.region(0)
+        except (OSError, ValueError):
+            arena.close()
+            return None
+        return arena
+
+    # ---- core processes
+
+    def berth(self) -> ArenaAddress:
+        """The arena for a new core process.
+
+        It gets a region of its own; or none, if results of processes that have ended still lie in
+        every one, or it cannot be mapped here: its limit is 0 then.
+        """
+        for region in tuple(self._left):
+            if not any(at == region for at, _offset in tuple(self.blocks)):
+                self._left.discard(region)
+                self._vacant.append(region + self._address.regions)
+        if not self._vacant:
+            return msgspec.structs.replace(self._address, limit=0)
+        region = self._vacant.popleft()
+        try:
+            # Not with its first result: so descriptors (each map has one) are as many all the time.
+            self.region(region)
+        except (OSError, ValueError):
+            self._vacant.appendleft(region)
+            return msgspec.structs.replace(self._address, limit=0)
+        return msgspec.structs.replace(self._address, region=region, limit=self._core_limit)
+
+    def leave(self, region: int) -> None:
+        """The process that wrote a region has ended: what nobody refers to is given back."""
+        if region:
+            self._left.add(region)
+            if not self._closed:
+                self._sweep(region)
+                # What is looked at there keeps the map that it is in.
+                self._maps.pop(region % self._address.regions, None)
+
+    def take_returned(self) -> dict[int, list[int]]:
+        """What was returned: taken back here, and given, by region, for those who write the others.
+
+        In the coordinator's thread.
+        """
+        offsets: dict[int, list[int]] = {}
+        while self.returned:
+            region, offset = self.returned.popleft()
+            offsets.setdefault(region, []).append(offset)
+        self.take_back(offsets.pop(0, ()))
+        return offsets
+
+    def put(self, parts: list[memoryview]) -> tuple[Place, list[int]] | None:
+        """Write bytes into a new block; from any thread."""
+        if self.returned:
+            # Only what is this region's: the others are told by the coordinator's thread.
+            mine: list[int] = []
+            for _ in range(len(self.returned)):
+                try:
+                    entry = self.returned.popleft()
+                except IndexError:  # another thread was faster
+                    break
+                if entry[0]:
+                    self.returned.append(entry)
+                else:
+                    mine.append(entry[1])
+            self.take_back(mine)
+        return super().put(parts)
+
+    # ---- blocks
+
+    def claim(self, place: Place) -> Block:
+        """A block that was written, here or in a core process, is in use from now on."""
+        block = Block(self, place)
+        self.blocks[place.region, place.offset] = ref(block)
+        return block
+
+    def block(self, place: Place) -> Block:
+        """The block that stands there.
+
+        Raises:
+            PayloadError: Nothing has referred to it any more.
+        """
+        return self.known(place.region, place.offset)
+
+    def known(self, region: int, offset: int) -> Block:
+        """The same, by region and offset.
+
+        Raises:
+            PayloadError: Nothing has referred to it any more.
+        """
+        found = self.blocks.get((region, offset))
+        block = None if found is None else found()
+        if block is None:
+            raise PayloadError("this was in shared memory, and has been let go")
+        return block
+
+    def gone(self, block: Block) -> None:
+        """Nothing refers to a block any more."""
+        if self._foreign:
+            return
+        _key, region, offset, size = block.place
+        if self._closed or region in self._left:
+            # First this: who finds no block in a region may have it used anew.
+            discard(block.mapped, offset, offset + -(-size // GRAIN) * GRAIN)
+            self.blocks.pop((region, offset), None)
+        else:
+            self.blocks.pop((region, offset), None)
+            self.returned.append((region, offset))
+
+    def held(self) -> tuple[int, int]:
+        """How many bytes are in use, of arguments and of results."""
+        arguments = results = 0
+        for known in list(self.blocks.values()):
+            block = known()
+            if block is not None and block.place.region:
+                results += block.place.size
+            elif block is not None:
+                arguments += block.place.size
+        return arguments, results
+
+    def _sweep(self, region: int) -> None:
+        """Give back all of a region that nobody refers to."""
+        regions = self._address.regions
+        try:
+            mapped = self.region(region)
+        except (OSError, ValueError):
+            return
+        living = []
+        for known in list(self.blocks.values()):
+            block = known()
+            if block is not None and block.place.region % regions == region % regions:
+                living.append((block.place.offset, block.place.size))
+        at = 0
+        for offset, size in sorted(living):
+            discard(mapped, at, offset)
+            at = offset + -(-size // GRAIN) * GRAIN
+        discard(mapped, at, len(mapped))
+
+    # ---- the end
+
+    def close(self) -> None:
+        """No more is written. What is still looked at stays for as long as that."""
+        with self._lock:
+            if self._closed:
+                return
+            for region in tuple(self._maps):
+                self._sweep(region)
+            self._closed = True
+            self._maps.clear()
+            os.close(self._address.fd)
+
+    def abandon(self) -> None:
+        """In a fork of this process: it is the parent's."""
+        self._foreign = self._closed = True
+        self._lock = threading.RLock()  # another thread of the parent's may have held it
+        self._maps.clear()
+        os.close(self._address.fd)

@@ -1,0 +1,1 @@
+"""Shared-memory rings, doorbells, and the mailbox that is made of them."""

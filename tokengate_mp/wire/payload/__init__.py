@@ -1,0 +1,1 @@
+"""Arguments, results and functions as bytes, and back."""

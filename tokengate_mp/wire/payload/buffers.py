@@ -1,0 +1,371 @@
+"""Large payloads: values whose bytes go by the arena, beside the ring.
+
+A pickle of protocol 5 leaves the buffers of large objects aside (numpy arrays, pandas frames,
+Arrow tables). Those of `LARGE` bytes or more are put into a block of the arena, and so is the
+pickle if it is large by itself. What travels by the ring is a few bytes: a pickle again, of a call
+that finds the block and loads what is in it. So whoever loads a value need not know how it came,
+and a value that came this way can go on as it is.
+
+What is loaded looks straight at the block, and cannot change it. `bytes` and `bytearray` own their
+memory, so these are copies.
+
+Where there is no arena, or no room in it, all this does not happen: the value is an ordinary pickle
+and goes by the ring.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from tokengate_mp.wire.arena.arena import Arena, Block, Place, arena_of
+from tokengate_mp.wire.payload.attachments import AttachedPickle, Referred
+from tokengate_mp.wire.payload.codec import MAIN, PROTOCOL, by_value, dumps, to_pickle
+from tokengate_mp.wire.payload.views import form_of, view_of
+
+LARGE: Final = 1 << 16
+"""From so many bytes on a buffer goes by the arena, and so does a pickle."""
+
+INNER: Final = 1 << 14
+"""From so many bytes on a pickle goes there together with the buffers that belong to it."""
+
+
+_PLACE: Final = struct.Struct("<QQQQ")
+
+_MARK: Final = b"\x80\x05C" + bytes([_PLACE.size])
+"""How a pickle begins that is in a block: with its place, as a byte string that is dropped again.
+
+(`pickle.dumps` begins none like this: it puts a frame around all that is longer than four bytes.)
+"""
+
+
+class _Here(threading.local):
+    """What goes on in this thread.
+
+    Attributes:
+        packing: What collects what is needed by what is pickled.
+        writable: Whether what is loaded is to be copied, so that it can be changed.
+    """
+
+    packing: Packing | None = None
+    writable = False
+
+
+_here = _Here()
+
+
+class Packing(list[Any]):
+    """What a pickle needs which is being made; before that the arena that blocks are in.
+
+    (A list, since making one costs each call least.)
+    """
+
+    __slots__ = ()
+
+    @property
+    def arena(self) -> Arena | None:
+        """Where the blocks have to be."""
+        arena: Arena | None = self[0]
+        return arena
+
+    @property
+    def attachments(self) -> tuple[Block | Referred, ...]:
+        """What it needs."""
+        return tuple(self[1:])
+
+    def add(self, needed: Block | Referred) -> None:
+        """The pickle refers to a block, or to tokens."""
+        if needed not in self:
+            self.append(needed)
+
+
+@contextmanager
+def packing(arena: Arena | None) -> Iterator[Packing]:
+    """Collect what is needed by what is pickled here meanwhile."""
+    before, _here.packing = _here.packing, Packing((arena,))
+    try:
+        yield _here.packing
+    finally:
+        _here.packing = before
+
+
+def current_packing() -> Packing | None:
+    """Who collects that in this thread."""
+    return _here.packing
+
+
+# ---- out
+
+
+def pack(
+    value: object, arena: Arena | None, *, writable: bool = False, least: int = LARGE
+) -> bytes:
+    """`value` as a pickle that both processes can load; a `AttachedPickle` if it needs more.
+
+    Args:
+        value: The value.
+        arena: Where large buffers go; None if there is no such place.
+        writable: Whether what is loaded has to be changeable.
+        least: From how many bytes on a buffer, or the pickle, goes there.
+
+    Raises:
+        Exception: Whatever pickling raises; user code takes part in it.
+    """
+    # Written out, and without a context manager: every call that is no msgpack comes by here.
+    before = _here.packing
+    _here.packing = collected = Packing((arena,))
+    try:
+        if arena is None and not writable:
+            pickled = to_pickle(value)
+        else:
+            pickled, buffers = _dumped(value, least)
+            if buffers or len(pickled) >= least:
+                pickled = _sent_aside(pickled, buffers, collected)
+    finally:
+        _here.packing = before
+    if writable and (len(collected) > 1 or len(pickled) >= least):
+        pickled = pickle.dumps(_Writable(bytes(pickled)), PROTOCOL)
+    if len(collected) == 1:
+        return pickled
+    attachments = AttachedPickle(pickled)
+    attachments.attachments = collected.attachments
+    return attachments
+
+
+def pack_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any], arena: Arena | None, *, writable: bool = False
+) -> bytes:
+    """The arguments of a call, likewise."""
+    if not _FLAT.isdisjoint(map(type, args)):
+        args = tuple(map(flat, args))
+    if kwargs and not _FLAT.isdisjoint(map(type, kwargs.values())):
+        kwargs = {name: flat(value) for name, value in kwargs.items()}
+    return pack((args, kwargs), arena, writable=writable)
+
+
+def _dumped(value: object, least: int) -> tuple[bytes, list[memoryview]]:
+    """A pickle, and the buffers of so many bytes and more, which are not in it."""
+    buffers: list[memoryview] = []
+
+    def put_aside(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < least:
+            return True  # into the pickle with it
+        buffers.append(raw)
+        return False
+
+    try:
+        pickled = dumps(value, PROTOCOL, buffer_callback=put_aside)
+        if MAIN not in pickled:
+            return pickled, buffers
+    except Exception:  # noqa: BLE001, S110 - by value it may work; if not, that raises
+        pass
+    buffers.clear()
+    return by_value(value, buffer_callback=put_aside), buffers
+
+
+def _sent_aside(pickled: bytes, buffers: list[memoryview], collected: Packing) -> bytes:
+    """What is to travel of a value, with what is large of it in a block if there is room."""
+    arena = collected.arena
+    stowed = None if arena is None else _stowed(arena, pickled, buffers)
+    if stowed is None:
+        return pickle.dumps(_Together(pickled, buffers), PROTOCOL) if buffers else pickled
+    pickled, block = stowed
+    if block is not None:
+        collected.add(block)
+    return pickled
+
+
+def _stowed(
+    arena: Arena, pickled: bytes, buffers: list[memoryview]
+) -> tuple[bytes, Block | None] | None:
+    """A pickle and its buffers in a block: the pickle that finds them; None if there is no room.
+
+    With what stands for the block, if that is for this process to keep.
+    """
+    parts, inner = list(buffers), pickled
+    if len(pickled) >= INNER:
+        parts, inner = [memoryview(pickled), *buffers], b""
+    put = arena.put(parts)
+    if put is None:
+        return None
+    place, starts = put
+    try:
+        block = arena.claim(place)
+    except (OSError, ValueError):  # another thread has closed it meanwhile
+        return None
+    spans = [(start, start + len(part)) for start, part in zip(starts, parts, strict=True)]
+    # The call that loads it: its own pickle, without the two bytes that all of them begin with.
+    call = pickle.dumps(_Stowed(place, spans, inner), PROTOCOL)[2:]
+    return _MARK + _PLACE.pack(*place) + pickle.POP + call, block
+
+
+class _Stowed:
+    """What loads as the value in a block."""
+
+    def __init__(self, place: Place, spans: list[tuple[int, int]], inner: bytes) -> None:
+        self._contents = tuple(place), spans, inner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load, self._contents
+
+
+class _Together:
+    """What loads as a value whose buffers were left aside, and could not stay there."""
+
+    def __init__(self, pickled: bytes, buffers: Iterable[memoryview]) -> None:
+        self._contents = pickled, list(map(pickle.PickleBuffer, buffers))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _loaded, self._contents
+
+
+class _Writable:
+    """What loads as a value does, with copies of all that is in blocks."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self._pickled = pickled
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_writable, (self._pickled,)
+
+
+# ---- in
+
+
+def _load(place: tuple[int, int, int, int], spans: list[tuple[int, int]], inner: bytes) -> Any:
+    at = Place(*place)
+    view = arena_of(at.arena).block(at).view()
+    buffers: Iterable[Any] = [view[start:end] for start, end in spans]
+    pickled: Any = inner
+    if not inner:
+        pickled, *buffers = buffers
+    return _loaded(pickled, buffers)
+
+
+def _loaded(pickled: Any, buffers: Iterable[Any]) -> Any:
+    if not _here.writable:
+        return pickle.loads(pickled, buffers=buffers)
+    buffers = map(bytearray, buffers)
+    if _READ_ONLY in bytes(pickled):
+        return _Changeable(io.BytesIO(pickled), buffers=buffers).load()
+    return pickle.loads(pickled, buffers=buffers)
+
+
+_READ_ONLY: Final = pickle.NEXT_BUFFER + pickle.READONLY_BUFFER
+
+
+class _Changeable(pickle._Unpickler):  # noqa: SLF001 - see below
+    """Loads what was read-only where it was pickled so that it can be changed.
+
+    (An array that came as a view is that. Only the unpickler in Python can be told: the one in C
+    has its instructions built in.)
+    """
+
+    dispatch = {  # noqa: RUF012 - as in its base
+        **pickle._Unpickler.dispatch,  # noqa: SLF001 - likewise
+        pickle.READONLY_BUFFER[0]: lambda _self: None,
+    }
+
+
+def _load_writable(pickled: bytes) -> Any:
+    before, _here.writable = _here.writable, True
+    try:
+        return pickle.loads(pickled)
+    finally:
+        _here.writable = before
+
+
+def writable(pickled: bytes) -> bytes:
+    """A pickle that loads as this one does, with copies of all that is in blocks."""
+    return pickle.dumps(_Writable(bytes(pickled)), PROTOCOL)
+
+
+def taken_up(pickled: bytes) -> bytes:
+    """A pickle that came from a core process; as `AttachedPickle`, if it is in a block.
+
+    From here on this process sees to it that the block stays.
+    """
+    place = place_of(pickled)
+    if place is None:
+        return pickled
+    attachments = AttachedPickle(pickled)
+    try:
+        block = arena_of(place.arena).claim(place)
+    except (OSError, ValueError):  # it cannot be mapped; whoever loads it is told so
+        attachments.attachments = ()
+    else:
+        attachments.attachments = () if block is None else (block,)
+    return attachments
+
+
+def detached(pickled: bytes) -> bytes:
+    """A pickle that loads as this one does and needs no block."""
+    place = place_of(pickled)
+    if place is None:
+        return pickled
+    inner, *buffers = content(pickled)
+    if not inner:
+        inner, *buffers = buffers
+    return pickle.dumps(_Together(bytes(inner), map(memoryview, buffers)), PROTOCOL)
+
+
+def content(pickled: bytes) -> Iterable[bytes | memoryview]:
+    """What a pickle consists of, wherever it is: equal for equal values, as far as pickles are."""
+    place = place_of(pickled)
+    if place is None:
+        return (pickled,)
+    # The spans and the pickle that belongs to them, as they are loaded: nothing of the value is.
+    _load, (_place, spans, inner) = _Apart(io.BytesIO(pickled)).load()
+    view = arena_of(place.arena).block(place).view()
+    return inner, *[view[start:end] for start, end in spans]
+
+
+class _Apart(pickle.Unpickler):
+    """Loads what is to be called and with what, in place of calling it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        return lambda *arguments: (found, arguments)
+
+
+def place_of(pickled: bytes) -> Place | None:
+    """Where the value is that a pickle is of; None if it is in the pickle itself."""
+    if pickled[: len(_MARK)] != _MARK or len(pickled) < len(_MARK) + _PLACE.size:
+        return None
+    return Place(*_PLACE.unpack_from(pickled, len(_MARK)))
+
+
+# ---- what is one piece of memory
+
+
+class _Flat:
+    """Loads as a `bytes`, `bytearray` or `memoryview`, of which pickle would make copies."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        value = self._value
+        buffer = pickle.PickleBuffer(value)
+        if type(value) is memoryview:
+            return view_of, (buffer, *form_of(value))
+        return type(value), (buffer,)
+
+
+_FLAT: Final = frozenset({bytes, bytearray, memoryview})
+
+
+def flat(value: Any) -> Any:
+    """`value`, or what stands for it if it is one large piece of memory."""
+    kind = type(value)
+    if kind not in _FLAT:
+        return value
+    if kind is memoryview:
+        return _Flat(value) if value.nbytes >= LARGE and value.c_contiguous else value
+    return _Flat(value) if len(value) >= LARGE else value

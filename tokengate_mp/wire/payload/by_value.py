@@ -1,0 +1,243 @@
+"""Functions and classes that another process cannot import, as bytes.
+
+cloudpickle does the work. What is added here is what a *class* needs in order to stay one class,
+however often its instances travel:
+
+- A class that is sent has an identity, and a process that knows it uses the class it has, as it
+  is. So what comes back to the caller is an instance of the caller's own class, and the class is
+  not touched: cloudpickle by itself would set each of its attributes again, to copies.
+- It is taken apart once. Every further time its identity goes, and beside it the same bytes, which
+  nobody opens who knows the class. (cloudpickle takes a millisecond for a dataclass, and another
+  at the other end. That the bytes go too makes each record complete in itself: nobody has to
+  remember what a process that may have been replaced was told.)
+
+So a class, like a function, is what it was when it was first sent.
+
+Some kinds of class cloudpickle does not bring back as they were: msgspec Structs, enums whose
+members have state or a `__new__`, classes with `__slots__`. `classes` does. And two kinds of
+object that it would change without a word, memoryviews (into bytes) and open text files (into
+copies in memory), stay what they are or are refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import io
+import os
+import pickle
+import sys
+import threading
+import typing
+import zlib
+from collections import ChainMap, deque
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from types import FunctionType
+from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import cloudpickle
+
+from tokengate_mp.wire.payload import classes, context_vars, namespaces
+from tokengate_mp.wire.payload.codec import PROTOCOL
+from tokengate_mp.wire.payload.views import form_of, view_of
+
+KEPT: Final = 1024
+"""How many of the classes that arrived last are kept although nothing else may refer to them.
+
+A class that only arguments refer to would otherwise be put together anew for every token.
+"""
+
+_lock = threading.RLock()
+"""Held while classes are put together, so that no other thread finds half a class."""
+
+_identities: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
+_classes: WeakValueDictionary[bytes, type] = WeakValueDictionary()
+_definitions: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
+_kept: deque[type] = deque(maxlen=KEPT)
+
+
+def dumps(
+    value: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None
+) -> bytes:
+    """A pickle of `value`, in which classes go as identity and definition.
+
+    Args:
+        value: The value.
+        buffer_callback: As for `pickle.dumps`.
+
+    Raises:
+        Exception: Whatever pickling raises.
+    """
+    return _dump(value, whole=False, buffer_callback=buffer_callback)
+
+
+def define(function: Callable[..., Any]) -> bytes:
+    """A pickle of `function` that, unlike `dumps`, is one whole with the classes it refers to.
+
+    They share their global variables, as they do here (see `namespaces`).
+
+    Raises:
+        Exception: Whatever pickling raises; a closure may hold anything.
+    """
+    return pickle.dumps(_Whole(_dump(function, whole=True)), PROTOCOL)
+
+
+def _dump(value: object, *, whole: bool, buffer_callback: Any = None) -> bytes:
+    with io.BytesIO() as file:
+        _Pickler(file, whole=whole, buffer_callback=buffer_callback).dump(value)
+        return file.getvalue()
+
+
+class _Whole:
+    """What unpickles as what `pickled` holds, and with no other thread doing the like."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self._pickled = pickled
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _whole, (self._pickled,)
+
+
+def _whole(pickled: bytes) -> Any:
+    with _lock:
+        return pickle.loads(pickled)
+
+
+# ---- classes
+
+
+def _class(identity: bytes, definition: bytes) -> type:
+    """The class of that identity: the one that is here, or a new one."""
+    known = _classes.get(identity)
+    if known is None:
+        with _lock:
+            known = pickle.loads(zlib.decompress(definition))
+            _definitions.setdefault(known, definition)
+    return known
+
+
+def _made(identity: bytes, make: Callable[..., type], arguments: tuple[Any, ...]) -> type:
+    """The class of that identity; if it is new, without its attributes still."""
+    known = _classes.get(identity)
+    return make(*arguments) if known is None else known
+
+
+def _complete(
+    made: type,
+    contents: tuple[bytes, Callable[..., Any], Any, Mapping[str, Mapping[str, Any]]],
+) -> None:
+    """Give a class its attributes, unless it was here before."""
+    identity, set_state, state, of_members = contents
+    if _classes.get(identity) is made:
+        return
+    set_state(made, state)
+    for name, attributes in of_members.items():
+        vars(made.__members__[name]).update(attributes)  # type: ignore[attr-defined]  # an enum
+    _identities[made] = identity
+    _classes[identity] = made
+    _kept.append(made)
+
+
+def _identity(cls: type) -> bytes:
+    with _lock:
+        identity = _identities.get(cls)
+        if identity is None:
+            identity = _identities[cls] = os.urandom(12)
+            _classes[identity] = cls
+        return identity
+
+
+def _definition(cls: type) -> bytes:
+    definition = _definitions.get(cls)
+    if definition is None:
+        definition = zlib.compress(_dump(cls, whole=True))
+        _definitions[cls] = definition
+    return definition
+
+
+# ---- the pickler
+
+_ENUM_OWN: Final = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
+"""Attributes of an enum's member that the enum itself sees to."""
+
+
+def _reduce_memory(view: memoryview) -> tuple[Any, ...]:
+    data = view.tobytes()
+    return view_of, (data if view.readonly else bytearray(data), *form_of(view))
+
+
+def _reduce_file(file: io.TextIOWrapper) -> tuple[Any, ...]:
+    for name in ("stdin", "stdout", "stderr"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    raise pickle.PicklingError(
+        f"an open file ({file.name!r}) belongs to the process that opened it"
+    )
+
+
+def _reduce_parameter(parameter: Any) -> str | tuple[Any, ...]:
+    name, module = parameter.__name__, parameter.__module__
+    if module != "__main__" and getattr(sys.modules.get(module), name, None) is parameter:
+        return str(name)
+    return type(parameter), (name,)
+
+
+_OWN_REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
+    memoryview: _reduce_memory,
+    io.TextIOWrapper: _reduce_file,
+    ContextVar: context_vars.reduced,
+    typing.ParamSpec: _reduce_parameter,
+    typing.TypeVarTuple: _reduce_parameter,
+    # Compared by identity: dataclasses.fields(…)[0].default is dataclasses.MISSING.
+    type(dataclasses.MISSING): lambda _missing: "MISSING",
+    type(dataclasses.KW_ONLY): lambda _kw_only: "KW_ONLY",
+}
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publishes no types
+    """cloudpickle's, with the classes of this module's head.
+
+    Args:
+        file: Where the bytes go.
+        whole: Whether classes are part of this pickle, and not of their own.
+        buffer_callback: As for `pickle.dumps`.
+    """
+
+    dispatch_table: ClassVar[Any] = ChainMap(_OWN_REDUCERS, cloudpickle.Pickler.dispatch_table)
+
+    def __init__(self, file: io.BytesIO, *, whole: bool, buffer_callback: Any) -> None:
+        super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
+        self._whole = whole
+
+    def reducer_override(self, obj: Any) -> Any:
+        """How to take `obj` apart; NotImplemented to let pickle decide."""
+        if not issubclass(type(obj), type):
+            reduced = super().reducer_override(obj)
+            if self._whole and type(obj) is FunctionType and reduced is not NotImplemented:
+                return namespaces.taken_apart(obj, reduced)
+            return reduced
+        if not self._whole and obj in _definitions:
+            return _class, (_identity(obj), _definitions[obj])
+        reduced = super().reducer_override(obj)
+        if reduced is NotImplemented or len(reduced) == 2:  # noqa: PLR2004 - by name, that is
+            return reduced
+        if not self._whole:
+            return _class, (_identity(obj), _definition(obj))
+        return _taken_apart(obj, *reduced)
+
+
+def _taken_apart(
+    cls: Any, _make: Any, _arguments: Any, state: Any, _list: None, _dict: None, set_state: Any
+) -> tuple[Any, ...]:
+    """A class as what `_made` and `_complete` need; without what those see to by themselves."""
+    attributes, slots = state
+    of_members = {}
+    if issubclass(cls, enum.Enum):
+        for name, member in cls.__members__.items():
+            attributes.pop(name, None)
+            of_members[name] = {k: v for k, v in vars(member).items() if k not in _ENUM_OWN}
+    identity = _identity(cls)
+    contents = identity, set_state, (attributes, slots), of_members
+    return _made, (identity, *classes.of(cls)), contents, None, None, _complete

@@ -1,0 +1,131 @@
+"""Functions as bytes: by name where a core process can import it, by value where it cannot."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import reduce
+from importlib import import_module
+from types import FunctionType
+from typing import Any, Final
+
+import msgspec
+
+from tokengate_mp.config.seeds import Lead
+from tokengate_mp.errors import WireError
+from tokengate_mp.wire.payload.codec import loads
+from tokengate_mp.wire.protocol.records import decoder
+
+IDENTITY: Final = "__tokengate_identity__"
+"""Attribute of a plain function that holds what `identify` gave it."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class _Definition(msgspec.Struct, array_like=True, frozen=True):
+    """A function as it travels: what `define` encodes."""
+
+    key: str | None
+    pickled: bytes | None
+    lead: Lead | None
+
+
+_decode = decoder(_Definition)
+
+PLAIN: Final = "__tokengate_plain__"
+"""Attribute of a decorated function that holds the plain one."""
+
+
+OWN: Final = "__tokengate_define__"
+"""Method of a callable that knows by itself how it travels; what it gives unpickles as that."""
+
+
+def name_of(function: Callable[..., Any]) -> str | None:
+    """`module:qualname` if importing that gives `function`, plain or decorated; else None."""
+    module = getattr(function, "__module__", None)
+    qualname = getattr(function, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(qualname, str) or module == "__main__":
+        return None
+    try:
+        found: Any = reduce(getattr, qualname.split("."), sys.modules[module])
+    except Exception:  # noqa: BLE001 - it is not there, or looking for it runs user code
+        return None
+    if found is function or getattr(found, PLAIN, None) is function:
+        return f"{module}:{qualname}"
+    return None
+
+
+def named(name: str) -> Callable[..., Any]:
+    """The plain function that `name` (from `name_of`) stands for.
+
+    Raises:
+        Exception: Whatever importing its module raises.
+    """
+    module, _, qualname = name.partition(":")
+    found: Any = reduce(getattr, qualname.split("."), import_module(module))
+    plain: Callable[..., Any] = getattr(found, PLAIN, found)
+    return plain
+
+
+def identify(function: Callable[..., Any]) -> None:
+    """Give a function a name that it keeps in every process, should it ever travel by value.
+
+    It travels among the attributes of the function. So a process that gets a copy, as part of
+    whatever else, can tell which function it is, and does not pass on its copy as a new one.
+    """
+    if isinstance(function, FunctionType) and IDENTITY not in vars(function):
+        vars(function)[IDENTITY] = os.urandom(8).hex()
+
+
+def key_of(function: Callable[..., Any]) -> str | None:
+    """What a function is known by in every process; None if it has no such thing."""
+    name = name_of(function)
+    return getattr(function, IDENTITY, None) if name is None else name
+
+
+def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
+    """`function` as bytes.
+
+    Args:
+        function: The function.
+        lead: What makes its tokens leads, if anything.
+
+    Raises:
+        Exception: Whatever pickling raises; a closure may hold anything.
+    """
+    name = name_of(function)
+    if name is not None:
+        return _encode((name, None, lead))
+    own = getattr(type(function), OWN, None)
+    if own is not None:
+        return _encode((None, own(function), lead))
+    from tokengate_mp.wire.payload import by_value  # noqa: PLC0415 - 40 ms, seldom needed
+
+    return _encode((getattr(function, IDENTITY, None), by_value.define(function), lead))
+
+
+def about(definition: bytes) -> tuple[str | None, Lead | None]:
+    """The key of the function that a definition is of, and whether it leads; nothing is loaded.
+
+    Raises:
+        WireError: It is no definition.
+    """
+    decoded = _decode(definition)
+    return decoded.key, decoded.lead
+
+
+def resolve(definition: bytes) -> Callable[..., Any]:
+    """The function that `definition` (from `define`) stands for.
+
+    Raises:
+        WireError: It is no definition.
+        Exception: Whatever importing or unpickling it raises.
+    """
+    decoded = _decode(definition)
+    if decoded.pickled is not None:
+        function: Callable[..., Any] = loads(decoded.pickled)
+        return function
+    if decoded.key is None:
+        raise WireError("a definition is by name or by value, and this one by neither")
+    return named(decoded.key)

@@ -1,0 +1,56 @@
+"""What a token gets: the values and errors that outcomes stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokengate_mp.errors import PayloadError, RemoteError, RemoteTraceback, link, summary
+from tokengate_mp.wire.payload.codec import loads
+from tokengate_mp.wire.protocol.records import decode_failure
+
+
+def result(pickled: bytes) -> Any:
+    """The result that travelled as `pickled`.
+
+    Raises:
+        PayloadError: It cannot be loaded in this process.
+    """
+    try:
+        return loads(pickled)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PayloadError(
+            f"the result arrived, but cannot be loaded here: {summary(error)}. "
+            "Can its class be imported in this process, and does its pickling round-trip?"
+        ) from error
+
+
+def raised(value: bytes) -> Exception:
+    """The exception that travelled as `value`, with the core's traceback as its cause.
+
+    Raises:
+        WireError: `value` is not a failure.
+    """
+    failure = decode_failure(value)
+    exception = _loaded(failure.pickled)
+    if exception is None:
+        exception = RemoteError(failure.type_name, failure.message, failure.traceback)
+    link(exception, "__cause__", RemoteTraceback(failure.traceback))
+    return exception
+
+
+def _loaded(pickled: bytes) -> Exception | None:
+    """The exception itself; None if it cannot be brought here."""
+    if not pickled:
+        return None
+    try:
+        exception = loads(pickled)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - unpickling runs user code; its text has come too
+        return None
+    # Unpickling can give anything, and no future takes a StopIteration.
+    kind = type(exception)  # its __class__ may say something else
+    fit = issubclass(kind, Exception) and not issubclass(kind, StopIteration)
+    return exception if fit else None

@@ -1,0 +1,1 @@
+"""The threads of a core process, and when they wake the parent."""

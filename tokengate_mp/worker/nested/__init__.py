@@ -1,0 +1,1 @@
+"""Tokens made inside tokens, in a core process."""

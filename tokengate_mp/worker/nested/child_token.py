@@ -1,0 +1,285 @@
+"""A token as the process knows it that it was made in, or that has found it in a result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, TokenKilled
+from tokengate_mp.wire.payload.buffers import detached
+from tokengate_mp.wire.payload.placeholders import FILLABLE, NOT_YET, Encoded, reduced
+from tokengate_mp.wire.protocol import delivery
+from tokengate_mp.wire.protocol.records import (
+    BLOCKED,
+    DROPPED,
+    PICKLED,
+    RAISED,
+    Outcome,
+    Request,
+    decode_outcome,
+)
+from tokengate_mp.worker.run.invoke import result_of, unwinding
+
+if TYPE_CHECKING:
+    from tokengate_mp.lifecycle import TokenState
+    from tokengate_mp.worker.nested.calls import Calls
+
+
+_REFERS: Final = __name__.encode()
+"""In each pickle that refers to tokens: it names `referred`."""
+
+_finder: Callable[[int, str], Any] | None = None
+
+
+def open_finder(finder: Callable[[int, str], Any] | None) -> None:
+    """From now on `finder` gives the tokens that results refer to, by number and operation."""
+    global _finder  # noqa: PLW0603 - a pickle says what to call, and has nothing to say it to
+    _finder = finder
+
+
+def referred(number: int, operation_type: str) -> Any:
+    """The token that a result refers to.
+
+    Raises:
+        CoordinatorNotRunning: The coordinator that knows it was stopped.
+    """
+    if _finder is None:
+        raise CoordinatorNotRunning(
+            f"a result refers to token {number}, a call of {operation_type!r}, and the coordinator "
+            "that ran it was stopped. Await it before."
+        )
+    return _finder(number, operation_type)
+
+
+class ChildToken:
+    """A call made inside a token; made by calling a decorated function there.
+
+    Args:
+        calls: Where it was made.
+        number: Its number.
+        operation_type: The operation that it is a call of.
+        made: What to run, if it was put into the queue of this process.
+
+    Attributes:
+        number: Its number.
+        operation_type: The operation that it is a call of.
+        begun: Whether a thread of this process has begun it.
+        hint: The numbers and operations of the tokens that it needs, if the parent has told them.
+        needs: Tokens that it needs, if it was called with them here.
+        request: Its request, when it is here to be run and a thread waits for it.
+        retried: Whether it may be run again when it has failed, which the parent decides.
+        seed: The seed of the chain that it leads, or is in; None outside a chain.
+        waiters: How many threads wait for it.
+        maker: The number of the token that made it here; 0 for none.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_calls",
+        "_error",
+        "_outcome",
+        "_request",
+        "_value",
+        "begun",
+        "hint",
+        "maker",
+        "needs",
+        "number",
+        "operation_type",
+        "request",
+        "retried",
+        "seed",
+        "waiters",
+    )
+
+    def __init__(
+        self, calls: Calls, number: int, operation_type: str, made: Request | None = None
+    ) -> None:
+        self._calls = calls
+        self._outcome: Outcome | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._request = made
+        self.number = number
+        self.operation_type = operation_type
+        self.begun = False
+        self.request: Any = None
+        self.retried = False
+        self.seed: str | None = None
+        self.waiters = 0
+        self.maker = 0
+        self.needs: list[ChildToken] = []
+        self.hint: list[tuple[int, str]] = []
+
+    @property
+    def token_id(self) -> str:
+        """Its id, the same as in the parent."""
+        return f"{self._calls.prefix}-{self.number}"
+
+    @property
+    def state(self) -> TokenState:
+        """Where in its life it is, as far as this process knows.
+
+        What waits in the parent and what another core runs looks the same from here: WAITING.
+        """
+        from tokengate_mp.lifecycle import TokenState  # noqa: PLC0415 - few ask
+
+        if self._outcome is None:
+            return TokenState.EXECUTING if self.begun else TokenState.WAITING
+        if self._outcome.kind & ~BLOCKED != RAISED:
+            return TokenState.COMPLETED
+        killed = isinstance(self._failure(self._outcome), TokenKilled)
+        return TokenState.KILLED if killed else TokenState.FAILED
+
+    def done(self) -> bool:
+        """Whether it has ended, and what became of it is known here."""
+        return self._outcome is not None
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} was made inside a token, where no event loop runs that its result arrives "
+            "in: wait for it with get(), or return it to the caller, who can await it"
+        )
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Its result, waiting for it.
+
+        While this thread waits, others may run tokens in its place; and if the token can be run
+        right here, this thread runs it.
+
+        Args:
+            timeout: Seconds to wait; None for as long as it takes. A token that this thread has
+                begun to run itself is run to its end.
+
+        Raises:
+            TimeoutError: It has not ended within `timeout`. The token goes on.
+            Exception: Whatever the function raised.
+        """
+        request = self._request
+        if request is not None:  # which most that are waited for have: so these go straight on
+            self._request = None
+            self._calls.waiting.at_once(self, request)
+        if self._outcome is None:
+            deadline = None if timeout is None else time.monotonic() + timeout
+            if not self._calls.wait(self, deadline):
+                raise TimeoutError(f"{self!r} has not ended within {timeout} s")
+        return self.result()
+
+    def attempt(self, deadline: float | None) -> bool:
+        """Wait for it, running it if it can be run right here; False for the deadline.
+
+        It may not have ended even so: if it has `needs` then, those come first.
+        """
+        request = self._request
+        if request is not None:
+            self._request = None
+            self._calls.waiting.at_once(self, request)
+        return self._outcome is not None or self._calls.waiting.until(self, deadline)
+
+    def take_needs(self) -> list[ChildToken]:
+        """The tokens that have to end before it can begin, and have not, as far as is known."""
+        needs, self.needs = self.needs, []
+        hint, self.hint = self.hint, []
+        needs += [self._calls.refer(number, operation) for number, operation in hint]
+        return [token for token in needs if not token.done()]
+
+    def arrived(self) -> object:
+        """Its value, or the value `Encoded`, if it is here; else `NOT_YET`."""
+        outcome = self._outcome
+        if outcome is None or outcome.kind & ~BLOCKED == RAISED:
+            return NOT_YET
+        if outcome.kind & ~BLOCKED != PICKLED:
+            return outcome.value
+        # A call that takes the value with it may run when this token is not referred to any more.
+        pickled = detached(outcome.value)
+        # What the value refers to only the parent can keep: so that is to fill it in.
+        return NOT_YET if _REFERS in pickled else Encoded(pickled)
+
+    def result(self) -> Any:
+        """Its result.
+
+        Raises:
+            RuntimeError: It has not ended.
+            Exception: Whatever the function raised.
+        """
+        outcome = self._outcome
+        if outcome is None:
+            raise RuntimeError(f"{self!r} has not ended; use get() to wait for it")
+        kind = outcome.kind & ~BLOCKED
+        if kind == RAISED:
+            raise self._failure(outcome)
+        if kind == PICKLED:
+            if self._error is None and self._value is None:
+                try:
+                    self._value = delivery.result(outcome.value)
+                except PayloadError as error:
+                    self._error = error
+            if self._error is not None:
+                raise self._error
+            return self._value
+        return outcome.value
+
+    def exception(self) -> BaseException | None:
+        """What its function raised; None if it returned.
+
+        Raises:
+            RuntimeError: It has not ended.
+        """
+        try:
+            self.result()
+        except BaseException as error:
+            if self._outcome is None:
+                raise
+            return error
+        return None
+
+    def _failure(self, outcome: Outcome) -> BaseException:
+        if self._error is None:
+            self._error = delivery.raised(outcome.value)
+        return self._error
+
+    def kill(self, reason: str = "killed by the token that made it") -> bool:
+        """Ask the parent to end it; False if it is known to have ended already."""
+        if self._outcome is not None:
+            return False
+        self._calls.kill(self.number, reason)
+        return True
+
+    def arrive(self, record: bytes, *, here: bool) -> None:
+        """What became of it is known. The first to say so is right: what comes later is dropped.
+
+        Args:
+            record: Its outcome.
+            here: Whether it was run in this process; the parent may think otherwise of it then.
+        """
+        if self._outcome is None:
+            outcome = decode_outcome(record)
+            # If it was ended by the parent, or might be run again, the parent says so itself.
+            failed = outcome.kind & ~BLOCKED == RAISED
+            if not here or not (outcome.kind == DROPPED or (failed and self.retried)):
+                self._outcome = outcome
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        carry = result_of.carry
+        if carry is None:
+            return reduced(self)  # as an argument of a call it stands for its value
+        carry.append(self)
+        return referred, (self.number, self.operation_type)
+
+    def __del__(self) -> None:
+        crew, number = self._calls.crew, self.number
+        with self._calls.referring:
+            known = crew.made.get(number)
+            # Its weak reference may be gone before this is called, and another one stand there.
+            if known is not None and ((there := known()) is None or there is self):
+                del crew.made[number]
+        # Told later: this may be called at any moment, also while a record is being written.
+        forsaken = self.maker and self.maker == unwinding.token
+        (crew.forsaken if forsaken else crew.dropped).append(number)
+
+    def __repr__(self) -> str:
+        return f"<ChildToken {self.token_id} {self.operation_type} {self.state.name}>"
+
+
+FILLABLE.add(ChildToken)

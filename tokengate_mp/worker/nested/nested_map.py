@@ -1,0 +1,112 @@
+"""Mapping a function over items inside a token.
+
+Each item is a token of its own there: in a chain it is run by the thread that asks for its result,
+with nothing to send, and elsewhere other cores can take their share.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from tokengate_mp.errors import belongs_to
+from tokengate_mp.worker.nested.child_token import ChildToken
+
+AHEAD: Final = 256
+"""How many items are taken ahead of the results, unless the caller says else."""
+
+
+class ChildMap:
+    """The results of a function that is mapped over items inside a token.
+
+    It can be gone through once, with `for`; what is asked for waits as `get` does.
+
+    Args:
+        call: Makes a token of one item's arguments.
+        items: The arguments of the calls.
+        name: The operation, for the note that errors get.
+        ordered: Whether results come in the order of the items, or those first that are there.
+        buffersize: The most items that are taken and not given back as results; None for `AHEAD`.
+        return_exceptions: Whether errors are given like results.
+
+    Raises:
+        TypeError: `buffersize` is no int.
+        ValueError: `buffersize` is below 1.
+    """
+
+    def __init__(  # noqa: PLR0913 - the options of a map, each with a name
+        self,
+        call: Callable[..., ChildToken],
+        items: Iterator[Iterable[Any]],
+        name: str,
+        *,
+        ordered: bool,
+        buffersize: int | None,
+        return_exceptions: bool,
+    ) -> None:
+        if buffersize is not None:
+            if type(buffersize) is not int:
+                kind = type(buffersize).__name__
+                raise TypeError(f"buffersize must be an int or None, not {kind}")
+            if buffersize < 1:
+                raise ValueError(f"buffersize must be at least 1, not {buffersize}")
+        self._call = call
+        self._items = items
+        self._name = name
+        self._ordered = ordered
+        self._ahead = buffersize or AHEAD
+        self._return_exceptions = return_exceptions
+        self._under_way: deque[tuple[int, ChildToken]] = deque()
+        self._taken = 0
+        self._used = False
+        self._fill()
+
+    def _fill(self) -> None:
+        """Take as many items as may be under way."""
+        while len(self._under_way) < self._ahead:
+            try:
+                arguments = next(self._items)
+            except StopIteration:
+                return
+            self._under_way.append((self._taken, self._call(*arguments)))
+            self._taken += 1
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._used:
+            raise RuntimeError("a map can be gone through once; keep its results, or map again")
+        self._used = True
+        return self._results()
+
+    def _results(self) -> Iterator[Any]:
+        try:
+            while self._under_way:
+                index, token = self._next()
+                yield self._result(index, token)
+                self._fill()
+        finally:
+            self.close()
+
+    def _next(self) -> tuple[int, ChildToken]:
+        under_way = self._under_way
+        if not self._ordered:
+            for at, (_, token) in enumerate(under_way):
+                if token.done():
+                    under_way.rotate(-at)
+                    break
+        return under_way.popleft()
+
+    def _result(self, index: int, token: ChildToken) -> Any:
+        try:
+            return token.get()
+        except Exception as error:
+            belongs_to(error, index, 1, self._name)
+            if self._return_exceptions:
+                return error
+            raise
+
+    def close(self) -> None:
+        """End it: what is under way is ended, and no item is taken any more."""
+        self._items = iter(())
+        while self._under_way:
+            self._under_way.pop()[1].kill("the map that it belongs to was closed before its end")

@@ -1,0 +1,1 @@
+"""What functions print and log, on its way to the parent."""

@@ -1,0 +1,1 @@
+"""Running the function of one token."""

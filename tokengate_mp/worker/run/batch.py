@@ -1,0 +1,162 @@
+"""A batch: one token that calls a function for many items.
+
+A short call costs less than a token does. So what is mapped over many items travels in batches,
+and each comes back as one `BatchOutcome`.
+
+How long a batch will take is a guess. One that takes too long is cut short (see `cutting`), and the
+items that are left go to whichever core is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import monotonic_ns
+from typing import Any, Final
+
+from tokengate_mp import worker
+from tokengate_mp.errors import PayloadError, summary
+from tokengate_mp.wire.payload.codec import (
+    NOT_MSGPACK,
+    PROTOCOL,
+    SCALARS,
+    are_scalars,
+    dumps,
+    to_pickle,
+)
+from tokengate_mp.wire.payload.definition import define, resolve
+from tokengate_mp.wire.protocol.batches import BatchOutcome, encode_batch
+from tokengate_mp.worker.run.cutting import cuttable
+from tokengate_mp.worker.run.interrupts import Interrupted
+from tokengate_mp.worker.run.invoke import failure
+
+RANGE: Final = 0
+"""In place of how many arguments each call takes: one, and the items are those of a range."""
+
+
+class ManyCalls:
+    """Calls a function for each item of a batch.
+
+    Args:
+        function: The function.
+        most_ns: How long a batch may take, ns, before it is cut short; None if it never is.
+    """
+
+    __slots__ = ("__weakref__", "_function", "_most_ns")
+
+    def __init__(self, function: Callable[..., Any], most_ns: int | None = None) -> None:
+        self._function = function
+        self._most_ns = most_ns
+
+    def __tokengate_define__(self) -> bytes:
+        """As it travels: as its function would by itself."""
+        return dumps(self, PROTOCOL)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _many_calls, (define(self._function), self._most_ns)
+
+    def __call__(self, width: int, items: Sequence[Any]) -> bytes:
+        """Call the function for each item.
+
+        Args:
+            width: How many arguments each call takes, or `RANGE`.
+            items: The arguments of all calls, one after the other; or start, stop and step.
+
+        Returns:
+            An encoded `BatchOutcome`, of one item at least. A call that raises ends with its
+            failure, and the others are made.
+
+        Raises:
+            Interrupted: The token was ended from outside.
+            PayloadError: All the results together cannot be encoded.
+        """
+        values: list[Any] = []
+        raised: list[int] = []
+        if width == RANGE:
+            width, items = 1, range(*items)
+        left = list(items) if width == 1 else list(zip(*[iter(items)] * width, strict=True))
+        started = monotonic_ns()
+        if self._most_ns is None:
+            self._call_each(width, iter(left), values, raised)
+        else:
+            token = worker.calls.crew.token_here() if worker.calls else 0
+            with cuttable(token, left, started + self._most_ns) as rest:
+                self._call_each(width, rest, values, raised)
+        nanoseconds = monotonic_ns() - started
+        try:
+            return _encoded(nanoseconds, values, raised)
+        except Interrupted:
+            raise
+        except BaseException as error:
+            # Never as itself: what a batch raises before its first call looks like that, and the
+            # calls would be made anew.
+            raise PayloadError(
+                f"the results of {len(values)} calls cannot be sent back: {summary(error)}"
+            ) from error
+
+    def _call_each(
+        self, width: int, rest: Iterator[Any], values: list[Any], raised: list[int]
+    ) -> None:
+        """Call the function with these items; `raised` gets the places of failures in `values`."""
+        function, append = self._function, values.append
+        while True:
+            try:
+                # As fast as `map` is, or faster; which takes a StopIteration of a call for the end.
+                if width == 1:
+                    for item in rest:
+                        append(function(item))
+                else:
+                    for row in rest:
+                        append(function(*row))
+            except Interrupted:
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever it raises is its outcome
+                failed = _failure(error)
+            else:
+                return
+            raised.append(len(values))
+            append(failed)
+
+
+def _many_calls(definition: bytes, most_ns: int | None) -> ManyCalls:
+    return ManyCalls(resolve(definition), most_ns)
+
+
+def _failure(error: BaseException) -> bytes:
+    at = error.__traceback__
+    return failure(error.with_traceback(at.tb_next) if at is not None else error)
+
+
+def _encoded(nanoseconds: int, values: list[Any], raised: list[int]) -> bytes:
+    pickled: list[int] = []
+    if not are_scalars(values):
+        places = [place for place, kind in enumerate(map(type, values)) if kind not in SCALARS]
+        raised = _pickle(values, places, raised, pickled)
+    try:
+        return encode_batch(BatchOutcome(nanoseconds, values, pickled, raised))
+    except NOT_MSGPACK:  # a scalar, of those that have to be pickled after all
+        scalars = sorted({*range(len(values))}.difference(pickled, raised))
+    raised = _pickle(values, scalars, raised, pickled)
+    return encode_batch(BatchOutcome(nanoseconds, values, pickled, raised))
+
+
+def _pickle(
+    values: list[Any], places: Iterable[int], raised: list[int], pickled: list[int]
+) -> list[int]:
+    """Pickle the values in these places; those that cannot be raise, and are added to `raised`."""
+    failed = set(raised)
+    for place in places:
+        value = values[place]
+        try:
+            values[place] = to_pickle(value)
+        except Interrupted:
+            raise
+        except BaseException as error:  # noqa: BLE001 - pickling runs user code
+            refused = PayloadError(
+                f"the result, of type {type(value).__name__}, cannot be sent back: {summary(error)}"
+            )
+            refused.__cause__ = error
+            values[place] = failure(refused)
+            failed.add(place)
+        else:
+            pickled.append(place)
+    return sorted(failed)
