@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from time import monotonic_ns
 from types import SimpleNamespace
 
 import pytest
 
 from tokengate_mp.cores.incarnation import Incarnation
-from tokengate_mp.loops.timers import LOST_SECONDS, Alarm, Appointment
 from tokengate_mp.wire.channel import mailbox as page
 from tokengate_mp.wire.channel.mailbox import Mailbox
 from tokengate_mp.wire.protocol.records import VALUE, encode
@@ -71,71 +69,3 @@ def test_a_hungry_core_needs_a_look(incarnation):
     assert not incarnation.will_ring(held=5)
     assert incarnation.is_hungry()
     assert incarnation.arm()
-
-
-class FakeLoop:
-    """A loop whose timers go off when the test says so."""
-
-    def __init__(self):
-        self.timers = []
-        self.now = 100.0
-
-    def time(self):
-        return self.now
-
-    def call_later(self, seconds, action):
-        self.timers.append(SimpleNamespace(seconds=seconds, action=action, cancelled=False))
-        timer, at = self.timers[-1], self.now + seconds
-        timer.when = lambda: at
-        timer.cancel = lambda: setattr(timer, "cancelled", True)
-        return timer
-
-
-def test_an_alarm_is_set_once_however_often_it_is_asked():
-    """Setting it again neither puts it off nor makes it go off twice; afterwards it can be set."""
-    loop, went_off = FakeLoop(), []
-    alarm = Alarm(loop, 0.5, lambda: went_off.append(alarm.set()))
-    for _ in range(3):
-        alarm.set()
-    (first,) = loop.timers
-    assert first.seconds == 0.5
-    first.action()
-    assert len(went_off) == 1
-    assert len(loop.timers) == 2, "its own action may set it again"
-
-
-def test_an_alarm_that_was_lost_is_set_anew():
-    """Ctrl-C may come when the loop has taken its timer, and not come to its action."""
-    loop = FakeLoop()
-    alarm = Alarm(loop, 0.5, lambda: None)
-    alarm.set()
-    loop.now += 0.5 + LOST_SECONDS / 2
-    alarm.set()
-    assert len(loop.timers) == 1, "a loop may be late"
-    loop.now += LOST_SECONDS
-    alarm.set()
-    assert [timer.cancelled for timer in loop.timers] == [True, False]
-
-
-def test_a_cancelled_alarm_can_be_set_again():
-    """Cancelling takes the timer back, and is nothing to one that is not set."""
-    loop = FakeLoop()
-    alarm = Alarm(loop, 0.5, lambda: None)
-    alarm.cancel()
-    alarm.set()
-    alarm.cancel()
-    alarm.set()
-    assert [timer.cancelled for timer in loop.timers] == [True, False]
-
-
-def test_an_appointment_that_was_lost_is_made_anew():
-    """Its time is long past, and nothing was done; else an earlier one alone takes its place."""
-    loop = FakeLoop()
-    appointment = Appointment(loop, lambda: None)
-    now = monotonic_ns()
-    appointment.set(now)
-    appointment.set(now + 1)
-    assert len(loop.timers) == 1, "a loop may be late"
-    appointment._at -= int(2 * LOST_SECONDS * 1e9)
-    appointment.set(now + 1)
-    assert [timer.cancelled for timer in loop.timers] == [True, False]

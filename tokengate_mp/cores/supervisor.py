@@ -14,6 +14,7 @@ import select
 import subprocess
 import time
 from collections import deque
+from functools import partial
 from typing import Final, Protocol
 
 from tokengate_mp.config.settings import CoordinatorSettings
@@ -23,6 +24,7 @@ from tokengate_mp.cores.leases import Leases
 from tokengate_mp.cores.output import Voices
 from tokengate_mp.cores.watch import Watch
 from tokengate_mp.errors import CoreStartError
+from tokengate_mp.loops.timers import Timer
 from tokengate_mp.scheduling.policy.restart_intensity import Intensity
 from tokengate_mp.wire.arena.regions import ParentArena
 from tokengate_mp.worker.run.initializer import UNINITIALIZED
@@ -102,8 +104,8 @@ class Supervisor:
         self._watch = Watch(loop, watcher.heard, self.reap)
         self._to_start: deque[int] = deque()
         self._failures: dict[int, int] = {}
-        self._retries: dict[int, asyncio.TimerHandle] = {}
-        self._leaving: dict[Incarnation, asyncio.TimerHandle] = {}
+        self._retries: dict[int, Timer] = {}
+        self._leaving: dict[Incarnation, Timer] = {}
         self.living: dict[int, Incarnation] = {}
         self.voices = voices
         self._stopped = False
@@ -271,7 +273,7 @@ class Supervisor:
             _log.error("core %d is given up: %s", core, self.reasons[core])
             self._watcher.given_up(core)
         elif pause:
-            self._retries[core] = self._loop.call_later(pause, self._restart, core)
+            self._retries[core] = Timer(self._loop, partial(self._restart, core)).run_within(pause)
         else:
             self._restart(core)
 
@@ -310,7 +312,9 @@ class Supervisor:
             _log.error("core %d: its process cannot be replaced: %s", core, reason)
             self._watcher.irreplaceable()
         else:
-            self._retries[core] = self._loop.call_later(pause, self._start_successor, core)
+            self._retries[core] = Timer(
+                self._loop, partial(self._start_successor, core)
+            ).run_within(pause)
 
     def relieve(self, core: int, seat: int) -> None:
         """Let a core's successor take over; its process gets this seat, and stays until it is told.
@@ -339,7 +343,9 @@ class Supervisor:
         """Tell a process that was relieved to end, and end it if it does not within `grace`."""
         if incarnation not in self._leaving:
             process = incarnation.launched.process
-            self._leaving[incarnation] = self._loop.call_later(self._settings.grace, process.kill)
+            self._leaving[incarnation] = Timer(self._loop, process.kill).run_within(
+                self._settings.grace
+            )
             incarnation.tell_to_leave()
 
     def _restart(self, core: int) -> None:

@@ -18,6 +18,7 @@ from tokengate_mp.cores.supervisor import Supervisor
 from tokengate_mp.engine.admission import Admission
 from tokengate_mp.errors import TokenKilled, TokenTimeout
 from tokengate_mp.loops.host import Host
+from tokengate_mp.loops.timers import Timer
 from tokengate_mp.observe.history import HISTORY, History
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.scheduling.scheduler import Scheduler
@@ -72,7 +73,7 @@ class TokenControl:
         self._turns = turns
         self._admission = admission
         self._grace = grace
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._timers: dict[int, Timer] = {}
 
     # ---- for tokens (see `token.TokenController`); from any thread
 
@@ -195,9 +196,9 @@ class TokenControl:
         self._look_later(incarnation, token, began=began)
 
     def _look_later(self, incarnation: Incarnation, token: Token[Any], *, began: bool) -> None:
-        self._timers[token.number] = self._host.loop.call_later(
-            self._grace, lambda: self._look_again(incarnation, token, began=began)
-        )
+        self._timers[token.number] = Timer(
+            self._host.loop, lambda: self._look_again(incarnation, token, began=began)
+        ).run_within(self._grace)
 
     def _look_again(self, incarnation: Incarnation, token: Token[Any], *, began: bool) -> None:
         """The core has had its grace: has it done with the token?"""

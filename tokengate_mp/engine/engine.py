@@ -33,7 +33,7 @@ from tokengate_mp.engine.quiescence import Quiescence
 from tokengate_mp.engine.receiver import Receiver
 from tokengate_mp.engine.recycling import Recycling
 from tokengate_mp.loops.host import Host
-from tokengate_mp.loops.timers import Alarm, Appointment
+from tokengate_mp.loops.timers import Timer
 from tokengate_mp.observe.stats import stats
 from tokengate_mp.scheduling.cores.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
@@ -123,10 +123,10 @@ class Engine:
         self._burst = Burst(settings.cpus, scheduler.parent_busy)
         self.turn_due = self._ended = False
         self._without = 0  # the cores that were given up, as bits
-        self._tick = Appointment(host.loop, self._heed_the_time)
-        self._recall = Alarm(host.loop, RECALL_NS / 1e9, self._take_back)
-        self._glance = Alarm(host.loop, PATIENT_NS / 1e9, self._look_around)
-        self._patience = Alarm(host.loop, PATIENCE, self._look_around)  # if a bell was not heard
+        self._tick = Timer(host.loop, self._heed_the_time)
+        self._recall = Timer(host.loop, self._take_back)
+        self._glance = Timer(host.loop, self._look_around)
+        self._patience = Timer(host.loop, self._look_around)  # if a bell was not heard
 
     # ---- opening and closing
 
@@ -150,8 +150,8 @@ class Engine:
         self._ended = self._intake.closed = True
         if self._public:
             open_intake(None)
-        for alarm in (self._recall, self._glance, self._patience, self._tick, self._recycling):
-            alarm.cancel()
+        for timer in (self._recall, self._glance, self._patience, self._tick, self._recycling):
+            timer.cancel()
         self.take_in()
         self.control.close(error)
         self.admission.close()
@@ -187,7 +187,9 @@ class Engine:
                     self._receiver.look_at(incarnation, now + TURN_NS)
             self._send()
         self._burst.goes_on = True
-        self._patience.set()  # for a turn that is due, and that Ctrl-C keeps the loop from
+        self._patience.run_within(
+            PATIENCE
+        )  # for a turn that is due, and that Ctrl-C keeps the loop from
 
     def _end_burst(self) -> None:
         """The loop runs again, and will sleep soon."""
@@ -228,9 +230,9 @@ class Engine:
             if self._look_before_sleep():
                 self.request_turn()
             elif self._scheduler.unended_count:
-                self._patience.set()
+                self._patience.run_within(PATIENCE)
                 if self._scheduler.could_recall() or self._nested_tokens.claims:
-                    self._recall.set()
+                    self._recall.run_within(RECALL_NS / 1e9)
             if self.admission.crowded:
                 self.admission.make_room()
             self._quiescence.look()
@@ -266,7 +268,7 @@ class Engine:
             if incarnation.will_ring(len(self._scheduler.held(seat))):
                 # It was about to when it was not asked to, and its next pause may be the end of a
                 # long token.
-                self._glance.set()
+                self._glance.run_within(PATIENT_NS / 1e9)
             else:
                 talking = True
                 self._receiver.look_at(incarnation, deadline)
@@ -276,7 +278,7 @@ class Engine:
         """Take in calls and send what is ordered."""
         self._dispatch.send()
         if (tick := self._scheduler.next_tick()) is not None:
-            self._tick.set(tick)
+            self._tick.run_at(tick)
         if self._without:
             refusal, reasons = self._supervisor.refusal, self._supervisor.reasons
             for token in tokens_of(self._scheduler.stranded(self._without)):
@@ -293,7 +295,7 @@ class Engine:
         if self._nested_tokens.claims:
             self._nested_tokens.recall_overdue()
         if self._scheduler.could_recall() or self._nested_tokens.claims:
-            self._recall.set()
+            self._recall.run_within(RECALL_NS / 1e9)
 
     def _heed_the_time(self) -> None:
         """Some token's time is up, or its pause between two runs over."""

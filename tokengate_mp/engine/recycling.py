@@ -29,7 +29,7 @@ import psutil
 from tokengate_mp.config.settings import CoordinatorSettings
 from tokengate_mp.cores.incarnation import Incarnation
 from tokengate_mp.cores.supervisor import Supervisor
-from tokengate_mp.loops.timers import Alarm
+from tokengate_mp.loops.timers import Timer
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 WEIGH_SECONDS: Final = 1.0
@@ -80,7 +80,7 @@ class Recycling:
         self._handover = scheduler.handover
         self._supervisor = supervisor
         self._request_turn = request_turn
-        self._weighing = Alarm(loop, WEIGH_SECONDS, self._weigh)
+        self._weighing = Timer(loop, self._weigh)
         self._heavy: set[Incarnation] = set()
         self._lead = 0
         self._begun = dict.fromkeys(supervisor.restarts, 0)
@@ -108,7 +108,7 @@ class Recycling:
             elif not self._scheduler.held(seat):
                 self._supervisor.dismiss(incarnation)
         if self._max_rss is not None:
-            self._weighing.set()
+            self._weighing.run_within(WEIGH_SECONDS)
 
     def _look_at(self, incarnation: Incarnation) -> None:
         supervisor, core = self._supervisor, incarnation.core

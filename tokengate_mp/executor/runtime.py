@@ -25,7 +25,7 @@ from tokengate_mp.engine.intake import Intake
 from tokengate_mp.errors import TokenKilled
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.loops.host import Host
-from tokengate_mp.loops.timers import Alarm
+from tokengate_mp.loops.timers import Timer
 from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.tokens.token import Token
 
@@ -133,7 +133,7 @@ class _PrivateEngine(Engine):
         self._sending = threading.RLock()
         self._withdrawn: deque[Token[Any]] = deque()
         self._expecting = False
-        self._moment = Alarm(host.loop, EXPECTING_SECONDS, self._look_for_calls)
+        self._moment = Timer(host.loop, self._look_for_calls)
 
     @property
     def intake(self) -> Intake:
@@ -161,7 +161,7 @@ class _PrivateEngine(Engine):
         super()._turn_in_loop()
         if calls and not self._ended:
             self._expecting = True
-            self._moment.set()
+            self._moment.run_within(EXPECTING_SECONDS)
 
     def _look_for_calls(self) -> None:
         # In this order: whoever comes after the look finds that nobody is expected.

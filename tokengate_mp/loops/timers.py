@@ -1,92 +1,69 @@
-"""What is done later: after a while at the latest (`Alarm`), or at a time (`Appointment`)."""
+"""Timers: an action that an event loop does later, within so long or at a time.
+
+The earliest request wins: a timer is moved forward and never put off. On a busy path it is hardly
+ever cancelled either, as to let it run for nothing is cheaper.
+
+A request that the loop has lost is made anew. Ctrl-C may come when the loop has taken a handle from
+its queue and not come to its action, which then never happens.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Any, Final
+from typing import Any, Final, Self
 
-LOST_SECONDS: Final = 1.0
-"""So late a loop is with its timers only if something has held it up all that time."""
+LOST_NS: Final = 1_000_000_000
+"""So late is a loop with a timer only if it was held up all that time, or has lost it, ns."""
 
 
-class Alarm:
-    """One thing that is to be done some time from now, at the latest.
+class Timer:
+    """One action that the loop does later, once for any number of requests until then.
 
-    It is never put off, and hardly ever cancelled: on a busy path, leaving it to go off for nothing
-    is cheaper. One that should have gone off long ago may never do so, as Ctrl-C came when it was
-    about to, and is set anew.
+    All of it happens in the loop's thread. The action may make the next request.
 
     Args:
         loop: The event loop.
-        seconds: How long after `set` it goes off.
-        action: What is done then.
+        action: Called without arguments, in the loop's thread.
     """
 
-    __slots__ = ("_action", "_loop", "_seconds", "_timer")
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, seconds: float, action: Callable[[], Any]
-    ) -> None:
-        self._loop = loop
-        self._seconds = seconds
-        self._action = action
-        self._timer: asyncio.TimerHandle | None = None
-
-    def set(self) -> None:
-        """Go off in so many seconds, unless it is set already."""
-        if self._timer is not None:
-            if self._loop.time() - self._timer.when() < LOST_SECONDS:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_later(self._seconds, self._go_off)
-
-    def _go_off(self) -> None:
-        self._timer = None
-        self._action()
-
-    def cancel(self) -> None:
-        """Do not go off."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-class Appointment:
-    """One thing that is to be done at a time, or at an earlier one that is named later.
-
-    One that was lost is made anew, as with an `Alarm`.
-
-    Args:
-        loop: The event loop.
-        action: What is done then.
-    """
-
-    __slots__ = ("_action", "_at", "_loop", "_timer")
+    __slots__ = ("_action", "_due", "_handle", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, action: Callable[[], Any]) -> None:
         self._loop = loop
         self._action = action
-        self._at = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._handle: asyncio.TimerHandle | None = None
+        self._due = 0  # monotonic ns; as long as there is a handle
 
-    def set(self, at: int) -> None:
-        """Keep it at that monotonic time, ns, unless it is earlier already."""
-        if self._timer is not None:
-            if monotonic_ns() - LOST_SECONDS * 1e9 < self._at <= at:
-                return
-            self._timer.cancel()
-        self._at = at
-        seconds = max(0, at - monotonic_ns()) / 1e9
-        self._timer = self._loop.call_later(seconds, self._keep)
+    def run_within(self, seconds: float) -> Self:
+        """Do the action so many seconds from now, or earlier if that was requested before."""
+        now = monotonic_ns()
+        due = now + int(seconds * 1e9)
+        if self._handle is not None:
+            if now - LOST_NS < self._due <= due:
+                return self
+            self._handle.cancel()
+        self._due = due
+        self._handle = self._loop.call_later(seconds, self._run)
+        return self
 
-    def _keep(self) -> None:
-        self._timer = None
+    def run_at(self, due: int) -> Self:
+        """Do the action at that monotonic time, ns, or earlier if that was requested before."""
+        if self._handle is not None:
+            if monotonic_ns() - LOST_NS < self._due <= due:
+                return self
+            self._handle.cancel()
+        self._due = due
+        self._handle = self._loop.call_later(max(0, due - monotonic_ns()) / 1e9, self._run)
+        return self
+
+    def _run(self) -> None:
+        self._handle = None
         self._action()
 
     def cancel(self) -> None:
-        """Do not keep it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Withdraw the request, if there is any."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
