@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from tokengate_mp.bench.competitors import COMPETITORS, OURS
-from tokengate_mp.bench.rows import ROWS
-from tokengate_mp.bench.waves import WAVES
+from tokengate_mp.bench.demos.waves import WAVES
+from tokengate_mp.bench.measuring.competitors import COMPETITORS, OURS
+from tokengate_mp.bench.rows.all_rows import ROWS
 from tokengate_mp.cli import arguments, main
 from tokengate_mp.cli.arguments import parse
 
@@ -122,8 +122,8 @@ def test_bench_writes_every_sample(tmp_path):
 
 def test_bench_strict_fails_on_a_missed_target(monkeypatch):
     """With --strict a target that is missed is an exit code of 1, without it is not."""
-    from tokengate_mp.bench.report import Line
-    from tokengate_mp.bench.sampling import Sample
+    from tokengate_mp.bench.measuring.sampling import Sample
+    from tokengate_mp.bench.results.report import Line
     from tokengate_mp.cli.bench import _code
 
     slow = Line(ROWS["10ms"], 400, 2, [Sample("tokengate_mp", 0, 100.0)])

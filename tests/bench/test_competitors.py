@@ -6,16 +6,16 @@ import sys
 
 import pytest
 
-from tokengate_mp.bench.competitors import COMPETITORS, OURS, PACKAGES, installed
-from tokengate_mp.bench.workloads import cpu_crunch, mix_call
+from tokengate_mp.bench.measuring.competitors import COMPETITORS, OURS, PACKAGES, installed
+from tokengate_mp.bench.work.workloads import cpu_crunch, mix_call
 
 # In an interpreter of its own: what libraries leave for the life of a process (their trackers and
 # threads), and what they warn of when they fork, is theirs.
 CONTRACT = """
 import asyncio, json, sys
 import psutil
-from tokengate_mp.bench.competitors import COMPETITORS
-from tokengate_mp.bench.workloads import cpu_crunch, mix_call, noop
+from tokengate_mp.bench.measuring.competitors import COMPETITORS
+from tokengate_mp.bench.work.workloads import cpu_crunch, mix_call, noop
 
 def translated(competitor, calls):
     return [(competitor.callable_for(function), arguments) for function, arguments in calls]

@@ -4,8 +4,9 @@ from decimal import Decimal, localcontext
 
 import pytest
 
-from tokengate_mp.bench.digits import check, integer_sum, machin_pi
-from tokengate_mp.bench.leibniz import (
+from tokengate_mp.bench.demos.digits import check, integer_sum, machin_pi
+from tokengate_mp.bench.demos.pi import token_count
+from tokengate_mp.bench.work.leibniz import (
     CHUNK,
     CHUNKS_PER_PARTIAL,
     pi_term,
@@ -13,7 +14,6 @@ from tokengate_mp.bench.leibniz import (
     sum_partial,
     sum_total,
 )
-from tokengate_mp.bench.pi import token_count
 
 
 def by_hand(terms):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tokengate_mp.bench.competitors import OURS
-from tokengate_mp.bench.plot import SUFFIXES, refuse_unplottable, speed_ups, throughput
-from tokengate_mp.bench.report import Line
-from tokengate_mp.bench.rows import ROWS
-from tokengate_mp.bench.sampling import Sample
+from tokengate_mp.bench.measuring.competitors import OURS
+from tokengate_mp.bench.measuring.sampling import Sample
+from tokengate_mp.bench.results.plot import SUFFIXES, refuse_unplottable, speed_ups, throughput
+from tokengate_mp.bench.results.report import Line
+from tokengate_mp.bench.rows.all_rows import ROWS
 from tokengate_mp.cli import arguments, main
 
 
@@ -58,7 +58,7 @@ DRAW = """
 import sys
 from pathlib import Path
 from test_plot import LINES
-from tokengate_mp.bench.plot import draw
+from tokengate_mp.bench.results.plot import draw
 folder = Path(sys.argv[1])
 draw(LINES, folder / "all.svg")
 draw(LINES, folder / "all.png")
@@ -106,7 +106,7 @@ def test_what_cannot_be_drawn_is_found_before_measuring(monkeypatch, capsys, tmp
     assert "No such file or directory" in capsys.readouterr().err
     find = util.find_spec
     monkeypatch.setattr(
-        "tokengate_mp.bench.plot.find_spec",
+        "tokengate_mp.bench.results.plot.find_spec",
         lambda name: None if name == "matplotlib" else find(name),
     )
     assert main(["bench", "--quick", "--plot", str(tmp_path / "a.svg")]) == 2

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from tokengate_mp.bench.competitors import COMPETITORS, OURS, PACKAGES
-from tokengate_mp.bench.report import Held, Line, document, ratio_text
-from tokengate_mp.bench.rows import ROWS
-from tokengate_mp.bench.sampling import Sample
-from tokengate_mp.bench.targets import TARGETS, Target, targets_for
+from tokengate_mp.bench.measuring.competitors import COMPETITORS, OURS, PACKAGES
+from tokengate_mp.bench.measuring.sampling import Sample
+from tokengate_mp.bench.results.report import Held, Line, document, ratio_text
+from tokengate_mp.bench.results.targets import TARGETS, Target, targets_for
+from tokengate_mp.bench.rows.all_rows import ROWS
 
 
 def line(key="noop", size=65_536, **raws):

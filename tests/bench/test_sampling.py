@@ -4,19 +4,19 @@ import asyncio
 
 import pytest
 
-from tokengate_mp.bench.clocks import CpuMeter, process_cpu_ns
-from tokengate_mp.bench.competitors import COMPETITORS, OURS, Competitor, PlainLoop
-from tokengate_mp.bench.fresh import ProbeError, growth_figures, in_fresh_interpreter
-from tokengate_mp.bench.rows import ROWS
-from tokengate_mp.bench.run import Plan
-from tokengate_mp.bench.sampling import (
+from tokengate_mp.bench.demos.clocks import CpuMeter, process_cpu_ns
+from tokengate_mp.bench.measuring.competitors import COMPETITORS, OURS, Competitor, PlainLoop
+from tokengate_mp.bench.measuring.sampling import (
     Job,
     WrongResultError,
     rotations,
     timed,
     timed_checked,
 )
-from tokengate_mp.bench.workloads import burn, cpu_crunch
+from tokengate_mp.bench.probes.fresh import ProbeError, growth_figures, in_fresh_interpreter
+from tokengate_mp.bench.rows.all_rows import ROWS
+from tokengate_mp.bench.run import Plan
+from tokengate_mp.bench.work.workloads import burn, cpu_crunch
 
 
 class Recording(Competitor):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokengate_mp.bench.schedule import longest_first
+from tokengate_mp.bench.measuring.schedule import longest_first
 
 
 def best(durations, cores):

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tokengate_mp.bench.burst import Window, burst_figures, duration_ns
-from tokengate_mp.bench.waves import COLUMNS, Wave, wave_sizes
+from tokengate_mp.bench.demos.burst import Window, burst_figures, duration_ns
+from tokengate_mp.bench.demos.waves import COLUMNS, Wave, wave_sizes
 
 MS = 1_000_000
 

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import pytest
 
-from tokengate_mp.bench import workloads
-from tokengate_mp.bench.workloads import (
+from tokengate_mp.bench.work import workloads
+from tokengate_mp.bench.work.workloads import (
     burn,
     cpu_crunch,
     data_sort,
@@ -99,7 +99,7 @@ def test_uneven_durations_have_the_long_ones_at_drawn_places():
 def test_what_core_processes_import_loads_nothing_heavy():
     """Importing the workloads loads neither asyncio nor dataclasses nor the coordinator."""
     code = (
-        "import sys, tokengate_mp.bench.workloads, tokengate_mp.bench.leibniz; "
+        "import sys, tokengate_mp.bench.work.workloads, tokengate_mp.bench.work.leibniz; "
         "print([m for m in ('asyncio', 'dataclasses', 'multiprocessing', 'concurrent', "
         "'tokengate_mp.coordinator', 'tokengate_mp.calls.decorator') if m in sys.modules])"
     )

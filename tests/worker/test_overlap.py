@@ -16,7 +16,7 @@ from cores import all_up
 from gates import Gate
 
 from tokengate_mp import OperationsCoordinator, TokenState
-from tokengate_mp.bench import workloads
+from tokengate_mp.bench.work import workloads
 from tokengate_mp.cores.incarnation import Incarnation
 
 

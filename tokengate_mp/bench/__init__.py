@@ -1,7 +1,7 @@
-"""What demos and benchmarks run and measure; nothing here prints.
+"""Everything that demos and benchmarks run and measure; nothing here prints.
 
-`workloads`, `leibniz` and `burst` hold the work as plain functions, `tokens` the same
-functions decorated. `waves`, `burst` and `comparison` run the demos; `competitors` (who is
-measured), `rows` (what is measured), `sampling` (how) and `report` (what it comes to) are the
-benchmark.
+`work` holds the work as plain functions and decorated. Of the benchmark, `measuring` says who is
+measured and how a sample is taken, `probes` hold the measurements of many steps, `rows` list what
+is measured, `run` takes every sample, and `results` says what samples come to. `machine` names the
+facts that a figure has to be read with. `demos` is what `tokengate-mp demo` shows.
 """

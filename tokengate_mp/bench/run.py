@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from tokengate_mp.bench.competitors import COMPETITORS, OURS, installed
-from tokengate_mp.bench.report import Line
-from tokengate_mp.bench.row import Row
-from tokengate_mp.bench.rows import ROWS
-from tokengate_mp.bench.sampling import Sample, rotations
+from tokengate_mp.bench.measuring.competitors import COMPETITORS, OURS, installed
+from tokengate_mp.bench.measuring.sampling import Sample, rotations
+from tokengate_mp.bench.results.report import Line
+from tokengate_mp.bench.rows.all_rows import ROWS
+from tokengate_mp.bench.rows.row import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from tokengate_mp.bench import machine, plot, report
-from tokengate_mp.bench.competitors import OURS, installed
-from tokengate_mp.bench.report import Line
-from tokengate_mp.bench.rows import ROWS
+from tokengate_mp.bench import machine
+from tokengate_mp.bench.measuring.competitors import OURS, installed
+from tokengate_mp.bench.results import plot, report
+from tokengate_mp.bench.results.report import Line
+from tokengate_mp.bench.rows.all_rows import ROWS
 from tokengate_mp.bench.run import Plan, measured
 from tokengate_mp.cli import screen
 from tokengate_mp.config.cpus import usable_cpus

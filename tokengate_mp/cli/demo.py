@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from tokengate_mp import OperationsCoordinator
-from tokengate_mp.bench import burst, comparison, conductor, digits, pi, storm, waves
+from tokengate_mp.bench.demos import burst, comparison, conductor, digits, pi, storm, waves
 from tokengate_mp.bulk.progress import Meter, chosen
 from tokengate_mp.cli import screen
 from tokengate_mp.config.cpus import usable_cpus

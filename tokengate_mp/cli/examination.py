@@ -15,7 +15,7 @@ from typing import Final
 
 from tokengate_mp import OperationsCoordinator
 from tokengate_mp.bench import machine
-from tokengate_mp.bench.workloads import burn
+from tokengate_mp.bench.work.workloads import burn
 from tokengate_mp.cli.finding import Finding, Verdict
 from tokengate_mp.config.cpus import (
     affinity,

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import psutil
 
-from tokengate_mp.bench import endings, locality
-from tokengate_mp.bench.competitors import COMPETITORS, OURS, UNDER_JOBLIB, TokengateMp
-from tokengate_mp.bench.workloads import noop
+from tokengate_mp.bench.measuring.competitors import COMPETITORS, OURS, UNDER_JOBLIB, TokengateMp
+from tokengate_mp.bench.probes import endings, locality
+from tokengate_mp.bench.work.workloads import noop
 
 STARTERS: Final = (OURS, "PPE", "Pool", "loky", "pebble", "joblib")
 """Competitors that have something to start."""

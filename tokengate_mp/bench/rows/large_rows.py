@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokengate_mp.bench import large
-from tokengate_mp.bench.competitors import OURS
-from tokengate_mp.bench.row import MILLISECONDS, Row
+from tokengate_mp.bench.measuring.competitors import OURS
+from tokengate_mp.bench.probes import large
+from tokengate_mp.bench.rows.row import MILLISECONDS, Row
 
 LARGE_ROWS: Final = (
     Row(

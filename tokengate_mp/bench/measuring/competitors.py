@@ -23,8 +23,8 @@ from tokengate_mp import (
     register_joblib_backend,
     shutdown_joblib_backend,
 )
-from tokengate_mp.bench.tokens import TOKEN_FUNCTIONS
-from tokengate_mp.bench.workloads import Call, Function
+from tokengate_mp.bench.work.tokens import TOKEN_FUNCTIONS
+from tokengate_mp.bench.work.workloads import Call, Function
 
 OURS: Final = "tokengate_mp"
 

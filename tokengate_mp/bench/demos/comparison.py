@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from tokengate_mp.bench.competitors import OURS
-from tokengate_mp.bench.sampling import Job, run_alone, timed
-from tokengate_mp.bench.waves import WARM_UP
-from tokengate_mp.bench.workloads import mix_call
+from tokengate_mp.bench.demos.waves import WARM_UP
+from tokengate_mp.bench.measuring.competitors import OURS
+from tokengate_mp.bench.measuring.sampling import Job, run_alone, timed
+from tokengate_mp.bench.work.workloads import mix_call
 
 CONTESTANTS: Final = {"loop": "plain loop", "PPE": "ProcessPoolExecutor", OURS: OURS}
 """Competitors by name, each with its name in full; the loop comes first and is the measure."""

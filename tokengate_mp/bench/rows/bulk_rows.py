@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokengate_mp.bench import bulk
-from tokengate_mp.bench.row import Row, Unit, rate
+from tokengate_mp.bench.probes import bulk
+from tokengate_mp.bench.rows.row import Row, Unit, rate
 
 _PER_SECOND: Final = Unit("calls/s", ",.0f", rate)
 

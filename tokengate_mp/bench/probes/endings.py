@@ -13,7 +13,7 @@ from contextlib import suppress
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from tokengate_mp.bench.workloads import noop
+from tokengate_mp.bench.work.workloads import noop
 from tokengate_mp.calls.decorator import task_token_guard
 from tokengate_mp.worker_lost import WorkerLost
 

@@ -16,9 +16,9 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 from tokengate_mp import TokenGateExecutor
-from tokengate_mp.bench.competitors import OURS, ignore_interrupts
-from tokengate_mp.bench.sampling import WrongResultError
-from tokengate_mp.bench.workloads import burn, mix_item, noop_of, uneven_durations
+from tokengate_mp.bench.measuring.competitors import OURS, ignore_interrupts
+from tokengate_mp.bench.measuring.sampling import WrongResultError
+from tokengate_mp.bench.work.workloads import burn, mix_item, noop_of, uneven_durations
 
 SUBMITTERS: Final = (OURS, "PPE")
 MAPPERS: Final = (OURS, "PPE", "Pool")

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tokengate_mp.bench.competitors import COMPETITORS, Competitor
-from tokengate_mp.bench.workloads import Call, noop
+from tokengate_mp.bench.measuring.competitors import COMPETITORS, Competitor
+from tokengate_mp.bench.work.workloads import Call, noop
 
 _NOOP_WARM_UP: Final = 64
 

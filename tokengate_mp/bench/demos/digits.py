@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from typing import Final
 
-from tokengate_mp.bench.leibniz import DIGITS
+from tokengate_mp.bench.work.leibniz import DIGITS
 
 _CHECKING: Final = Context(prec=DIGITS + 20)
 _SCALE_DIGITS: Final = 60

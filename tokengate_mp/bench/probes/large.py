@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
-from tokengate_mp.bench.arrays import MEBIBYTE, add_up, array_of, ends_of
-from tokengate_mp.bench.competitors import Competitor, TokengateMp
-from tokengate_mp.bench.sampling import WrongResultError, run_alone
-from tokengate_mp.bench.workloads import Call, noop
+from tokengate_mp.bench.measuring.competitors import Competitor, TokengateMp
+from tokengate_mp.bench.measuring.sampling import WrongResultError, run_alone
+from tokengate_mp.bench.work.arrays import MEBIBYTE, add_up, array_of, ends_of
+from tokengate_mp.bench.work.workloads import Call, noop
 
 SHARED: Final = 64
 """MiB of the array that many tokens get."""

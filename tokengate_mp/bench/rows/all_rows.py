@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
 
-from tokengate_mp.bench import fresh
-from tokengate_mp.bench.bulk_rows import BULK_ROWS
-from tokengate_mp.bench.competitors import OURS, UNDER_JOBLIB
-from tokengate_mp.bench.large_rows import LARGE_ROWS
-from tokengate_mp.bench.own_rows import OWN_ROWS
-from tokengate_mp.bench.row import EVERYONE, MILLISECONDS, Row, Unit, rate, scaled
-from tokengate_mp.bench.sampling import Job, run_alone, timed_checked, timed_trips
-from tokengate_mp.bench.schedule import longest_first
-from tokengate_mp.bench.workloads import Call, burn, mix_call, noop, uneven_durations
+from tokengate_mp.bench.measuring.competitors import OURS, UNDER_JOBLIB
+from tokengate_mp.bench.measuring.sampling import Job, run_alone, timed_checked, timed_trips
+from tokengate_mp.bench.measuring.schedule import longest_first
+from tokengate_mp.bench.probes import fresh
+from tokengate_mp.bench.rows.bulk_rows import BULK_ROWS
+from tokengate_mp.bench.rows.large_rows import LARGE_ROWS
+from tokengate_mp.bench.rows.own_rows import OWN_ROWS
+from tokengate_mp.bench.rows.row import EVERYONE, MILLISECONDS, Row, Unit, rate, scaled
+from tokengate_mp.bench.work.workloads import Call, burn, mix_call, noop, uneven_durations
 
 _MS: Final = 1_000_000
 _LONG_SHARE: Final = 20

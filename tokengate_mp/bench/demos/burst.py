@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tokengate_mp.bench.clocks import CpuMeter, core_pids
-from tokengate_mp.bench.tokens import burst_token, mix_token
+from tokengate_mp.bench.demos.clocks import CpuMeter, core_pids
+from tokengate_mp.bench.work.tokens import burst_token, mix_token
 
 if TYPE_CHECKING:
     from tokengate_mp import OperationsCoordinator, Timing, Token

@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tokengate_mp.bench.burst import duration_ns
-from tokengate_mp.bench.clocks import CpuMeter, core_pids
-from tokengate_mp.bench.tokens import mix_token
+from tokengate_mp.bench.demos.burst import duration_ns
+from tokengate_mp.bench.demos.clocks import CpuMeter, core_pids
+from tokengate_mp.bench.work.tokens import mix_token
 
 if TYPE_CHECKING:
     from tokengate_mp import OperationsCoordinator

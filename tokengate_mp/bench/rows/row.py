@@ -12,8 +12,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any, Final
 
-from tokengate_mp.bench.competitors import COMPETITORS
-from tokengate_mp.bench.sampling import Sample
+from tokengate_mp.bench.measuring.competitors import COMPETITORS
+from tokengate_mp.bench.measuring.sampling import Sample
 
 EVERYONE: Final = tuple(COMPETITORS)
 COMPUTING: Final = tuple(name for name in EVERYONE if name != "asyncio")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from tokengate_mp.bench import fresh
-from tokengate_mp.bench.competitors import OURS
-from tokengate_mp.bench.row import MILLISECONDS, Row, Unit, scaled
+from tokengate_mp.bench.measuring.competitors import OURS
+from tokengate_mp.bench.probes import fresh
+from tokengate_mp.bench.rows.row import MILLISECONDS, Row, Unit, scaled
 
 _OF_CORES: Final = frozenset({"diamond_share", "tagged_share", "guarded_share"})
 

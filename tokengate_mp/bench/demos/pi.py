@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from tokengate_mp.bench.leibniz import CHUNK, CHUNKS_PER_PARTIAL
-from tokengate_mp.bench.tokens import pi_term, sum_chunk, sum_partial, sum_total
+from tokengate_mp.bench.work.leibniz import CHUNK, CHUNKS_PER_PARTIAL
+from tokengate_mp.bench.work.tokens import pi_term, sum_chunk, sum_partial, sum_total
 
 TERMS: Final = 1_000_000
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tokengate_mp import task_token_guard
-from tokengate_mp.bench import arrays, leibniz, workloads
-from tokengate_mp.bench.workloads import Function
+from tokengate_mp.bench.work import arrays, leibniz, workloads
+from tokengate_mp.bench.work.workloads import Function
 
 if TYPE_CHECKING:
     from tokengate_mp import Token, TokenFunction

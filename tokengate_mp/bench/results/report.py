@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tokengate_mp.bench.competitors import OURS
-from tokengate_mp.bench.row import Row
-from tokengate_mp.bench.sampling import Sample
-from tokengate_mp.bench.targets import Target, targets_for
+from tokengate_mp.bench.measuring.competitors import OURS
+from tokengate_mp.bench.measuring.sampling import Sample
+from tokengate_mp.bench.results.targets import Target, targets_for
+from tokengate_mp.bench.rows.row import Row
 
 SCHEMA = 1
 """Version of the JSON document; raised when a field changes its meaning."""

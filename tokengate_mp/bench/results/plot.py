@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from tokengate_mp.bench.competitors import COMPETITORS, OURS
-from tokengate_mp.bench.report import Line
-from tokengate_mp.bench.rows import ROWS
+from tokengate_mp.bench.measuring.competitors import COMPETITORS, OURS
+from tokengate_mp.bench.results.report import Line
+from tokengate_mp.bench.rows.all_rows import ROWS
 
 SUFFIXES: Final = (".svg", ".png")
 

@@ -1,0 +1,1 @@
+"""Demonstrations that `tokengate-mp demo` shows; nothing here prints."""

@@ -1,0 +1,1 @@
+"""Who is measured, and how one sample is taken."""

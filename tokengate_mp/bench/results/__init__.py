@@ -1,0 +1,1 @@
+"""What samples come to: figures, ratios, targets, comparison with an earlier run, pictures."""
