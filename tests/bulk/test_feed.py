@@ -19,8 +19,7 @@ from tokengate_mp.bulk.results import opened
 from tokengate_mp.config.options import token_options
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.scheduling.model.pacing import OVERHEAD_NS
-from tokengate_mp.wire.protocol.batches import BatchOutcome, encode_batch
-from tokengate_mp.worker.run.batch import RANGE
+from tokengate_mp.wire.protocol.batches import RANGE, BatchOutcome, encode_batch
 
 MS = 1_000_000
 

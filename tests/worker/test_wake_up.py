@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokengate_mp.wire.channel.mailbox import LOOKED, RUNNING
+from tokengate_mp.wire.protocol.control import PATIENT_NS
 from tokengate_mp.worker.crew import watchdog
-from tokengate_mp.worker.crew.wake_up import AMPLE_NS, COALESCE_NS, PATIENT_NS, Bell
+from tokengate_mp.worker.crew.wake_up import AMPLE_NS, COALESCE_NS, Bell
 
 MS = 1_000_000
 RUNG = 10**12

@@ -30,9 +30,9 @@ from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.wire.payload.attachments import AttachedRecord, attached
 from tokengate_mp.wire.payload.buffers import flat, pack
 from tokengate_mp.wire.payload.codec import NOT_MSGPACK, are_scalars
-from tokengate_mp.wire.protocol.batches import BatchOutcome, decode_batch
+from tokengate_mp.wire.protocol.batches import RANGE, BatchOutcome, decode_batch
 from tokengate_mp.wire.protocol.records import MAX_PAYLOAD, encode
-from tokengate_mp.worker.run.batch import RANGE, ManyCalls
+from tokengate_mp.worker.run.batch import ManyCalls
 
 AHEAD: Final = 4
 """Batches under way for each core."""

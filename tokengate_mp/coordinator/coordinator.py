@@ -39,7 +39,7 @@ from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, Token
 from tokengate_mp.loops.host import Host
 from tokengate_mp.loops.sigint import HeldBack
 from tokengate_mp.tokens.token import Token
-from tokengate_mp.worker.run.initializer import pack
+from tokengate_mp.wire.protocol.initializer import pack_initializer
 
 _claiming = threading.RLock()
 _running: OperationsCoordinator | None = None
@@ -154,7 +154,7 @@ class OperationsCoordinator(Calls, Controls):
         self._initializer = b""
         if initializer is not None:
             refuse_unsuitable(initializer)
-            self._initializer = pack(initializer, tuple(initargs))
+            self._initializer = pack_initializer(initializer, tuple(initargs))
         self._initializer_file: InitializerFile | None = None
         self._stopped = threading.Event()
         self._stopper = 0

@@ -17,6 +17,7 @@ from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.tokens.nested import NestedToken
 from tokengate_mp.wire.channel import mailbox as page
 from tokengate_mp.wire.channel.mailbox import Arming, Ringing
+from tokengate_mp.wire.protocol.control import LEAVE, RECALL, STOP, end_message
 from tokengate_mp.wire.protocol.records import (
     ANSWER,
     DEFINE,
@@ -31,7 +32,6 @@ from tokengate_mp.wire.protocol.records import (
     encode,
     split,
 )
-from tokengate_mp.worker.main import END, LEAVE, NUMBER, RECALL, STOP
 
 
 class Incarnation:
@@ -258,7 +258,7 @@ class Incarnation:
 
     def end(self, number: int) -> None:
         """Have a token interrupted, or not begun."""
-        self._control(END + NUMBER.pack(number))
+        self._control(end_message(number))
 
     def last_words(self) -> bytes:
         """What the process said before it ended, in the control socket; empty for nothing."""

@@ -26,9 +26,8 @@ from tokengate_mp.errors import CoreStartError
 from tokengate_mp.tokens.token import id_prefix
 from tokengate_mp.wire.arena.arena import ArenaAddress
 from tokengate_mp.wire.channel.mailbox import Mailbox
+from tokengate_mp.wire.protocol.brief import CoreBrief, OutputBrief
 from tokengate_mp.wire.protocol.output import PIPE_BYTES
-from tokengate_mp.worker.main import CoreBrief
-from tokengate_mp.worker.output.streams import VoiceBrief
 
 _processes = count(1)
 """Numbers for core processes: those of the tokens that are made in them are derived from these."""
@@ -116,7 +115,7 @@ def launch(core: int, settings: CoordinatorSettings, arena: ArenaAddress | None 
                 mailbox=mailbox.address,
                 control=far.fileno(),
                 lifeline=lifeline_end,
-                voice=VoiceBrief(voice_end, settings.output == "forward", known, disabled),
+                output=OutputBrief(voice_end, settings.output == "forward", known, disabled),
                 initializer=settings.initializer,
                 arena=arena,
             )

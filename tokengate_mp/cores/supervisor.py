@@ -27,7 +27,7 @@ from tokengate_mp.errors import CoreStartError
 from tokengate_mp.loops.timers import Timer
 from tokengate_mp.scheduling.policy.restart_intensity import Intensity
 from tokengate_mp.wire.arena.regions import ParentArena
-from tokengate_mp.worker.run.initializer import UNINITIALIZED
+from tokengate_mp.wire.protocol.control import UNINITIALIZED
 
 _log = logging.getLogger(__name__)
 

@@ -41,8 +41,8 @@ from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.tokens.token import Token, open_control
 from tokengate_mp.wire.arena.regions import ParentArena
 from tokengate_mp.wire.channel.doorbell import PATIENCE
-from tokengate_mp.worker.crew.wake_up import PATIENT_NS
-from tokengate_mp.worker.nested.child_token import open_finder
+from tokengate_mp.wire.protocol.control import PATIENT_NS
+from tokengate_mp.wire.protocol.references import open_finder
 
 TURN_NS: Final = 4_000_000
 """How long a turn may go on taking up outcomes, ns."""

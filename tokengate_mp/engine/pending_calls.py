@@ -26,7 +26,7 @@ from tokengate_mp.wire.payload.buffers import pack
 from tokengate_mp.wire.payload.codec import SCALARS
 from tokengate_mp.wire.payload.placeholders import NOT_YET, Encoded
 from tokengate_mp.wire.protocol.pending_call import PendingCall, PlaceholderCall
-from tokengate_mp.worker.run.invoke import result_of
+from tokengate_mp.wire.protocol.references import encoding
 
 NAMED: Final = 16
 """How many tokens of a chain a `DependencyFailed` names: those at its two ends."""
@@ -197,13 +197,13 @@ def _carried(need: Token[Any]) -> object:
 def _encoded(value: object) -> Encoded | Exception:
     """A value that was loaded here, encoded anew; or the error of that."""
     carried: list[Any] = []
-    result_of.carry = carried
+    encoding.references = carried
     try:
         pickled = pack(value, None)
     except Exception as error:  # noqa: BLE001 - pickling runs user code
         return error
     finally:
-        result_of.carry = None
+        encoding.references = None
     return Encoded(referring(pickled, carried) if carried else pickled)
 
 

@@ -35,8 +35,8 @@ from tokengate_mp.wire.arena.arena import Arena
 from tokengate_mp.wire.payload.attachments import AttachedRecord, attached
 from tokengate_mp.wire.payload.buffers import LARGE, pack_call
 from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
+from tokengate_mp.wire.protocol.initializer import pack_initializer, with_authkey
 from tokengate_mp.wire.protocol.records import MAX_PAYLOAD, encode
-from tokengate_mp.worker.run.initializer import pack, with_authkey
 from tokengate_mp.worker.run.invoke import apply
 
 P = ParamSpec("P")
@@ -117,7 +117,9 @@ class TokenGateExecutor(Executor):
         )
         # Under the name that the standard executors have it by: Dask asks them.
         self._max_workers = len(self._settings.cpus)
-        self._initializer = b"" if initializer is None else pack(initializer, tuple(initargs))
+        self._initializer = (
+            b"" if initializer is None else pack_initializer(initializer, tuple(initargs))
+        )
         self._lock = threading.Lock()
         self._shut = False
         self._runtime: ExecutorRuntime | None = None

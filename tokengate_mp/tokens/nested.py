@@ -16,10 +16,10 @@ from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.payload.placeholders import NOT_YET, Encoded
 from tokengate_mp.wire.protocol import delivery
+from tokengate_mp.wire.protocol.failures import failure
 from tokengate_mp.wire.protocol.pending_call import PendingCall
 from tokengate_mp.wire.protocol.records import PICKLED, RAISED, VALUE, encode
-from tokengate_mp.worker.nested.child_token import referred
-from tokengate_mp.worker.run.invoke import failure, result_of
+from tokengate_mp.wire.protocol.references import reference
 
 
 class Answer(NamedTuple):
@@ -80,11 +80,7 @@ class NestedToken(Token[Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In the value of another token it stands for itself, as where that was made."""
-        carry = result_of.carry
-        if carry is None:
-            return super().__reduce__()
-        carry.append(self)
-        return referred, (self.number, self.operation_type)
+        return reference(self) or super().__reduce__()
 
     def deliver(self, result: Any) -> None:
         """The function returned."""

@@ -15,7 +15,6 @@ import fcntl
 import os
 import select
 import signal
-import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -25,30 +24,27 @@ from typing import Final
 import msgspec
 
 from tokengate_mp import worker
-from tokengate_mp.wire.arena.arena import ArenaAddress, CoreArena
+from tokengate_mp.wire.arena.arena import CoreArena
 from tokengate_mp.wire.channel.doorbell import Doorbell, create
-from tokengate_mp.wire.channel.mailbox import READY, Mailbox, MailboxAddress
+from tokengate_mp.wire.channel.mailbox import READY, Mailbox
+from tokengate_mp.wire.protocol.brief import CoreBrief
+from tokengate_mp.wire.protocol.control import (
+    BROKEN,
+    END,
+    LEAVE,
+    NUMBER_BYTES,
+    ORPHANED,
+    RECALL,
+    STOP,
+    token_number,
+)
+from tokengate_mp.wire.protocol.references import open_finder
 from tokengate_mp.worker.crew.watchdog import Watchdog
 from tokengate_mp.worker.nested.calls import Calls
-from tokengate_mp.worker.nested.child_token import open_finder
 from tokengate_mp.worker.nested.nesting import NestingCrew
-from tokengate_mp.worker.output.streams import Voice, VoiceBrief, open_voice
+from tokengate_mp.worker.output.streams import Voice, open_voice
 from tokengate_mp.worker.run.initializer import initialize
 from tokengate_mp.worker.run.pinning import pin, yield_to_the_parent
-
-STOP: Final = b"s"
-"""Control message: end, whatever is running."""
-
-LEAVE: Final = b"l"
-"""Control message: end; nothing is running, though a thread may not have said so yet."""
-
-RECALL: Final = b"r"
-"""Control message: give back what has not been begun."""
-
-END: Final = b"e"
-"""Control message: end a token, whether it runs or not. Its number follows, native-endian."""
-
-NUMBER: Final = struct.Struct("=Q")
 
 SWITCH_SECONDS: Final = 0.001
 """How long a thread that wants to compute waits for one that does.
@@ -57,51 +53,6 @@ Python's own 5 ms are so long because threads that all compute take turns by it,
 something. Here one thread computes, and the other that wants to is most often the control thread,
 which has an item or a token to end, or something to give to a core that is idle.
 """
-
-BROKEN: Final = 71
-"""Exit code of a core process that found itself in a state that should not be."""
-
-ORPHANED: Final = 70
-"""Exit code of a core process whose parent is gone."""
-
-
-class CoreBrief(msgspec.Struct, frozen=True):
-    """What a core process is told at its start.
-
-    Attributes:
-        core: Its number.
-        process: How many core processes were started before it, plus one.
-        prefix: What the ids of tokens begin with.
-        cpu: The CPU to run on; None for any.
-        threads: Crew threads.
-        mailbox: Descriptors of its mailbox.
-        control: Descriptor of the control socket.
-        lifeline: Descriptor that reaches its end when the parent is gone.
-        voice: What becomes of what is printed and logged.
-        initializer: Descriptor of what to run first (see `worker.run.initializer`); None for
-        nothing.
-        arena: Where what is large goes; None: with all else.
-    """
-
-    core: int
-    process: int
-    prefix: str
-    cpu: int | None
-    threads: int
-    mailbox: MailboxAddress
-    control: int
-    lifeline: int
-    voice: VoiceBrief
-    initializer: int | None = None
-    arena: ArenaAddress | None = None
-
-    @property
-    def fds(self) -> tuple[int, ...]:
-        """Every descriptor that is inherited."""
-        needed = (*self.mailbox.fds, self.control, self.lifeline, self.voice.fd)
-        if self.initializer is not None:
-            needed = (*needed, self.initializer)
-        return needed if self.arena is None else (*needed, self.arena.fd)
 
 
 def main(brief_json: str) -> None:
@@ -118,7 +69,7 @@ def main(brief_json: str) -> None:
     for fd in brief.fds:
         os.set_inheritable(fd, False)
     mailbox = Mailbox.attach(brief.mailbox)
-    voice = open_voice(brief.voice, brief.core, brief.prefix, mailbox.words)
+    voice = open_voice(brief.output, brief.core, brief.prefix, mailbox.words)
     if brief.arena is not None:
         worker.arena = CoreArena(brief.arena)
     if brief.initializer is not None:
@@ -199,8 +150,7 @@ def _control(
             if message == RECALL:
                 crew.give_back()
             elif message == END:
-                (number,) = NUMBER.unpack(_read(control, NUMBER.size))
-                crew.end(number)
+                crew.end(token_number(_read(control, NUMBER_BYTES)))
             elif message == LEAVE:
                 crew.stop()
             elif message == STOP:

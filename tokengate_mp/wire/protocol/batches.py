@@ -6,12 +6,15 @@ fails one item. It is the token's result, as bytes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from tokengate_mp.errors import WireError
 from tokengate_mp.wire.protocol.records import decoder, encode
+
+RANGE: Final = 0
+"""In place of how many arguments each call takes: one, and the items are those of a range."""
 
 
 class BatchOutcome(msgspec.Struct, array_like=True):

@@ -11,12 +11,10 @@ from __future__ import annotations
 from typing import Final
 
 from tokengate_mp.wire.channel.mailbox import LOOKED
+from tokengate_mp.wire.protocol.control import PATIENT_NS
 
 COALESCE_NS: Final = 4_000_000
 """How long outcomes may wait for the bell while the crew goes on running short tokens, ns."""
-
-PATIENT_NS: Final = 48_000_000
-"""How long they may while the parent has sent so much that far more must be waiting there, ns."""
 
 AMPLE_NS: Final = 8_000_000
 """What a core that puts the bell off for longer has still to do, ns: enough to last until more

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, TokenKilled
+from tokengate_mp.errors import PayloadError, TokenKilled
 from tokengate_mp.wire.payload.buffers import detached
 from tokengate_mp.wire.payload.placeholders import FILLABLE, NOT_YET, Encoded, reduced
 from tokengate_mp.wire.protocol import delivery
@@ -19,37 +18,12 @@ from tokengate_mp.wire.protocol.records import (
     Request,
     decode_outcome,
 )
-from tokengate_mp.worker.run.invoke import result_of, unwinding
+from tokengate_mp.wire.protocol.references import reference, refers
+from tokengate_mp.worker.run.invoke import unwinding
 
 if TYPE_CHECKING:
     from tokengate_mp.lifecycle import TokenState
     from tokengate_mp.worker.nested.calls import Calls
-
-
-_REFERS: Final = __name__.encode()
-"""In each pickle that refers to tokens: it names `referred`."""
-
-_finder: Callable[[int, str], Any] | None = None
-
-
-def open_finder(finder: Callable[[int, str], Any] | None) -> None:
-    """From now on `finder` gives the tokens that results refer to, by number and operation."""
-    global _finder  # noqa: PLW0603 - a pickle says what to call, and has nothing to say it to
-    _finder = finder
-
-
-def referred(number: int, operation_type: str) -> Any:
-    """The token that a result refers to.
-
-    Raises:
-        CoordinatorNotRunning: The coordinator that knows it was stopped.
-    """
-    if _finder is None:
-        raise CoordinatorNotRunning(
-            f"a result refers to token {number}, a call of {operation_type!r}, and the coordinator "
-            "that ran it was stopped. Await it before."
-        )
-    return _finder(number, operation_type)
 
 
 class ChildToken:
@@ -194,7 +168,7 @@ class ChildToken:
         # A call that takes the value with it may run when this token is not referred to any more.
         pickled = detached(outcome.value)
         # What the value refers to only the parent can keep: so that is to fill it in.
-        return NOT_YET if _REFERS in pickled else Encoded(pickled)
+        return NOT_YET if refers(pickled) else Encoded(pickled)
 
     def result(self) -> Any:
         """Its result.
@@ -261,11 +235,8 @@ class ChildToken:
                 self._outcome = outcome
 
     def __reduce__(self) -> tuple[Any, ...]:
-        carry = result_of.carry
-        if carry is None:
-            return reduced(self)  # as an argument of a call it stands for its value
-        carry.append(self)
-        return referred, (self.number, self.operation_type)
+        # As an argument of a call it stands for its value.
+        return reference(self) or reduced(self)
 
     def __del__(self) -> None:
         crew, number = self._calls.crew, self.number

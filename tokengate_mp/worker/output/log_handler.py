@@ -11,9 +11,11 @@ import msgspec
 from tokengate_mp.errors import summary
 from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, to_pickle
 from tokengate_mp.wire.protocol import output as wire
+from tokengate_mp.wire.protocol.brief import OutputBrief
+from tokengate_mp.wire.protocol.failures import printable
 
 if TYPE_CHECKING:
-    from tokengate_mp.worker.output.streams import Voice, VoiceBrief
+    from tokengate_mp.worker.output.streams import Voice
 
 LONGEST: Final = 1 << 20
 """A record longer than this, bytes, goes without its extra attributes, and cut."""
@@ -31,7 +33,7 @@ _BARE: Final = frozenset(
 """Attributes that stay when a record is cut: none of them is long."""
 
 
-def install(voice: Voice, brief: VoiceBrief, core: int, prefix: str) -> None:
+def install(voice: Voice, brief: OutputBrief, core: int, prefix: str) -> None:
     """Have the root logger forward records, and give loggers the levels that they have there."""
     for name, level in brief.levels.items():
         logging.getLogger(name or None).setLevel(level)
@@ -76,7 +78,7 @@ class ForwardingHandler(logging.Handler):
 
     def _encoded(self, record: logging.LogRecord) -> bytes:
         fields = dict(record.__dict__)
-        fields["msg"] = _printable(_message(record))
+        fields["msg"] = printable(_message(record))
         fields["args"] = fields["exc_info"] = None
         fields.pop("message", None)
         if record.exc_info and not record.exc_text:
@@ -99,7 +101,7 @@ class ForwardingHandler(logging.Handler):
 
     def _traceback(self, record: logging.LogRecord) -> str:
         try:
-            return _printable(self._tracebacks.formatException(record.exc_info))  # type: ignore[arg-type]  # logging made it
+            return printable(self._tracebacks.formatException(record.exc_info))  # type: ignore[arg-type]  # logging made it
         except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything
             return f"<no traceback: formatting it raised {type(broken).__name__}>"
 
@@ -114,7 +116,7 @@ def _message(record: logging.LogRecord) -> str:
 
 def _one_by_one(fields: dict[str, Any]) -> bytes:
     """The attributes as bytes, each as well as it can be sent."""
-    return _encode({_printable(str(name)): _sendable(value) for name, value in fields.items()})
+    return _encode({printable(str(name)): _sendable(value) for name, value in fields.items()})
 
 
 def _sendable(value: Any) -> Any:
@@ -144,15 +146,10 @@ def _cut(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _described(value: Any) -> str:
     try:
-        return _printable(repr(value))
+        return printable(repr(value))
     except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
         return f"<{type(value).__name__}>"
 
 
 def _text(value: str) -> str:
-    return _printable(str(value))
-
-
-def _printable(text: str) -> str:
-    """`text` without lone surrogates, which msgpack cannot hold."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return printable(str(value))

@@ -16,10 +16,9 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
 
-import msgspec
-
 from tokengate_mp.wire.channel import mailbox as page
 from tokengate_mp.wire.protocol import output as wire
+from tokengate_mp.wire.protocol.brief import OutputBrief
 from tokengate_mp.worker.nested.nesting import NestingCrew
 from tokengate_mp.worker.output.log_import import when_logging_is_imported
 from tokengate_mp.worker.run.interrupts import Interrupts, Shield
@@ -29,22 +28,6 @@ PATIENCE: Final = 1000
 
 LINE: Final = 1 << 13
 """The beginning of a line, bytes, is kept here until it has its end, or is longer than this."""
-
-
-class VoiceBrief(msgspec.Struct, frozen=True):
-    """What a core process is told about its voice.
-
-    Attributes:
-        fd: Descriptor of the pipe to the parent.
-        streams: Whether `sys.stdout` and `sys.stderr` go there; else they are the parent's own.
-        levels: The level of each logger of the parent that has one; that of the root is at "".
-        disabled: Up to which level logging is disabled in the parent.
-    """
-
-    fd: int
-    streams: bool
-    levels: dict[str, int]
-    disabled: int
 
 
 class Voice:
@@ -205,7 +188,7 @@ class Stream(io.RawIOBase):
                 pass  # then nobody is there
 
 
-def open_voice(brief: VoiceBrief, core: int, prefix: str, words: memoryview) -> Voice:
+def open_voice(brief: OutputBrief, core: int, prefix: str, words: memoryview) -> Voice:
     """From now on, what is printed and logged here goes to the parent.
 
     Args:

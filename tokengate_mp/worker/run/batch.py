@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic_ns
-from typing import Any, Final
+from typing import Any
 
 from tokengate_mp import worker
 from tokengate_mp.errors import PayloadError, summary
@@ -24,13 +24,11 @@ from tokengate_mp.wire.payload.codec import (
     to_pickle,
 )
 from tokengate_mp.wire.payload.definition import define, resolve
-from tokengate_mp.wire.protocol.batches import BatchOutcome, encode_batch
+from tokengate_mp.wire.protocol.batches import RANGE, BatchOutcome, encode_batch
+from tokengate_mp.wire.protocol.failures import failure
 from tokengate_mp.worker.run.cutting import cuttable
 from tokengate_mp.worker.run.interrupts import Interrupted
-from tokengate_mp.worker.run.invoke import failure
-
-RANGE: Final = 0
-"""In place of how many arguments each call takes: one, and the items are those of a range."""
+from tokengate_mp.worker.run.invoke import ABOVE
 
 
 class ManyCalls:
@@ -123,7 +121,7 @@ def _many_calls(definition: bytes, most_ns: int | None) -> ManyCalls:
 
 def _failure(error: BaseException) -> bytes:
     at = error.__traceback__
-    return failure(error.with_traceback(at.tb_next) if at is not None else error)
+    return failure(error.with_traceback(at.tb_next) if at is not None else error, ABOVE)
 
 
 def _encoded(nanoseconds: int, values: list[Any], raised: list[int]) -> bytes:

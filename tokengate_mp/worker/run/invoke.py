@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from tokengate_mp import worker
 from tokengate_mp.config.seeds import Lead
-from tokengate_mp.errors import PayloadError, describe, note, summary
+from tokengate_mp.errors import PayloadError, note, summary
 from tokengate_mp.wire.payload.buffers import LARGE, flat, pack
-from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, loads, to_pickle
+from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, loads
 from tokengate_mp.wire.payload.definition import resolve
+from tokengate_mp.wire.protocol.failures import failure
 from tokengate_mp.wire.protocol.records import (
     BLOCKED,
     CARRY,
@@ -24,10 +25,10 @@ from tokengate_mp.wire.protocol.records import (
     PICKLED,
     RAISED,
     VALUE,
-    Failure,
     Request,
     encode,
 )
+from tokengate_mp.wire.protocol.references import encoding
 from tokengate_mp.worker.run.interrupts import Interrupted, Interrupts
 from tokengate_mp.worker.run.starvation import Closer
 
@@ -78,18 +79,6 @@ class _Unwinding(threading.local):
 unwinding: Final = _Unwinding()
 
 
-class _ResultOf(threading.local):
-    """Whose result this thread is encoding.
-
-    Attributes:
-        carry: The tokens that the result refers to, so far; None while none is encoded.
-    """
-
-    carry: list[Any] | None = None
-
-
-result_of: Final = _ResultOf()
-
 _SHORT: Final = SCALARS - {bytes, str}
 """Types of results that go as msgpack without a look at how long they are."""
 
@@ -98,7 +87,7 @@ _LONG: Final = frozenset({bytes, str})
 
 _UNMEASURED: Final = 1 << 62
 
-_AROUND: Final = (__name__, "tokengate_mp.worker.run.context_call")
+ABOVE: Final = (__name__, "tokengate_mp.worker.run.context_call")
 """The modules whose frames stand above the user's function."""
 
 
@@ -217,7 +206,7 @@ def run(  # noqa: C901, PLR0912 - in one piece, for every call counts here
         return encode((number, DROPPED, started, finished, None)), finished
     except BaseException as error:  # noqa: BLE001 - whatever it raises is the outcome
         finished = monotonic_ns()
-        kind, value = RAISED, failure(error)
+        kind, value = RAISED, failure(error, ABOVE)
     else:
         finished = monotonic_ns()
         kind = VALUE if type(value) in _SHORT else PICKLED
@@ -275,49 +264,16 @@ def _record(number: int, kind: int, started: int, finished: int, value: Any) -> 
 def _pickled(number: int, value: Any) -> bytes:
     """A result as a pickle; if it refers to tokens, the parent is told before."""
     carried: list[Any] = []
-    result_of.carry = carried
+    encoding.references = carried
     try:
         pickled = pack(flat(value), worker.arena)
     finally:
-        result_of.carry = None
+        encoding.references = None
     if carried:
         numbers = sorted({token.number for token in carried})
         for at in range(0, len(numbers), CARRIED_AT_ONCE):
             worker.calls.tell(number, CARRY, value=numbers[at : at + CARRIED_AT_ONCE])
     return pickled
-
-
-def failure(error: BaseException) -> bytes:
-    """`error` as the value of a RAISED outcome."""
-    type_name, message = describe(error)
-    pickled = b""
-    # SystemExit, KeyboardInterrupt or CancelledError, raised in the caller's event loop, would stop
-    # that loop, or pass for a cancellation that nobody asked for; no future takes a StopIteration.
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):
-        try:
-            pickled = to_pickle(error)
-        except BaseException:  # noqa: BLE001 - pickling runs user code; it goes by its text then
-            pickled = b""
-    return encode(Failure(pickled, _printable(type_name), _printable(message), _traceback(error)))
-
-
-def _traceback(error: BaseException) -> str:
-    """The formatted traceback of `error`, from the user's function on."""
-    import traceback  # noqa: PLC0415 - some ms that only failures should pay
-
-    at = error.__traceback__
-    while at is not None and at.tb_frame.f_globals.get("__name__") in _AROUND:
-        at = at.tb_next
-    try:
-        lines = traceback.format_exception(type(error), error, at)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything
-        lines = [f"<no traceback: formatting it raised {type(broken).__name__}>"]
-    return _printable("".join(lines))
-
-
-def _printable(text: str) -> str:
-    """`text` without lone surrogates, which msgpack cannot hold."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def apply(function: Callable[..., Any], /, *args: object, **kwargs: object) -> object:
