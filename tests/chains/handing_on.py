@@ -9,7 +9,7 @@ from typing import Any
 import gates
 from work import spinning
 
-from tokengate_mp import task_token_guard, worker
+from tokengate_mp import task_token_guard, this_process
 from tokengate_mp.wire.protocol.records import DROP
 
 
@@ -104,7 +104,7 @@ _held: list[Any] = []
 @task_token_guard(operation_type="drops_late")
 def drops_late(tokens: list[Any]) -> int:
     """Drop a token and find it anew, and have the first said after the second."""
-    calls: Any = worker.calls
+    calls: Any = this_process.calls
     token = tokens.pop()
     number, operation_type = token.number, token.operation_type
     calls.crew.dropped.clear()

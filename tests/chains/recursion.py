@@ -15,7 +15,7 @@ from typing import Any
 import gates
 from work import gated, spinning
 
-from tokengate_mp import task_token_guard, worker
+from tokengate_mp import task_token_guard, this_process
 
 
 @task_token_guard(operation_type="fib")
@@ -120,7 +120,7 @@ def goes_on_after_held(address: gates.Address, after: gates.Address) -> None:
 @task_token_guard(operation_type="heard_of_its_end")
 def heard_of_its_end(token_id: str) -> bool:
     """Whether this process has heard that a token was ended, which it is or was running."""
-    number, crew = int(token_id.rpartition("-")[2]), worker.calls.crew
+    number, crew = int(token_id.rpartition("-")[2]), this_process.calls.crew
     return crew.is_unwanted(number) or number not in crew.running()
 
 

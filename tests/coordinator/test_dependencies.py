@@ -28,7 +28,7 @@ from tokengate_mp import (
     TokenTimeout,
     WorkerLost,
     task_token_guard,
-    worker,
+    this_process,
 )
 
 
@@ -44,7 +44,7 @@ class OnlyInCores:
 
 def only_in_cores(number):
     """Load one of them."""
-    if worker.core is None:
+    if this_process.core is None:
         raise OSError("not here")
     return OnlyInCores(number)
 

@@ -335,7 +335,7 @@ def test_two_threads_stop_at_once(tmp_path):
         import asyncio, threading
         from tokengate_mp import OperationsCoordinator
         import work
-        from tokengate_mp.coordinator import coordinator as module
+        from tokengate_mp import this_process
 
         async def main():
             coordinator = OperationsCoordinator(cores=1).start()
@@ -343,7 +343,7 @@ def test_two_threads_stop_at_once(tmp_path):
             token = work.nap(30)
             other = threading.Thread(target=coordinator.stop)
             other.start()
-            while module._running is not None:
+            while this_process.coordinator is not None:
                 pass  # the other one has not begun yet; the loop must not run meanwhile
             coordinator.stop()
             print(token.state.name)

@@ -25,7 +25,7 @@ from typing import (
     overload,
 )
 
-from tokengate_mp import worker
+from tokengate_mp import this_process
 from tokengate_mp.calls.encoding import CallEncoding, Surroundings
 from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.errors import CoordinatorNotRunning
@@ -80,21 +80,9 @@ class Intake(Surroundings, Protocol):
         """The same for a call that may be refused, as its operation takes none at the moment."""
 
 
-_intake: Intake | None = None
 _numbers = count(1)
 next_number = _numbers.__next__
 """The number of the next token of this process, whoever makes it."""
-
-
-def open_intake(intake: Intake | None) -> None:
-    """From now on calls go to `intake`; None: there is nobody to take them."""
-    global _intake  # noqa: PLW0603 - one coordinator a process: that is what this says
-    _intake = intake
-
-
-def current_intake() -> Intake | None:
-    """Where calls go at the moment."""
-    return _intake
 
 
 class TokenFunction(CallEncoding, Generic[P, R]):
@@ -129,9 +117,9 @@ class TokenFunction(CallEncoding, Generic[P, R]):
             PayloadError: The function or an argument cannot be encoded.
             OperationBlocked: The operation has a breaker, which is open.
         """
-        intake = _intake
+        intake: Intake | None = this_process.intake
         if intake is None:
-            calls = worker.calls or _outside(self.operation_type)
+            calls = this_process.calls or _outside(self.operation_type)
             return calls.call(self, args, kwargs)  # type: ignore[no-any-return]  # typed as one
         if intake is not self._enrolled_with:
             self._index, self._operation = intake.enrol(self.called, self.token_options)
@@ -199,8 +187,8 @@ class TokenFunction(CallEncoding, Generic[P, R]):
             ValueError: `buffersize` is below 1; there is no bar of that name; or the function has
                 a timeout or retries, which an item among others cannot have.
         """
-        if worker.calls is not None:
-            child_map: TokenMap[R] = worker.calls.map(
+        if this_process.calls is not None:
+            child_map: TokenMap[R] = this_process.calls.map(
                 self,
                 zip(iterable, *iterables, strict=False),
                 ordered=ordered,
@@ -211,7 +199,7 @@ class TokenFunction(CallEncoding, Generic[P, R]):
         # Not above: a core process imports this module, and maps in a way of its own.
         from tokengate_mp.bulk.token_map import token_map  # noqa: PLC0415
 
-        intake = _intake
+        intake = this_process.intake
         if intake is None:
             raise CoordinatorNotRunning.for_call(self.operation_type)
         return token_map(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -21,7 +20,7 @@ from typing import Any, Self
 import msgspec
 from psutil import virtual_memory
 
-from tokengate_mp import worker
+from tokengate_mp import this_process
 from tokengate_mp.calls.decorator import refuse_unsuitable
 from tokengate_mp.config.cpus import usable_cpus
 from tokengate_mp.config.settings import (
@@ -40,9 +39,6 @@ from tokengate_mp.loops.host import Host
 from tokengate_mp.loops.sigint import HeldBack
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.protocol.initializer import pack_initializer
-
-_claiming = threading.RLock()
-_running: OperationsCoordinator | None = None
 
 
 class OperationsCoordinator(Calls, Controls):
@@ -184,17 +180,17 @@ class OperationsCoordinator(Calls, Controls):
         return self
 
     def _start(self) -> None:
-        global _running  # noqa: PLW0603 - one coordinator a process: that is what this says
-        if worker.core is not None:
+        if this_process.core is not None:
             raise CoordinatorRunning(
                 "this is a core process, and may not start a coordinator (and so core processes, "
                 "which would start coordinators …). If a module does so when it is imported, put "
                 'that part of it under `if __name__ == "__main__":`.'
             )
-        with _claiming:
-            if _running is not None and _running._is_stranded():  # noqa: SLF001 - of this class
-                _running.stop()
-            if _running is not None:
+        with this_process.claiming:
+            before: OperationsCoordinator | None = this_process.coordinator
+            if before is not None and before._is_stranded():  # noqa: SLF001 - of this class
+                before.stop()
+            if this_process.coordinator is not None:
                 raise CoordinatorRunning(
                     "a coordinator is running in this process already; stop it first, or share "
                     "it: decorated functions find it by themselves"
@@ -203,7 +199,7 @@ class OperationsCoordinator(Calls, Controls):
                 raise CoordinatorNotRunning(
                     "this coordinator was stopped; make a new OperationsCoordinator"
                 )
-            _running = self
+            this_process.claim(self, self._abandon)
             self._host = host = Host.find()
         # The lock is not held while one thread waits for another.
         self._initializer_file = file = InitializerFile(self._initializer)
@@ -212,7 +208,8 @@ class OperationsCoordinator(Calls, Controls):
         try:
             host.call(engine.open)
         except BaseException:
-            self._host = _running = None
+            self._host = None
+            this_process.release()
             file.close()
             host.close()
             raise
@@ -227,14 +224,13 @@ class OperationsCoordinator(Calls, Controls):
             self._stop()
 
     def _stop(self) -> None:
-        global _running  # noqa: PLW0603 - see `start`
-        with _claiming:
+        with this_process.claiming:
             host, engine = self._host, self._engine
             if host is None or engine is None:
                 return
-            first = _running is self
+            first = this_process.coordinator is self
             if first:
-                _running = None
+                this_process.release()
                 self._stopper = threading.get_ident()
         if first:
             try:
@@ -273,7 +269,8 @@ class OperationsCoordinator(Calls, Controls):
         try:
             # Inside a running loop nobody could resolve the tokens while this thread waits: there,
             # `async with` joins, and `with` does not.
-            if kind is None and _running is self and self._host is not None and self._host.own:
+            running = this_process.coordinator is self
+            if kind is None and running and self._host is not None and self._host.own:
                 asyncio.run_coroutine_threadsafe(self.join(), self._host.loop).result()
         finally:
             self.stop()
@@ -299,18 +296,9 @@ def _stopped(token: Token[Any]) -> TokenKilled:
 
 
 def _stop_at_exit() -> None:
-    if _running is not None:
-        _running.stop()
-
-
-def _let_go_after_fork() -> None:
-    global _running, _claiming  # noqa: PLW0603 - see `start`
-    # Another thread may have held the lock, and there is no other thread in a fork.
-    _claiming = threading.RLock()
-    coordinator, _running = _running, None
+    coordinator: OperationsCoordinator | None = this_process.coordinator
     if coordinator is not None:
-        coordinator._abandon()  # noqa: SLF001 - this module's
+        coordinator.stop()
 
 
 atexit.register(_stop_at_exit)
-os.register_at_fork(after_in_child=_let_go_after_fork)

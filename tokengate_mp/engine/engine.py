@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final
 
-from tokengate_mp.calls.token_function import current_intake, open_intake
+from tokengate_mp import this_process
 from tokengate_mp.config.settings import CoordinatorSettings
 from tokengate_mp.cores.incarnation import Incarnation
 from tokengate_mp.cores.output import Voices
@@ -38,11 +38,10 @@ from tokengate_mp.observe.stats import stats
 from tokengate_mp.scheduling.cores.recall import RECALL_NS
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.tokens.forwarding import ForwardingToken
-from tokengate_mp.tokens.token import Token, open_control
+from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.arena.regions import ParentArena
 from tokengate_mp.wire.channel.doorbell import PATIENCE
 from tokengate_mp.wire.protocol.control import PATIENT_NS
-from tokengate_mp.wire.protocol.references import open_finder
 
 TURN_NS: Final = 4_000_000
 """How long a turn may go on taking up outcomes, ns."""
@@ -139,37 +138,30 @@ class Engine:
         self._supervisor.open()
         self._intake.arena = self._supervisor.arena
         if self._public:
-            open_intake(self._intake)
-            open_control(self.control)
-            open_finder(self._nested_tokens.show)
+            this_process.open_coordinator(self._intake, self.control, self._nested_tokens.show)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
         """Take no more calls, end every token with `error(token)`, and end the core processes."""
         if self._ended:
             return
         self._ended = self._intake.closed = True
-        if self._public:
-            open_intake(None)
         for timer in (self._recall, self._glance, self._patience, self._tick, self._recycling):
             timer.cancel()
         self.take_in()
         self.control.close(error)
         self.admission.close()
         if self._public:
-            open_control(None)
-            open_finder(None)
+            this_process.close_coordinator(self._intake)
         self._quiescence.end()
         self._supervisor.stop_all()
 
     def takes_calls(self) -> bool:
         """Whether it was opened and not closed."""
-        return current_intake() is self._intake
+        return this_process.intake is self._intake and not self._ended
 
     def abandon(self) -> None:
         """In a fork of this process: the core processes and the tokens are the parent's."""
         self._ended = self._intake.closed = True
-        if self._public:
-            open_intake(None)
         self._supervisor.abandon()
 
     # ---- turns

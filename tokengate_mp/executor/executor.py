@@ -16,7 +16,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import current_process
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
-from tokengate_mp import worker
+from tokengate_mp import this_process
 from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.token_map import batched, checked, synchronously
@@ -200,7 +200,7 @@ class TokenGateExecutor(Executor):
             if self._shut or (runtime is not None and runtime.ending):
                 raise _shut_down()
             if runtime is None:
-                if worker.core is not None:
+                if this_process.core is not None:
                     raise CoordinatorRunning(
                         "this is a core process, and may not start an executor (and so core "
                         "processes, which would start executors …). If a module does so when it is "

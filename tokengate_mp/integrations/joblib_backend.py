@@ -24,7 +24,7 @@ from joblib.parallel import (
     SequentialBackend,
 )
 
-from tokengate_mp import worker
+from tokengate_mp import this_process
 from tokengate_mp.calls.decorator import is_constant, operation_name
 from tokengate_mp.calls.token_function import TokenFunction
 from tokengate_mp.errors import CoordinatorNotRunning, CoreStartError, PayloadError, summary
@@ -99,7 +99,7 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         """
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        if n_jobs is None or worker.core is not None:
+        if n_jobs is None or this_process.core is not None:
             return 1
         if n_jobs > 0:
             return n_jobs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from tokengate_mp import worker
+from tokengate_mp import this_process
 from tokengate_mp.integrations import reserve
 
 
@@ -34,7 +34,7 @@ def register_joblib_backend(*, make_default: bool = False) -> None:
             "pip install 'tokengate_mp[joblib]'",
             name="joblib",
         ) from error
-    if worker.core is None:
+    if this_process.core is None:
         # Now, so that the first `Parallel` does not have to wait for it; and before the backend,
         # which at exit ends what executors would wait for.
         import_module("tokengate_mp.executor.executor")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from tokengate_mp import this_process
 from tokengate_mp.config.options import Weight
 from tokengate_mp.errors import CoordinatorNotRunning, TokenKilled
 from tokengate_mp.lifecycle import TokenState
@@ -70,14 +71,7 @@ class Watch(Protocol):
 watches: list[Watch] = []
 """Who is told of tokens that have ended: of outcomes a portion at a time."""
 
-_control: TokenController | None = None
 _prefix = token_hex(4)
-
-
-def open_control(control: TokenController | None) -> None:
-    """Let `control` look after the tokens from now on; None: every token has ended."""
-    global _control  # noqa: PLW0603 - one coordinator a process; a slot in every token would say less
-    _control = control
 
 
 def id_prefix() -> str:
@@ -87,8 +81,8 @@ def id_prefix() -> str:
 
 def _after_fork() -> None:
     """The numbers go on in both processes, so the ids must begin differently."""
-    global _prefix, _control
-    _prefix, _control = token_hex(4), None
+    global _prefix  # noqa: PLW0603 - the ids of one process have one prefix
+    _prefix = token_hex(4)
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -183,7 +177,8 @@ class Token(asyncio.Future[R]):
         # here this one would look as if it had not begun: so what was seen is remembered, for as
         # long as it stays where it was seen.
         if getattr(self, "_seen", None) != self.admitted:
-            if _control is None or not _control.is_running(self):
+            control: TokenController | None = this_process.control
+            if control is None or not control.is_running(self):
                 return self.stage
             self._seen = self.admitted
         return TokenState.EXECUTING
@@ -216,7 +211,7 @@ class Token(asyncio.Future[R]):
         return self.result()
 
     def _refuse_orphan(self) -> None:
-        if _control is None and not self.stage.ended:
+        if this_process.control is None and not self.stage.ended:
             raise CoordinatorNotRunning(
                 f"{self!r} belongs to the process that this one is a fork of, and its result will "
                 "arrive there; start a coordinator of its own in the fork, and make the call anew"
@@ -232,7 +227,8 @@ class Token(asyncio.Future[R]):
             CoordinatorNotRunning: This is a fork of the process that made it.
         """
         self._refuse_orphan()
-        return _control is not None and _control.kill(self, reason)
+        control: TokenController | None = this_process.control
+        return control is not None and control.kill(self, reason)
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel it, as a future; who awaits it gets `CancelledError`.
@@ -251,8 +247,9 @@ class Token(asyncio.Future[R]):
             return False
         for watch in tuple(watches):
             watch.ended((self,))
-        if _control is not None:
-            _control.cancelled(self)
+        control: TokenController | None = this_process.control
+        if control is not None:
+            control.cancelled(self)
         return True
 
     def get_status(self) -> Mapping[str, Any]:

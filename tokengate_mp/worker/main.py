@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from tokengate_mp import worker
+from tokengate_mp import this_process
 from tokengate_mp.wire.arena.arena import CoreArena
 from tokengate_mp.wire.channel.doorbell import Doorbell, create
 from tokengate_mp.wire.channel.mailbox import READY, Mailbox
@@ -38,7 +38,6 @@ from tokengate_mp.wire.protocol.control import (
     STOP,
     token_number,
 )
-from tokengate_mp.wire.protocol.references import open_finder
 from tokengate_mp.worker.crew.watchdog import Watchdog
 from tokengate_mp.worker.nested.calls import Calls
 from tokengate_mp.worker.nested.nesting import NestingCrew
@@ -59,7 +58,6 @@ def main(brief_json: str) -> None:
     """Run a core process until it is told to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     brief = msgspec.json.decode(brief_json, type=CoreBrief)
-    worker.core = brief.core
     _die_with_parent(brief.lifeline)
     if brief.cpu is not None:
         pin(brief.cpu)
@@ -70,14 +68,14 @@ def main(brief_json: str) -> None:
         os.set_inheritable(fd, False)
     mailbox = Mailbox.attach(brief.mailbox)
     voice = open_voice(brief.output, brief.core, brief.prefix, mailbox.words)
-    if brief.arena is not None:
-        worker.arena = CoreArena(brief.arena)
+    arena = None if brief.arena is None else CoreArena(brief.arena)
+    this_process.open_core(brief.core, arena)
     if brief.initializer is not None:
         initialize(brief.initializer, brief.control)
     watchdog_bell = create()
     crew = voice.crew = NestingCrew(mailbox, brief.threads, watchdog_bell)
-    worker.calls = Calls(crew, brief.process, brief.prefix)
-    open_finder(worker.calls.refer)
+    calls = Calls(crew, brief.process, brief.prefix)
+    this_process.open_calls(calls)
     watchdog = Watchdog(crew, mailbox)
     _thread("control", lambda: _control(brief.control, crew, watchdog, watchdog_bell, voice))
     for slot in range(1, brief.threads):

@@ -8,15 +8,13 @@ the tokens in it (`encoding`), since whoever sends the value has to say which to
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from tokengate_mp import this_process
 from tokengate_mp.errors import CoordinatorNotRunning
 
 _MARK: Final = __name__.encode()
 """In each pickle that refers to tokens: it names `referred`."""
-
-_finder: Callable[[int, str], Any] | None = None
 
 
 class Referable(Protocol):
@@ -42,12 +40,6 @@ class _Encoding(threading.local):
 encoding: Final = _Encoding()
 
 
-def open_finder(finder: Callable[[int, str], Any] | None) -> None:
-    """Set the function that finds a token by its number and operation; None for none."""
-    global _finder  # noqa: PLW0603 - a pickle says what to call, and has nothing to say it to
-    _finder = finder
-
-
 def reference(token: Referable) -> tuple[Any, ...] | None:
     """Reduce a token to a reference, and collect the token; None while no value is pickled."""
     references = encoding.references
@@ -68,9 +60,10 @@ def referred(number: int, operation_type: str) -> Any:
     Raises:
         CoordinatorNotRunning: The coordinator that knows the token was stopped.
     """
-    if _finder is None:
+    finder = this_process.finder
+    if finder is None:
         raise CoordinatorNotRunning(
             f"a result refers to token {number}, a call of {operation_type!r}, and the coordinator "
             "that ran it was stopped. Await it before."
         )
-    return _finder(number, operation_type)
+    return finder(number, operation_type)

@@ -15,7 +15,7 @@ from weakref import ref
 
 import msgspec
 
-from tokengate_mp import worker
+from tokengate_mp import this_process
 from tokengate_mp.errors import WireError
 from tokengate_mp.wire.arena.arena import Block, CoreArena
 from tokengate_mp.wire.protocol.records import KEEP, LET_GO, encode
@@ -38,7 +38,7 @@ class Kept:
     """
 
     def __init__(self, publish: Callable[[int, bytes], object]) -> None:
-        self._arena = arena = cast("CoreArena | None", worker.arena)
+        self._arena = arena = cast("CoreArena | None", this_process.arena)
         self._publish = publish
         self._telling = threading.Lock()
         self.untold: dict[int, ref[Block]] = {} if arena is None else arena.untold

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic_ns
 from typing import Any
 
-from tokengate_mp import worker
+from tokengate_mp import this_process
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.payload.codec import (
     NOT_MSGPACK,
@@ -76,7 +76,7 @@ class ManyCalls:
         if self._most_ns is None:
             self._call_each(width, iter(left), values, raised)
         else:
-            token = worker.calls.crew.token_here() if worker.calls else 0
+            token = this_process.calls.crew.token_here() if this_process.calls else 0
             with cuttable(token, left, started + self._most_ns) as rest:
                 self._call_each(width, rest, values, raised)
         nanoseconds = monotonic_ns() - started

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import monotonic_ns, thread_time_ns
 from typing import Any, Final
 
-from tokengate_mp import worker
+from tokengate_mp import this_process
 from tokengate_mp.config.seeds import Lead
 from tokengate_mp.errors import PayloadError, note, summary
 from tokengate_mp.wire.payload.buffers import LARGE, flat, pack
@@ -266,13 +266,13 @@ def _pickled(number: int, value: Any) -> bytes:
     carried: list[Any] = []
     encoding.references = carried
     try:
-        pickled = pack(flat(value), worker.arena)
+        pickled = pack(flat(value), this_process.arena)
     finally:
         encoding.references = None
     if carried:
         numbers = sorted({token.number for token in carried})
         for at in range(0, len(numbers), CARRIED_AT_ONCE):
-            worker.calls.tell(number, CARRY, value=numbers[at : at + CARRIED_AT_ONCE])
+            this_process.calls.tell(number, CARRY, value=numbers[at : at + CARRIED_AT_ONCE])
     return pickled
 
 
