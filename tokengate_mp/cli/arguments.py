@@ -18,6 +18,17 @@ ROWS = (
 """The benchmark's rows. Written out, so that parsing loads no benchmark; a test compares."""
 
 
+COMPARING = """
+With --compare FILE our own figures are compared with those of FILE, at equal rows, sizes and cores.
+A figure is worse if its median is worse by more than its spread: the largest less the smallest
+sample, of whichever run has more of that. It takes three samples in both runs to say so (--repeat);
+with fewer there is the ratio alone. Rows that only one of the runs has are listed. --against none
+leaves out the competitors, --only the other rows. Exit codes: 0 no figure is worse, 1 a figure is
+worse or failed, 2 FILE cannot be compared with.
+"""
+"""How `bench --compare` judges, for its help."""
+
+
 OTHERS = ("loop", "PPE", "Pool", "shares", "asyncio", "loky", "pebble", "joblib")
 """Whom the benchmark compares with; written out for the same reason."""
 
@@ -49,7 +60,14 @@ def _parser() -> argparse.ArgumentParser:
             "demo", help="run waves of mixed work (default), pi, burst, storm, or conductor"
         )
     )
-    _add_bench(commands.add_parser("bench", help="measure it against what else there is"))
+    _add_bench(
+        commands.add_parser(
+            "bench",
+            help="measure it against what else there is",
+            description="Measures tokengate_mp against what else there is, in one run.",
+            epilog=COMPARING,
+        )
+    )
     _add_soak(
         commands.add_parser(
             "soak", help="kill core processes under load, and prove that nothing came of it"
@@ -127,10 +145,10 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     )
     bench.add_argument(
         "--against",
-        type=_some_of("competitor", OTHERS),
+        type=_some_of("competitor", OTHERS, none="none"),
         default=OTHERS,
         metavar="NAMES",
-        help=f"a list of competitors, with commas: {', '.join(OTHERS)}",
+        help=f"a list of competitors, with commas: {', '.join(OTHERS)}; or none",
     )
     bench.add_argument(
         "--quick",
@@ -139,6 +157,12 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     )
     bench.add_argument(
         "--json", metavar="FILE", help="write machine, versions and every raw sample to FILE"
+    )
+    bench.add_argument(
+        "--compare",
+        metavar="FILE",
+        help="compare with FILE, which an earlier run wrote with --json: the ratio of each figure "
+        "(above 1 is better), and exit with 1 if a figure is worse by more than its spread",
     )
     bench.add_argument(
         "--plot",
@@ -229,8 +253,12 @@ def _rate(text: str) -> float:
     return rate
 
 
-def _some_of(kind: str, all_of_them: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+def _some_of(
+    kind: str, all_of_them: tuple[str, ...], none: str | None = None
+) -> Callable[[str], tuple[str, ...]]:
     def chosen(text: str) -> tuple[str, ...]:
+        if none is not None and text.strip() == none:
+            return ()
         asked = {part.strip() for part in text.split(",")} - {""}
         unknown = sorted(asked.difference(all_of_them))
         if unknown or not asked:

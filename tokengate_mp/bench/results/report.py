@@ -14,6 +14,7 @@ from typing import Any
 
 from tokengate_mp.bench.measuring.competitors import OURS
 from tokengate_mp.bench.measuring.sampling import Sample
+from tokengate_mp.bench.results.spread import Spread, spread_of
 from tokengate_mp.bench.results.targets import Target, targets_for
 from tokengate_mp.bench.rows.row import Row
 
@@ -74,9 +75,16 @@ class Line:
         return None if median is None else self.row.unit.figure(median, self.size, self.cores)
 
     def figure_text(self, name: str) -> str:
-        """Return the same as text; a dash where there is none."""
-        median = self.median(name)
-        return "-" if median is None else self.row.unit.text(median, self.size, self.cores)
+        """Return the figure of one competitor as text; a dash where there is none."""
+        figure = self.figure(name)
+        return "-" if figure is None else self.row.unit.text(figure)
+
+    def spread(self, name: str) -> Spread | None:
+        """Return median and range of one competitor's samples, in the row's unit; None if none."""
+        unit = self.row.unit
+        return spread_of(
+            [unit.figure(raw, self.size, self.cores) for raw in self.raws(name).values()]
+        )
 
     def ratio_text(self, name: str) -> str:
         """Return the ratio as text, or in a word why there is none."""
@@ -111,7 +119,12 @@ class Line:
             "meaning": self.row.meaning,
             "size": self.size,
             "unit": self.row.unit.name,
+            "better": self.row.unit.better,
             "figures": {name: self.figure(name) for name in names},
+            "spread": {
+                name: None if spread is None else asdict(spread)
+                for name, spread in ((name, self.spread(name)) for name in names)
+            },
             "ratios": {name: self.ratio(name) for name in names if name != OURS},
             "capped": {
                 name: cap for name, cap in self.row.caps.items() if self.row.capped(name, self.size)

@@ -118,7 +118,7 @@ def _times_best(raw: float, size: int, cores: int) -> float:
     return raw / _best_uneven(size, cores)
 
 
-_BYTES: Final = Unit("B", ",.0f", partial(scaled, 1))
+_BYTES: Final = Unit("B", ",.0f", partial(scaled, 1), "lower")
 
 ROWS: Final = {
     row.key: row
@@ -129,7 +129,7 @@ ROWS: Final = {
             "no-op tokens a second, made, awaited and gathered",
             (4, 64, 1_024, 16_384, 65_536, 262_144, 1_048_576),
             (4, 256),
-            Unit("tok/s", ",.0f", rate),
+            Unit("tok/s", ",.0f", rate, "higher"),
             _noops,
             tuple(name for name in EVERYONE if name != "shares"),
             {"PPE": 65_536, "Pool": 65_536, "loky": 16_384, "pebble": 16_384, "joblib": 262_144},
@@ -140,7 +140,7 @@ ROWS: Final = {
             "from making one no-op to having its result, one after the other",
             (1_000,),
             (20,),
-            Unit("µs", ",.1f", partial(scaled, 1e6)),
+            Unit("µs", ",.1f", partial(scaled, 1e6), "lower"),
             _trips,
             (OURS, "PPE", "Pool", "loky", "pebble"),
         ),
@@ -150,7 +150,7 @@ ROWS: Final = {
             "tokens of the mix a second",
             (16_384, 65_536),
             (64,),
-            Unit("tok/s", ",.0f", rate),
+            Unit("tok/s", ",.0f", rate, "higher"),
             _mixed,
             caps={"loky": 16_384, "pebble": 16_384},
         ),
@@ -160,7 +160,7 @@ ROWS: Final = {
             "tokens of 10 µs of CPU time: the share of all cores that was work",
             (10_000,),
             (64,),
-            Unit("", ".3f", partial(_efficiency, 0.01)),
+            Unit("", ".3f", partial(_efficiency, 0.01), "higher"),
             partial(_burns, 0.01),
             milliseconds=0.01,
         ),
@@ -170,7 +170,7 @@ ROWS: Final = {
             "tokens of 100 µs of CPU time: the share of all cores that was work",
             (5_000,),
             (32,),
-            Unit("", ".3f", partial(_efficiency, 0.1)),
+            Unit("", ".3f", partial(_efficiency, 0.1), "higher"),
             partial(_burns, 0.1),
             milliseconds=0.1,
         ),
@@ -180,7 +180,7 @@ ROWS: Final = {
             "tokens of 1 ms of CPU time: the share of all cores that was work",
             (2_000,),
             (16,),
-            Unit("", ".3f", partial(_efficiency, 1)),
+            Unit("", ".3f", partial(_efficiency, 1), "higher"),
             partial(_burns, 1),
             milliseconds=1,
         ),
@@ -190,7 +190,7 @@ ROWS: Final = {
             "tokens of 10 ms of CPU time: the share of all cores that was work",
             (400,),
             (4,),
-            Unit("", ".3f", partial(_efficiency, 10)),
+            Unit("", ".3f", partial(_efficiency, 10), "higher"),
             partial(_burns, 10),
             milliseconds=10,
         ),
@@ -200,7 +200,7 @@ ROWS: Final = {
             "1 token in 20 takes 100 ms, the others 1 ms: time over that of the best schedule",
             (200,),
             (20,),
-            Unit("x", ".3f", _times_best),
+            Unit("x", ".3f", _times_best, "lower"),
             _uneven,
         ),
         Row(
@@ -230,7 +230,7 @@ ROWS: Final = {
             "of all cores that was work",
             (2_000,),
             (16,),
-            Unit("", ".3f", partial(_efficiency, 1)),
+            Unit("", ".3f", partial(_efficiency, 1), "higher"),
             _burns_under_joblib,
             tuple(UNDER_JOBLIB),
             package="joblib",
@@ -262,7 +262,7 @@ ROWS: Final = {
             "growth of parent and cores for each token, over the last 15 of 20 waves",
             (16_384,),
             (64,),
-            Unit("B", ",.3f", partial(scaled, 1)),
+            Unit("B", ",.3f", partial(scaled, 1), "lower"),
             _growth,
             (OURS,),
         ),

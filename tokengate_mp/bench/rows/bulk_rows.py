@@ -7,7 +7,7 @@ from typing import Final
 from tokengate_mp.bench.probes import bulk
 from tokengate_mp.bench.rows.row import Row, Unit, rate
 
-_PER_SECOND: Final = Unit("calls/s", ",.0f", rate)
+_PER_SECOND: Final = Unit("calls/s", ",.0f", rate, "higher")
 
 BULK_ROWS: Final = (
     Row(

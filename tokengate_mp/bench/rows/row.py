@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from tokengate_mp.bench.measuring.competitors import COMPETITORS
 from tokengate_mp.bench.measuring.sampling import Sample
@@ -23,16 +23,18 @@ COMPUTING: Final = tuple(name for name in EVERYONE if name != "asyncio")
 class Unit:
     """How a raw sample is shown.
 
-    `figure` takes (raw, size, cores); `pattern` formats what it gives.
+    `figure` takes (raw, size, cores); `pattern` formats the figure.
     """
 
     name: str
     pattern: str
     figure: Callable[[float, int, int], float]
+    better: Literal["higher", "lower"]
+    """Whether a higher or a lower figure is better."""
 
-    def text(self, raw: float, size: int, cores: int) -> str:
-        """Return the figure as text, with its unit."""
-        return f"{self.figure(raw, size, cores):{self.pattern}} {self.name}".rstrip()
+    def text(self, figure: float) -> str:
+        """Return a figure as text, with its unit."""
+        return f"{figure:{self.pattern}} {self.name}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +89,4 @@ def rate(raw: float, size: int, cores: int) -> float:
     return size / raw
 
 
-MILLISECONDS: Final = Unit("ms", ",.2f", partial(scaled, 1e3))
+MILLISECONDS: Final = Unit("ms", ",.2f", partial(scaled, 1e3), "lower")
