@@ -20,7 +20,7 @@ OPTIONAL_PACKAGES: Final = ("rich", "uvloop", "numpy", "loky", "pebble", "joblib
 
 
 def package_versions(names: tuple[str, ...]) -> dict[str, str | None]:
-    """Return the installed version of each distribution; None for one that is not there."""
+    """Return the installed version of each distribution; None where none is installed."""
     found: dict[str, str | None] = {}
     for name in names:
         try:
@@ -31,7 +31,7 @@ def package_versions(names: tuple[str, ...]) -> dict[str, str | None]:
 
 
 def cpu_model() -> str:
-    """Return the processor's name as the kernel has it, or what the platform module knows."""
+    """Return the processor's name from the kernel, else from the platform module."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
@@ -43,13 +43,13 @@ def cpu_model() -> str:
 
 
 def gil_enabled() -> bool:
-    """Return whether this interpreter runs with a GIL (all before 3.13 do)."""
+    """Return whether the interpreter runs with a GIL (all before 3.13 do)."""
     probe = getattr(sys, "_is_gil_enabled", None)
     return True if probe is None else bool(probe())
 
 
 def facts() -> dict[str, Any]:
-    """Return what to write beside any figure measured here, as plain data."""
+    """Return the facts to write beside any figure measured on this machine, as plain data."""
     return {
         "tokengate_mp": __version__,
         "python": platform.python_version(),

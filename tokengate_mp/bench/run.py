@@ -14,7 +14,7 @@ from tokengate_mp.bench.rows.row import Row
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run measures.
+    """Rows, competitors and rounds of a run.
 
     Attributes:
         rows: Keys of `ROWS`, in order.
@@ -40,7 +40,7 @@ class Plan:
                 yield Line(row, size, self.cores, ())
 
     def contestants(self, row: Row, size: int) -> list[str]:
-        """Return who can be measured in that row at that size, here."""
+        """Return the competitors that can be measured in a row at a size, on this machine."""
         asked = {OURS, *self.against}
         return [
             name

@@ -38,7 +38,7 @@ PICTURES = (".svg", ".png")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return what `argv` asks for; `command` and, for the demo, `which` say what it is.
+    """Return the parsed `argv`; `command` and, for the demo, `which` name the thing asked for.
 
     Raises:
         SystemExit: Wrong usage (code 2), or the help was asked for (code 0).

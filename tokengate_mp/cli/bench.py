@@ -30,7 +30,7 @@ _CLEAR = (Verdict.BETTER, Verdict.WORSE)
 
 
 def run(asked: argparse.Namespace) -> int:
-    """Measure what was asked for, show it, and return the exit code."""
+    """Measure the rows asked for, show the figures, and return the exit code."""
     console = screen.make_console()
     plan = Plan(
         rows=asked.only,
@@ -65,7 +65,7 @@ def _baseline(file: Path, plan: Plan, target: Path | None) -> Baseline:
 
 
 def _measure(console: Console, plan: Plan, target: Path | None) -> list[Line]:
-    """Take every sample; after each line the JSON file holds all up to it."""
+    """Take every sample; after each line, write all lines so far to the JSON file."""
     begin = time.perf_counter()
     facts = _facts()
     settings: dict[str, Any] = {
@@ -107,7 +107,7 @@ def _cells(line: Line, plan: Plan) -> list[str | Text]:
 
 
 def _show_meanings(console: Console, lines: Sequence[Line], plan: Plan) -> None:
-    """Show what each row and each competitor is, and what went wrong."""
+    """Show the meaning of each row and each competitor, and all errors."""
     for row in dict.fromkeys(line.row.key for line in lines):
         console.print(f"{ROWS[row].title}: {ROWS[row].meaning}.")
     for row in plan.rows:
@@ -149,7 +149,7 @@ def _show_targets(console: Console, lines: Sequence[Line], plan: Plan) -> None:
 
 
 def _show_changes(console: Console, lines: Sequence[Line], baseline: Baseline) -> bool:
-    """Show how the figures compare with an earlier run; return whether any of them is worse."""
+    """Show how the figures compare with an earlier run; return whether any figure is worse."""
     screen.headline(console, f"Compared with {baseline.title}: a ratio above 1 is better")
     for difference in baseline.differences(_facts()):
         console.print(screen.mark(difference, good=False))

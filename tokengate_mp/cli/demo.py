@@ -88,7 +88,7 @@ async def _run_waves(console: Console, count: int, cores: int) -> list[waves.Wav
 async def _watching(
     coordinator: OperationsCoordinator, shown: Growing, what: str, size: int
 ) -> AsyncGenerator[None]:
-    """Say a few times a second how far a wave has got, if it takes that long."""
+    """Show the progress of a long wave, a few times a second."""
     loop = asyncio.get_running_loop()
     before = _ended(coordinator)
     handle: asyncio.TimerHandle
@@ -145,7 +145,7 @@ def _pi(console: Console, asked: argparse.Namespace) -> bool:
 def _showing(
     console: Console, what: str, total: int, progress: str | None
 ) -> Generator[Callable[[int], None]]:
-    """Show how far it has got: by the bar of that name, else by the demo's own in a terminal."""
+    """Show progress by the bar of that name, else by the demo's own bar in a terminal."""
     if progress is None:
         with screen.bar(console, what, total) as shown:
             yield shown.advance

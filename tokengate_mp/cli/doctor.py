@@ -43,7 +43,7 @@ def _line(finding: Finding) -> str:
 
 
 def examine() -> Iterator[Finding]:
-    """Yield every finding, the cheap ones first."""
+    """Yield every finding, cheap findings first."""
     first = [*_interpreter(), *_packages()]
     yield from first
     if any(each.verdict is Verdict.BROKEN for each in first):
@@ -53,7 +53,7 @@ def examine() -> Iterator[Finding]:
 
 
 def _guarded(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """Turn an error of one look into a finding: the others still have something to say."""
+    """Turn an exception of an examination into a finding, so that the others still take place."""
     try:
         yield from look()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding

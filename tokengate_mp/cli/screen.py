@@ -33,7 +33,7 @@ def make_console() -> Console:
 
 
 def headline(console: Console, text: str) -> None:
-    """Print what the table below it shows: rich would fold a title to the table's width."""
+    """Print a table's title by itself: rich would fold a title to the table's width."""
     console.print(Text(text, style="bold"))
 
 
@@ -51,18 +51,18 @@ def make_table(
 
 
 class Growing:
-    """A table that gets its lines one by one, with a line under it that says what is under way."""
+    """A table that grows line by line, with a line below for the work under way."""
 
     def __init__(self, table: Table, live: Live | None) -> None:
         self._table, self._live = table, live
 
     def add(self, cells: Sequence[str | Text]) -> None:
-        """Append one line."""
+        """Append a line."""
         self._table.add_row(*cells)
         self.say("")
 
     def say(self, what: str) -> None:
-        """Show what is under way; an empty text takes it away."""
+        """Show the work under way; an empty text clears the line."""
         if self._live is not None:
             shown = Group(self._table, Text(what, style="dim")) if what else self._table
             self._live.update(shown, refresh=True)
@@ -70,7 +70,7 @@ class Growing:
 
 @contextmanager
 def growing(console: Console, table: Table) -> Generator[Growing]:
-    """Show `table` as it grows during the block; where there is no terminal, once it is complete.
+    """Show `table` as it grows during the block; without a terminal, once at the end.
 
     In either case it shows what it has got if the block ends in an error.
     """
@@ -89,7 +89,7 @@ def growing(console: Console, table: Table) -> Generator[Growing]:
 
 
 class Bar:
-    """A progress bar; without a terminal there is none, and telling it does nothing."""
+    """A progress bar; without a terminal nothing is drawn."""
 
     def __init__(self, progress: Progress, total: float) -> None:
         self._progress, self._total = progress, total
@@ -124,5 +124,5 @@ def bar(console: Console, what: str, total: float, *, counted: bool = True) -> G
 
 
 def mark(text: str, *, good: bool) -> Text:
-    """Return `text` with a sign and a colour for whether it is as it should be."""
+    """Return `text` with the sign and colour of good or bad."""
     return Text(f"{'✓' if good else '✗'} {text}", style="green" if good else "bold red")

@@ -37,7 +37,7 @@ _COLUMNS: Final = {
 
 
 def run(asked: argparse.Namespace) -> int:
-    """Soak as was asked for, show what was found, and return the exit code."""
+    """Soak as asked for, show the checks, and return the exit code."""
     console = screen.make_console()
     target = None if asked.json is None else Path(asked.json)
     if target is not None:

@@ -26,7 +26,7 @@ from tokengate_mp.soak.load import NEEDS, POISON_LIMIT, RETRIES, Kind, result_of
 
 
 class Rule(Enum):
-    """What a soak shows, in words that can stand behind "it is so that"."""
+    """Claims that a soak examines, worded to stand behind "it is so that"."""
 
     ENDED = "every token has ended"
     ONCE = "no outcome was delivered twice"
@@ -56,7 +56,7 @@ _NAMED: Final = 5
 
 
 class _Life:
-    """What has been noted of a token that has not ended.
+    """Notes of a token that has not ended.
 
     Attributes:
         kind: What it does; None if nobody noted that it was made.
@@ -121,7 +121,7 @@ class Audit:
             self.findings[rule].append(f"token {number} ({name}) {what}")
 
     def _end_of(self, number: int) -> int:
-        """The `End` of a token; 0 if it has not ended."""
+        """The `End` of a token; 0 before its end."""
         return self._ended[number] if number < len(self._ended) else 0
 
     # ---- notes

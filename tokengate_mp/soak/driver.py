@@ -59,7 +59,7 @@ _RING_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a soak is to be like.
+    """Settings of a soak.
 
     Attributes:
         seconds: How long tokens are made.
@@ -82,7 +82,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Course:
-    """What a soak was like, besides its journal.
+    """Facts about a soak that has ended, besides its journal.
 
     Attributes:
         elapsed: Seconds from the first token to the end of the last.
@@ -102,7 +102,7 @@ class Course:
 
 
 class Driver:
-    """Carries out one soak.
+    """Load, kills and clean-up of a soak.
 
     Args:
         plan: What it is to be like.
@@ -120,7 +120,7 @@ class Driver:
         self._payload = self._chance.randbytes(_RING_BYTES)
 
     async def run(self) -> Course:
-        """Soak, in the running event loop; what it was like."""
+        """Soak, in the running event loop, and return the facts about the soak."""
         plan, course = self._plan, self.course
         with Complaints() as complaints:
             asyncio.get_running_loop().set_exception_handler(complaints.of_loop)
@@ -245,7 +245,7 @@ class Driver:
         return token
 
     def _ended(self, kind: Kind, number: int, token: asyncio.Future[Any]) -> None:
-        """Somebody who awaits the token gets this."""
+        """Note the end of a token, as its awaiting caller sees the end."""
         if self._over:
             return
         self._flying.discard(number)
@@ -342,7 +342,7 @@ class Driver:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
     async def _replaced(self, coordinator: OperationsCoordinator, number: int, pid: int) -> None:
-        """Wait until the process is seen to be dead: it cannot be killed a second time."""
+        """Wait until the process is seen to be dead, since no process is killed twice."""
         while _cores(coordinator)[number - 1]["pid"] == pid:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.005)
 

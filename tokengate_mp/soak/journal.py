@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 
 class Event(IntEnum):
-    """What is noted."""
+    """Kinds of note."""
 
     MADE = 1
     BEGUN = 2
@@ -30,7 +30,7 @@ class Event(IntEnum):
 
 
 class End(IntEnum):
-    """What a token ended with, as whoever awaited it got it."""
+    """End of a token, as its awaiting caller saw the end."""
 
     VALUE = 1
     LOST = 2
@@ -43,7 +43,7 @@ class End(IntEnum):
 
 
 class Note(NamedTuple):
-    """One record.
+    """A record of the journal.
 
     Attributes:
         number: The token's number in the soak, from 1; 0 for SHOT.
@@ -86,20 +86,20 @@ def write(path: str, note: Note) -> None:
 
 
 def close(path: str) -> None:
-    """Close this process's descriptor of the journal; no other journal may be in use."""
+    """Close the process's descriptor of the journal; no other journal may be in use."""
     os.close(_descriptor(path))
     _descriptor.cache_clear()
 
 
 def forge(path: Path, notes: Iterable[Note]) -> None:
-    """Write a journal as if these things had happened, for those who examine an auditor."""
+    """Write a journal of events that never happened, to examine an auditor with."""
     path.write_bytes(
         b"".join(_RECORD.pack(n.number, n.value, n.time, n.pid, n.event, n.what) for n in notes)
     )
 
 
 def read(path: str | Path) -> Iterator[Note]:
-    """The notes of a journal, in the order in which they were made.
+    """The notes of a journal, in the order of making.
 
     Raises:
         ValueError: The file does not consist of whole notes.

@@ -38,7 +38,7 @@ _MODULUS: Final = (1 << 61) - 1
 
 
 class Kind(IntEnum):
-    """What a token does, and what may become of it."""
+    """Kinds of token: the work done, and the ends allowed."""
 
     NOOP = 1
     WORK = 2
@@ -59,11 +59,11 @@ class Kind(IntEnum):
 
 
 class FlakyError(Exception):
-    """What tokens of the soak fail with."""
+    """Error with which tokens of the soak fail."""
 
 
 def result_of(kind: int, number: int) -> int:
-    """What a token of that kind with that number gives."""
+    """The result of a token of that kind with that number."""
     own = number * 0x9E3779B97F4A7C15 % _MODULUS
     if kind == Kind.ASKER:
         return own + sum(result_of(Kind.INNER, number + i) for i in range(1, CHILDREN + 1))
@@ -82,7 +82,7 @@ def lost_by(error: BaseException) -> tuple[int, int] | None:
 
 
 def _noted(path: str, number: int, work: Callable[[], Any], value: int | None = None) -> Any:
-    """What `work` gives, with a note before it and behind it."""
+    """The result of `work`, with a note before and a note after."""
     pid = os.getpid()
     journal.write(path, Note(number, 0, pid, Event.BEGUN))
     try:
@@ -95,7 +95,7 @@ def _noted(path: str, number: int, work: Callable[[], Any], value: int | None = 
 
 
 def _soon(kind: Kind, number: int) -> int:
-    """The result after up to 4 ms, so that what is short is hit by a kill too."""
+    """The result after up to 4 ms, so that short tokens are hit by kills too."""
     time.sleep(number % 5 / 1000)
     return result_of(kind, number)
 
@@ -136,7 +136,7 @@ def work(path: str, number: int) -> int:
 
 @task_token_guard("soak.nap")
 def nap(path: str, number: int) -> int:
-    """Sleep up to 20 ms, in one go."""
+    """Sleep up to 20 ms, without a pause."""
 
     def sleep() -> int:
         time.sleep(number % 20 / 1000)
@@ -205,7 +205,7 @@ def child(path: str, number: int) -> int:
 
 @task_token_guard("soak.lead", external_calls=["soak.child"])
 def lead(path: str, number: int) -> list[Any]:
-    """Make tokens in a chain, and return them."""
+    """Make tokens in a chain, and return all."""
 
     def made() -> list[Any]:
         tokens = []
@@ -222,13 +222,13 @@ def lead(path: str, number: int) -> list[Any]:
 
 @task_token_guard("soak.inner")
 def inner(path: str, number: int) -> int:
-    """Be made by a token that waits for it."""
+    """Run as the nested token of a token that waits for the result."""
     return int(_noted(path, number, lambda: _soon(Kind.INNER, number)))
 
 
 @task_token_guard("soak.asker")
 def asker(path: str, number: int) -> int:
-    """Make tokens, and wait for what they give."""
+    """Make tokens, and wait for their results."""
 
     def asked() -> int:
         tokens = []
@@ -257,7 +257,7 @@ def _asked(path: str, number: int, token: Token[int]) -> int:
 
 @task_token_guard("soak.sum")
 def sum_up(path: str, number: int, *needed: int) -> int:
-    """Add up what other tokens gave."""
+    """Add up the results of other tokens."""
     own = number * 0x9E3779B97F4A7C15 % _MODULUS
 
     def added() -> int:
@@ -269,7 +269,7 @@ def sum_up(path: str, number: int, *needed: int) -> int:
 
 @task_token_guard("soak.mapped", weight="light")
 def mapped(path: str, number: int) -> int:
-    """Be one item of a map."""
+    """Run as an item of a map."""
     return int(_noted(path, number, lambda: _soon(Kind.MAPPED, number)))
 
 

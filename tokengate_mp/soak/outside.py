@@ -25,7 +25,7 @@ _SEGMENT: Final = "psm_"
 
 @dataclass(slots=True)
 class Samples:
-    """Looks at this process, over the whole of a soak.
+    """Samples of the parent process, over the whole of a soak.
 
     Attributes:
         rss: Its resident memory, bytes.
@@ -52,7 +52,7 @@ def thirds(values: list[int]) -> tuple[int, int]:
 
 
 class Holdings:
-    """What must be the same before and after: taken when it is made."""
+    """Threads, descriptors and the like that must be the same before and after a soak."""
 
     def __init__(self) -> None:
         self._processes = set(psutil.Process().children(recursive=True))
@@ -61,7 +61,7 @@ class Holdings:
         self._fds = psutil.Process().num_fds()
 
     def left(self) -> list[str]:
-        """What is there that was not there before, in words; waits a little for it to go."""
+        """Everything left over, in words, after a little time to go away."""
         deadline = time.monotonic() + _SETTLE
         while (left := self._look()) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -94,7 +94,7 @@ def _segments() -> set[str]:
 
 
 class Complaints(logging.Handler):
-    """Collects what the engine, or the event loop, says that it should not have to say.
+    """Complaints of the engine and of the event loop during a soak.
 
     That a process has ended is no complaint: here they are killed.
 
@@ -122,5 +122,5 @@ class Complaints(logging.Handler):
             self.heard.append(f"{record.name}: {record.getMessage()}")
 
     def of_loop(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Take note of what an event loop has no other place for."""
+        """Note a complaint of the event loop (its exception handler)."""
         self.heard.append(f"the event loop: {context.get('message')}: {context.get('exception')!r}")

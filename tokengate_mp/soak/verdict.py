@@ -40,7 +40,7 @@ _UNCOUNTED: Final = frozenset({Kind.CHILD, Kind.INNER, Kind.MAPPED})
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that has to hold.
+    """A claim that has to hold, and whether that is so.
 
     Attributes:
         name: What it is.
@@ -55,7 +55,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a soak came to.
+    """Checks and figures of a soak.
 
     Attributes:
         plan: What it was to be like.
@@ -112,7 +112,7 @@ def soak(  # noqa: PLR0913 - what a soak is made of
     threads: int = 4,
     patience: float = 30.0,
 ) -> Verdict:
-    """Soak in an event loop of its own, and judge it.
+    """Soak in an event loop of its own, and return the verdict.
 
     Args:
         seconds: How long tokens are made.
@@ -140,7 +140,7 @@ def soak(  # noqa: PLR0913 - what a soak is made of
 
 
 def judged(plan: Plan, course: Course, audit: Audit, left: Sequence[str]) -> Verdict:
-    """The verdict on what was seen.
+    """The verdict on journal, samples and statistics.
 
     Args:
         plan: What it was to be like.
@@ -217,7 +217,7 @@ def _from_outside(audit: Audit, course: Course, left: Sequence[str]) -> Iterator
 
 
 def _differences(audit: Audit, stats: dict[str, Any]) -> Iterator[str]:
-    """Where what the coordinator counted is not what was delivered."""
+    """Differences between the coordinator's counts and the outcomes delivered."""
     operations = stats.get("operations", {})
     for kind in Kind:
         if kind in _UNCOUNTED or not audit.made[kind]:

@@ -34,7 +34,7 @@ _MS: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """What one burst came to; times in milliseconds."""
+    """Figures of a burst; times in milliseconds."""
 
     tokens: int
     submit_spread: float
@@ -63,7 +63,7 @@ class Burst:
 
 
 def burst_figures(timings: Sequence[Timing], wall_ns: int, cpu_ns: int) -> Burst:
-    """Work out the figures of one burst.
+    """Work out the figures of a burst.
 
     Args:
         timings: The timing of each token; all of them have run to their end.
@@ -86,7 +86,7 @@ def burst_figures(timings: Sequence[Timing], wall_ns: int, cpu_ns: int) -> Burst
 
 
 def duration_ns(timing: Timing) -> int:
-    """Return the nanoseconds from a token's start to its finish; 0 if it never ran."""
+    """Return the nanoseconds from a token's start to its finish; 0 for a token that never ran."""
     if timing.started is None or timing.finished is None:
         return 0
     return timing.finished - timing.started
@@ -95,7 +95,7 @@ def duration_ns(timing: Timing) -> int:
 async def run_burst(
     coordinator: OperationsCoordinator, tokens: int = TOKENS, rounds: int = ROUNDS
 ) -> Burst:
-    """Release `tokens` equal tokens at once and wait for all of them."""
+    """Release `tokens` equal tokens at once and wait until all have ended."""
     await asyncio.gather(*(burst_token(f"warm-up {i}", 1) for i in range(tokens)))
     meter = CpuMeter(core_pids(coordinator))
     begin = time.perf_counter_ns()
@@ -107,7 +107,7 @@ async def run_burst(
 
 @dataclass(slots=True)
 class Window:
-    """What a sustained window has come to so far; times in nanoseconds."""
+    """Figures of a sustained window up to now; times in nanoseconds."""
 
     tokens: int = 0
     failed: int = 0
@@ -138,7 +138,7 @@ async def run_window(
     seconds: float,
     progress: Callable[[Window], None] = lambda _: None,
 ) -> Window:
-    """Keep releasing tokens of the mix for `seconds`, then wait for those under way.
+    """Keep releasing tokens of the mix for `seconds`, then wait until all have ended.
 
     Several releases are under way at any time, and each is followed by another as soon as it has
     ended. `progress` is called after each with the figures up to then; the time includes the tail.

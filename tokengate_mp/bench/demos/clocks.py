@@ -48,14 +48,14 @@ def process_cpu_ns(pid: int) -> int:
 
 
 class CpuMeter:
-    """Adds up the CPU time of this process and of a set of others from one moment on.
+    """CPU time of the calling process and of a set of others, from the meter's making on.
 
     A process that goes away in between counts for nothing, so a figure can be too low after a
     crash, never too high.
     """
 
     def __init__(self, pids: Iterable[int]) -> None:
-        """Start the count for this process and for `pids`."""
+        """Start the count for the calling process and for `pids`."""
         self._begin: dict[int, int] = {}
         for pid in {os.getpid(), *pids}:
             try:
@@ -64,7 +64,7 @@ class CpuMeter:
                 continue
 
     def used_ns(self) -> int:
-        """Return the CPU nanoseconds used by all of them since the meter was made."""
+        """Return the CPU nanoseconds used by all the processes since the meter was made."""
         used = 0
         for pid, begin in self._begin.items():
             try:

@@ -21,7 +21,7 @@ SMALLEST: Final = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """How one of them did."""
+    """Tokens, seconds and correctness of a contestant's wave."""
 
     title: str
     tokens: int
@@ -38,7 +38,7 @@ class Contestant:
 def compare(
     size: int, cores: int, progress: Callable[[str], None] = lambda _: None
 ) -> list[Contestant]:
-    """Run the same `size` tokens of the mix by each, one after the other, after a warm-up each.
+    """Run the same `size` tokens of the mix by each contestant in turn, after a warm-up each.
 
     Args:
         size: Tokens of the mix.

@@ -28,13 +28,13 @@ def child(number: int) -> tuple[int, int]:
 
 @task_token_guard(operation_type="conductor_lead", external_calls=["conductor_child"])
 def lead(number: int) -> list[Any]:
-    """Make the children, and hand them to the caller."""
+    """Make the child tokens, and return all to the caller."""
     return [child(number * 100 + i) for i in range(CHILDREN)]
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What became of one chain."""
+    """Core, seed and results of a chain that has ended."""
 
     core: int | None
     seed: str
@@ -48,12 +48,12 @@ class Chain:
 
     @property
     def together(self) -> bool:
-        """Whether it was one chain."""
+        """Whether all ran in the same process, with the same seed and right results."""
         return self.right and self.processes == self.seeds == 1
 
 
 async def run_chains(coordinator: OperationsCoordinator) -> tuple[list[Chain], int]:
-    """Run all chains at once: what became of each, and how many are registered after."""
+    """Run all chains at once; return each chain, and how many are still registered after."""
     leads = [lead(number) for number in range(1, LEADS + 1)]
     made = await asyncio.gather(*leads)
     chains: list[Chain] = []

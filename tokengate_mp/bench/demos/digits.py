@@ -34,7 +34,7 @@ _INTEGER_ERROR_PER_TERM: Final = Decimal("1e-60")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the check of one sum found."""
+    """Outcome of the check of a sum."""
 
     value: str
     """The sum as the tokens gave it."""
@@ -55,7 +55,7 @@ class Verdict:
 
 
 def check(value: str, terms: int) -> Verdict:
-    """Check `value`, the sum of the first `terms` terms (at least one), by both legs."""
+    """Check `value`, the sum of the first `terms` (1 or more) terms, by both legs."""
     with localcontext(_CHECKING):
         total = Decimal(value)
         pi = Decimal(machin_pi()).scaleb(-_SCALE_DIGITS)

@@ -16,7 +16,7 @@ _CHUNKS_UNDER_WAY: Final = 64
 
 
 async def leibniz_pi(terms: int = TERMS, progress: Callable[[int], None] = lambda _: None) -> str:
-    """Return π as the first `terms` terms of the series give it, to 50 significant digits.
+    """Return π to 50 significant digits, as the sum of the first `terms` terms of the series.
 
     Args:
         terms: How many terms; at least one.

@@ -33,7 +33,7 @@ def storm_token(key: int, seconds: float = SLEEP) -> int:
 
 @dataclass(frozen=True, slots=True)
 class KeyInStorm:
-    """What became of one key."""
+    """Cores and results of a key's tokens in a storm."""
 
     key: int
     tokens: int
@@ -50,7 +50,7 @@ class KeyInStorm:
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """What one storm came to."""
+    """Keys, duration and pins of a storm."""
 
     keys: tuple[KeyInStorm, ...]
     seconds: float
@@ -76,7 +76,7 @@ async def run_storm(
     sleep: float = SLEEP,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Storm:
-    """Let one storm pass.
+    """Run a storm: waves of equal keys, while earlier waves are under way.
 
     Args:
         coordinator: The running coordinator.

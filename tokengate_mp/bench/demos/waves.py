@@ -40,7 +40,7 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """What one wave came to; times in nanoseconds."""
+    """Figures of a wave; times in nanoseconds."""
 
     number: int
     """Counted from 1."""
@@ -83,7 +83,7 @@ class Wave:
         return first.latency / self.latency
 
     def cells(self, first: Wave) -> tuple[str, ...]:
-        """Return this wave's line of the table, one text for each of `COLUMNS`."""
+        """Return the wave's line of the table, a text for each of `COLUMNS`."""
         return (
             str(self.number),
             f"{self.tokens:,}",
@@ -110,7 +110,7 @@ async def warm_up() -> None:
 
 
 async def run_wave(coordinator: OperationsCoordinator, number: int, size: int) -> Wave:
-    """Run one wave: the mix's tokens 0 to `size` - 1, all at once."""
+    """Run a wave: the mix's tokens 0 to `size` - 1, all at once."""
     meter = CpuMeter(core_pids(coordinator))
     begin = time.perf_counter_ns()
     tokens = [mix_token(i) for i in range(size)]

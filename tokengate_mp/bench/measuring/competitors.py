@@ -35,7 +35,7 @@ def ignore_interrupts() -> None:
 
 
 class Competitor(ABC):
-    """One way to run many calls. Opened, used and closed within one event loop."""
+    """Way to run many calls; opened, used and closed within the same event loop."""
 
     name: ClassVar[str]
     """How it is called in tables, `--json` and `--only`."""
@@ -43,12 +43,12 @@ class Competitor(ABC):
     """The distribution to install for it; None for what is always there."""
 
     def callable_for(self, function: Function) -> Function:
-        """Return what is to be called for `function`; `run` gets calls made of these."""
+        """Return the callable that stands for `function` in the calls that `run` gets."""
         return function
 
     @abstractmethod
     async def open(self, cores: int) -> None:
-        """Start with `cores` workers; they need not be up when this returns."""
+        """Start `cores` workers, without having to wait until all are up."""
 
     @abstractmethod
     async def run(self, calls: Sequence[Call]) -> list[object]:
@@ -60,11 +60,11 @@ class Competitor(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """End every process; nothing is left when this returns."""
+        """End every process; nothing is left afterwards."""
 
 
 class PlainLoop(Competitor):
-    """A list comprehension in the parent: what every executor has to beat."""
+    """A list comprehension in the parent: the mark that every executor has to beat."""
 
     name = "loop"
 
@@ -72,11 +72,11 @@ class PlainLoop(Competitor):
         """Need nothing."""
 
     async def run(self, calls: Sequence[Call]) -> list[object]:
-        """Call one after the other."""
+        """Make all calls, in order."""
         return [function(*arguments) for function, arguments in calls]
 
     async def one(self, call: Call) -> object:
-        """Call it."""
+        """Make the call."""
         function, arguments = call
         return function(*arguments)
 
@@ -97,7 +97,7 @@ class AsyncioLimit(Competitor):
         """Need nothing."""
 
     async def run(self, calls: Sequence[Call]) -> list[object]:
-        """Make a future for each call, gather them, resolve them."""
+        """Make a future for each call, gather all, resolve all."""
         create_future = asyncio.get_running_loop().create_future
         futures: list[asyncio.Future[object]] = [create_future() for _ in calls]
         gathered = asyncio.gather(*futures)
@@ -106,7 +106,7 @@ class AsyncioLimit(Competitor):
         return await gathered
 
     async def one(self, call: Call) -> object:
-        """Await one future that the loop resolves in its next round."""
+        """Await a future that the loop resolves in its next round."""
         del call
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
@@ -118,7 +118,7 @@ class AsyncioLimit(Competitor):
 
 
 class TokengateMp(Competitor):
-    """This package: decorated functions and gather, under one coordinator."""
+    """tokengate_mp: decorated functions and gather, under a coordinator."""
 
     name = OURS
 
@@ -142,7 +142,7 @@ class TokengateMp(Competitor):
         return results
 
     async def one(self, call: Call) -> object:
-        """Make one token and await it."""
+        """Make a token and await its result."""
         function, arguments = call
         token: Any = function(*arguments)
         return await token
@@ -166,7 +166,7 @@ class _InExecutor(Competitor):
         )
 
     async def one(self, call: Call) -> object:
-        """Hand over one call and await it."""
+        """Hand over a call and await its result."""
         function, arguments = call
         return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)
 
@@ -181,7 +181,7 @@ class StandardExecutor(_InExecutor):
         self.executor = ProcessPoolExecutor(cores, initializer=ignore_interrupts)
 
     async def close(self) -> None:
-        """Drop what waits and join the workers."""
+        """Drop waiting calls and join the workers."""
         if self.executor is not None:
             self.executor.shutdown(wait=True, cancel_futures=True)
 
@@ -208,7 +208,7 @@ class Loky(_InExecutor):
 
 
 class StandardPool(Competitor):
-    """`multiprocessing.Pool`: apply_async for each call, then get. It blocks the event loop."""
+    """`multiprocessing.Pool`: apply_async for each call, then get, blocking the event loop."""
 
     name = "Pool"
 
@@ -228,7 +228,7 @@ class StandardPool(Competitor):
         return [result.get() for result in pending]
 
     async def one(self, call: Call) -> object:
-        """Submit one call and fetch its result."""
+        """Submit a call and fetch its result."""
         function, arguments = call
         return self._opened().apply_async(function, arguments).get()
 
@@ -245,7 +245,7 @@ class StandardPool(Competitor):
 
 
 class EqualShares(StandardPool):
-    """The limit of the machine: each worker gets an equal share of all calls, as one message.
+    """The limit of the machine: each worker gets an equal share of all calls as a message.
 
     It gives all its results as one message too. So there is no scheduling, and next to no
     communication: with calls that take equally long, no executor can be faster on these CPUs.
@@ -259,7 +259,7 @@ class EqualShares(StandardPool):
         self._cores = cores
 
     async def run(self, calls: Sequence[Call]) -> list[object]:
-        """Deal the calls out, one by one in turn, and put the results back in order."""
+        """Deal the calls out in turn, and put the results back in order."""
         cores = self._cores
         shares = [list(calls[first::cores]) for first in range(cores)]
         results: list[object] = [None] * len(calls)
@@ -273,7 +273,7 @@ def _run_share(share: Sequence[Call]) -> list[object]:
 
 
 class Pebble(Competitor):
-    """`pebble.ProcessPool`: schedule each call, then fetch each result. It blocks the loop."""
+    """`pebble.ProcessPool`: schedule each call, then fetch each result, blocking the loop."""
 
     name = "pebble"
     package = "pebble"
@@ -294,7 +294,7 @@ class Pebble(Competitor):
         return [future.result() for future in pending]
 
     async def one(self, call: Call) -> object:
-        """Schedule one call and fetch its result."""
+        """Schedule a call and fetch its result."""
         function, arguments = call
         result: object = self._pool.schedule(function, args=arguments).result()
         return result
@@ -307,7 +307,7 @@ class Pebble(Competitor):
 
 
 class Joblib(Competitor):
-    """`joblib.Parallel`: it sends calls in batches that it sizes itself, and blocks until the end.
+    """`joblib.Parallel`: batches sized by joblib itself, blocking the loop until the end.
 
     No call of a batch has its result before all have, so it is no like for like where results are
     awaited one by one; it is here because it is what many would use instead.
@@ -326,7 +326,7 @@ class Joblib(Competitor):
         self._parallel = self._joblib.Parallel(n_jobs=cores).__enter__()
 
     async def run(self, calls: Sequence[Call]) -> list[object]:
-        """Run all calls as one Parallel."""
+        """Run all calls as a single Parallel."""
         delayed = self._joblib.delayed
         results: list[object] = self._parallel(
             delayed(function)(*arguments) for function, arguments in calls
@@ -334,11 +334,11 @@ class Joblib(Competitor):
         return results
 
     async def one(self, call: Call) -> object:
-        """Run a Parallel of one call."""
+        """Run a Parallel of a single call."""
         return (await self.run([call]))[0]
 
     async def close(self) -> None:
-        """End the Parallel, and the workers that joblib would keep for the next one."""
+        """End the Parallel, and the workers that joblib would keep for the next."""
         if self._parallel is not None:
             self._parallel.__exit__(None, None, None)
             reusable = import_module("joblib.externals.loky")
@@ -346,7 +346,7 @@ class Joblib(Competitor):
 
 
 class JoblibOnCores(Joblib):
-    """`joblib.Parallel` on its backend "tokengate": this package, for those who use joblib."""
+    """`joblib.Parallel` on its backend "tokengate": tokengate_mp, for users of joblib."""
 
     name = OURS
 
@@ -360,7 +360,7 @@ class JoblibOnCores(Joblib):
         self._parallel = self._joblib.Parallel(n_jobs=cores, backend="tokengate").__enter__()
 
     async def close(self) -> None:
-        """End the Parallel, and the core processes that would be kept for the next one."""
+        """End the Parallel, and the core processes that would be kept for the next."""
         if self._parallel is not None:
             self._parallel.__exit__(None, None, None)
             shutdown_joblib_backend()

@@ -28,7 +28,7 @@ class WrongResultError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement of one competitor.
+    """A measurement of a competitor.
 
     `raw` is what was measured, in seconds or bytes, always such that less is better; None when it
     failed, with the reason in `error`. `detail` holds what else is worth keeping.
@@ -43,7 +43,7 @@ class Sample:
 
 
 def rotations(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
-    """Yield (round, name) so that each round has every name once and begins one further on."""
+    """Yield (round, name); each round has every name once and begins a place further on."""
     for turn in range(rounds):
         shift = turn % len(names)
         for name in (*names[shift:], *names[:shift]):
@@ -98,7 +98,7 @@ async def timed_checked(
 
 
 async def timed_trips(competitor: Competitor, cores: int, trips: int) -> float:
-    """Return the mean seconds from making one no-op call to having its result, one at a time."""
+    """Return the mean seconds from a no-op call to its result, with a single call under way."""
     call: Call = (competitor.callable_for(noop), ())
     await competitor.open(cores)
     try:
@@ -122,7 +122,7 @@ def run_alone(
     name: str,
     among: Mapping[str, Callable[[], Competitor]] = COMPETITORS,
 ) -> Any:
-    """Run what `measure` makes of a new competitor of that name, in an event loop of its own."""
+    """Run `measure` on a new competitor of that name, in an event loop of its own."""
     return asyncio.run(measure(among[name]()))
 
 

@@ -55,7 +55,7 @@ def _map(name: str, cores: int) -> Iterator[_Map]:
 
 
 def submitted(name: str, size: int, cores: int, turn: int) -> _Taken:
-    """Seconds for `size` no-ops: all of them submitted, then the result of each taken."""
+    """Seconds for `size` no-ops: all submitted, then the result of each taken."""
     del turn
     with _executor(name, cores) as executor:
         submit = executor.submit
@@ -88,7 +88,7 @@ def mapped_mix(name: str, size: int, cores: int, turn: int) -> _Taken:
 
 
 def mapped_uneven(name: str, size: int, cores: int, turn: int) -> _Taken:
-    """Seconds for a map over items of 1 ms, and one in 20 of 100 ms; the mean of several.
+    """Seconds for a map over items of 1 ms, and 1 in 20 of 100 ms; the mean of several maps.
 
     Where the long ones stand is drawn anew for each. For one draw or another the chunks that a pool
     makes beforehand happen to be as good as the best schedule.
@@ -102,7 +102,7 @@ def mapped_uneven(name: str, size: int, cores: int, turn: int) -> _Taken:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A function and its items, and what has to come of them."""
+    """A function with its items and the expected results."""
 
     function: Callable[..., Any]
     items: Sequence[Any]

@@ -28,7 +28,7 @@ QUEUED: Final = 60
 
 @task_token_guard(operation_type="bench_spin")
 def spin(address: str) -> None:
-    """Compute for ever, having said so: what is ended is pure Python."""
+    """Compute for ever in pure Python, after the sign of having begun."""
     _say(address)
     while True:
         pass
@@ -47,7 +47,7 @@ def stuck(address: str) -> None:
 
 @task_token_guard(operation_type="bench_number")
 def number(value: int) -> int:
-    """Take a moment, and give the number: of some that are queued, one is running."""
+    """Return the number after a moment, so that a token runs while others are queued."""
     time.sleep(0.001)
     return value
 
@@ -61,7 +61,7 @@ def _say(path: str) -> None:
 
 
 def _begun(function: Any, folder: str, turn: int) -> Any:
-    """Return a token of this function that has begun to run."""
+    """Return a token of `function` that has begun to run."""
     sign = os.path.join(folder, str(turn))  # noqa: PTH118 - it is asked for all the time
     token = function(sign)
     while not os.path.exists(sign):  # noqa: PTH110 - likewise
@@ -100,7 +100,7 @@ def stuck_seconds(rounds: int) -> float:
 
 
 def replaced_seconds(rounds: int) -> float:
-    """Return how long a core is without a process after a SIGKILL, until it answers, least.
+    """Return the least seconds from a SIGKILL of a core's process to the core's next result.
 
     Raises:
         RuntimeError: Something else was lost than the one token that it ran.

@@ -59,7 +59,7 @@ class ProbeError(Exception):
 
 
 def start_up(name: str, cores: int, under_joblib: bool = False) -> dict[str, float]:  # noqa: FBT001, FBT002 - it comes as JSON
-    """Return the seconds from nothing to `opened` (it takes calls) and to the `first` result.
+    """Return the seconds from nothing to `opened` (calls are taken) and to the `first` result.
 
     The modules that its users import by hand are loaded before the clock starts; what it loads by
     itself on starting counts.
@@ -112,7 +112,7 @@ def waiting_memory(name: str, cores: int, tokens: int) -> dict[str, float]:
 
 
 def growth(cores: int, waves: int, tokens: int) -> dict[str, Any]:
-    """Run `waves` equal waves of no-ops and return what the parent and the cores hold after each.
+    """Run `waves` equal waves of no-ops; return the memory of parent and cores after each wave.
 
     Lists with one entry a wave: `own` and `cores_own`, the bytes that no other process shares with
     the parent and with the cores (the rings are shared, and become resident page by page as they

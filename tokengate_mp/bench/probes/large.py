@@ -24,7 +24,7 @@ _BEAT: Final = 0.001
 
 
 def there(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str, Any]]:
-    """Seconds for a call with an array of `size` MiB as its argument, which it adds up."""
+    """Seconds for a call that adds up its argument, an array of `size` MiB."""
     del turn
     array = array_of(size)
 
@@ -49,7 +49,7 @@ def back(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str, 
 
 
 def shared(name: str, size: int, cores: int, turn: int) -> tuple[float, dict[str, Any]]:
-    """Seconds for `size` calls with the same array; we share it, and others pass it each time."""
+    """Seconds for `size` calls with the same array, shared by us, passed each time by others."""
     del turn
     array = array_of(SHARED)
 
@@ -137,7 +137,7 @@ async def _stalled(cores: int, size: int, competitor: Competitor) -> tuple[float
 
 
 def _copying(array: Any) -> float:
-    """Seconds for an ordinary copy of one of the pieces, into memory of this process alone."""
+    """Seconds for an ordinary copy of a piece, into private memory of the calling process."""
     source = memoryview(array).cast("B")
     begin = time.perf_counter()
     for _ in range(_PIECES):

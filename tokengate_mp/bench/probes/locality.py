@@ -29,7 +29,7 @@ def child(number: int = 0) -> int:
 
 @task_token_guard(operation_type="bench_lead", external_calls=["bench_child"])
 def lead(children: int, group: int) -> float:
-    """Make children and get them, so many at a time: the least seconds for each, of ten parts."""
+    """Make and get child tokens, `group` at a time: the least seconds for each, of ten parts."""
     part = max(1, children // group // 10)
     least = float("inf")
     for _ in range(10):
@@ -53,7 +53,7 @@ leading_child: Final = child.options(external_calls=["bench_child"])
 
 
 def child_cost(children: int) -> float:
-    """Return the seconds from the call of a child to its result, inside a lead on one core."""
+    """Return the seconds from the call of a child to its result, inside a lead on its core."""
 
     async def measure() -> float:
         async with _coordinator(1):

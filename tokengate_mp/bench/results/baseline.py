@@ -30,7 +30,7 @@ class BaselineError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What an earlier run measured of ours.
+    """Our samples of an earlier run, and the machine that gave them.
 
     Attributes:
         name: The file, as the user called it.
@@ -102,7 +102,7 @@ class Baseline:
             )
 
     def differences(self, facts: Mapping[str, Any]) -> list[str]:
-        """Return what differs between the machine of the file and `facts`, as sentences."""
+        """Return the differences between the machine of the file and `facts`, as sentences."""
         kinds = {"Another machine": _MACHINE, "Other software": _SOFTWARE}
         found = []
         for title, names in kinds.items():
@@ -121,7 +121,7 @@ class Baseline:
 
 
 def read_baseline(file: Path) -> Baseline:
-    """Read what an earlier run wrote with `--json`.
+    """Read the file that an earlier run wrote with `--json`.
 
     Args:
         file: That JSON file.

@@ -25,7 +25,7 @@ LEAST_SAMPLES: Final = 3
 
 
 class Verdict(Enum):
-    """Outcome of the comparison of one figure."""
+    """Outcome of the comparison of a figure."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -35,7 +35,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One figure of ours, in an earlier run and in a new run."""
+    """A figure of ours, in an earlier run and in a new run."""
 
     row: Row
     size: int

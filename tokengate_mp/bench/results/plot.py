@@ -23,7 +23,7 @@ _HEIGHT: Final = 4.8
 
 
 def refuse_unplottable(rows: Sequence[str]) -> None:
-    """Find, before anything is measured, that nothing could be drawn of it.
+    """Refuse, before anything is measured, a run of which nothing could be drawn.
 
     Args:
         rows: Keys of the rows that will be measured.
@@ -43,7 +43,7 @@ def refuse_unplottable(rows: Sequence[str]) -> None:
 
 
 def draw(lines: Sequence[Line], file: Path) -> None:
-    """Draw what was measured.
+    """Draw the lines of a run.
 
     Args:
         lines: The lines of a run.

@@ -24,20 +24,20 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One target with what was measured; `value` is None where it could not be."""
+    """A target with the value measured; `value` is None where nothing could be measured."""
 
     target: Target
     value: float | None
 
     @property
     def met(self) -> bool:
-        """True when there is a value and it is within the bound."""
+        """Whether there is a value within the bound."""
         return self.value is not None and self.target.held(self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table: a row at one size, with all its samples."""
+    """A line of the table: a row at a size, with all its samples."""
 
     row: Row
     size: int
@@ -45,7 +45,7 @@ class Line:
     samples: Sequence[Sample]
 
     def raws(self, name: str) -> dict[int, float]:
-        """Return the raw samples of one competitor by round, without those that failed."""
+        """Return the raw samples of a competitor by round, without failed samples."""
         return {
             sample.turn: sample.raw
             for sample in self.samples
@@ -53,7 +53,7 @@ class Line:
         }
 
     def median(self, name: str) -> float | None:
-        """Return the median raw sample of one competitor; None if it has none."""
+        """Return the median raw sample of a competitor; None without samples."""
         raws = self.raws(name)
         return statistics.median(raws.values()) if raws else None
 
@@ -70,17 +70,17 @@ class Line:
         return statistics.median(ratios) if ratios else None
 
     def figure(self, name: str) -> float | None:
-        """Return the median of one competitor in the row's unit."""
+        """Return the median of a competitor in the row's unit."""
         median = self.median(name)
         return None if median is None else self.row.unit.figure(median, self.size, self.cores)
 
     def figure_text(self, name: str) -> str:
-        """Return the figure of one competitor as text; a dash where there is none."""
+        """Return the figure of a competitor as text; a dash where there is none."""
         figure = self.figure(name)
         return "-" if figure is None else self.row.unit.text(figure)
 
     def spread(self, name: str) -> Spread | None:
-        """Return median and range of one competitor's samples, in the row's unit; None if none."""
+        """Return median and range of a competitor's samples, in the row's unit; None if none."""
         unit = self.row.unit
         return spread_of(
             [unit.figure(raw, self.size, self.cores) for raw in self.raws(name).values()]
@@ -98,11 +98,11 @@ class Line:
         return "failed" if self.errors(name) else "-"
 
     def errors(self, name: str) -> list[str]:
-        """Return what went wrong for one competitor, each message once."""
+        """Return the errors of a competitor's samples, each message once."""
         return sorted({s.error for s in self.samples if s.competitor == name and s.error})
 
     def held(self) -> list[Held]:
-        """Return the targets of this line, less those against a competitor that was not asked."""
+        """Return the line's targets, without targets against competitors that were not asked."""
         asked = {sample.competitor for sample in self.samples}
         return [
             Held(t, self.ratio(t.against) if t.against else self.figure(OURS))
@@ -138,7 +138,7 @@ class Line:
 
 
 def ratio_text(ratio: float) -> str:
-    """Return a ratio with as many decimals as it bears."""
+    """Return a ratio as text, with as many decimals as three digits bear."""
     if ratio < 0.01:
         return "<0.01x"
     decimals = 2 if ratio < 10 else 1 if ratio < 100 else 0

@@ -23,7 +23,7 @@ class Spread:
 
 
 def spread_of(figures: Sequence[float]) -> Spread | None:
-    """Return the spread of these samples; None if there is no sample."""
+    """Return the spread of some samples; None if there is no sample."""
     if not figures:
         return None
     return Spread(min(figures), statistics.median(figures), max(figures), len(figures))

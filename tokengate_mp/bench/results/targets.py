@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One bound on our own figure, or on our speed against a competitor's.
+    """A bound on our own figure, or on our speed against a competitor's.
 
     With `against`, the bound is on how many times as fast as that competitor we are; without, on
     the figure in the row's unit.

@@ -39,7 +39,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the benchmark; at several sizes it fills several lines of the table."""
+    """A row of the benchmark; at several sizes a row fills several lines of the table."""
 
     key: str
     title: str
@@ -61,15 +61,15 @@ class Row:
 
     @property
     def possible(self) -> bool:
-        """Whether it can be measured here."""
+        """Whether the row can be measured here: its package is installed."""
         return self.package is None or find_spec(self.package) is not None
 
     def capped(self, name: str, size: int) -> bool:
-        """Return whether `size` is beyond what that competitor is asked to run."""
+        """Return whether `size` is beyond the largest that the competitor is asked to run."""
         return size > self.caps.get(name, size)
 
     def sample(self, name: str, size: int, cores: int, turn: int) -> Sample:
-        """Take one sample; whatever a competitor does wrong becomes the sample's error."""
+        """Take a sample; an exception of the competitor becomes the sample's error."""
         try:
             raw, detail = self.take(name, size, cores, turn)
         except Exception as error:  # noqa: BLE001 - one broken competitor must not end the run

@@ -23,12 +23,12 @@ def pi_term(index: int) -> str:
 
 
 def sum_chunk(terms: list[str]) -> str:
-    """Return the sum of one chunk of terms."""
+    """Return the sum of a chunk of terms."""
     return _sum(terms)
 
 
 def sum_partial(chunks: list[str]) -> str:
-    """Return the sum of one group of chunk sums."""
+    """Return the sum of a group of chunk sums."""
     return _sum(chunks)
 
 

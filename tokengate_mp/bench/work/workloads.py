@@ -22,7 +22,7 @@ _NUMBERS: Final = range(1_000_000)
 
 
 def noop() -> None:
-    """Do nothing: what is measured is the way there and back."""
+    """Do nothing: all of the time is the way there and back."""
 
 
 def noop_of(item: object) -> None:
@@ -30,7 +30,7 @@ def noop_of(item: object) -> None:
 
 
 def burn(nanoseconds: int) -> int:
-    """Use this much CPU time of the calling thread, then return the number asked for.
+    """Use so much CPU time of the calling thread, then return the number asked for.
 
     The thread's own CPU clock is the yardstick, not the wall: a token of 1 ms is 1 ms of work also
     while another process has the core, and also where two CPUs share one physical core. The loop
