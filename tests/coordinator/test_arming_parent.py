@@ -17,13 +17,13 @@ def incarnation():
     """A core's process as the parent sees it, without the process."""
     mailbox = Mailbox.create(4096)
     yield Incarnation(1, SimpleNamespace(mailbox=mailbox), SimpleNamespace())
-    mailbox.close()
+    mailbox.close_mailbox()
 
 
 def publish(incarnation, number):
     """Publish an outcome as the core's crew would."""
     writer = incarnation._mailbox.outcome_writer()
-    assert writer.write(encode((number, VALUE, 1, 2, None)), 1)
+    assert writer.append_records(encode((number, VALUE, 1, 2, None)), 1)
 
 
 def test_a_quiet_core_is_armed(incarnation):

@@ -90,12 +90,12 @@ def pieces(data: bytes) -> None:
         request = decode_request(cut)
         assert request.number == 7
         if request.function == -1:
-            collected.add(7, request.arguments)
+            collected.add_piece(7, request.arguments)
         else:
-            assert collected.join(7, request.arguments) == data[1:]
+            assert collected.join_pieces(7, request.arguments) == data[1:]
     assert len(collected) == 0
     try:
-        joined = Pieces().join(1, decode_request(data).arguments)
+        joined = Pieces().join_pieces(1, decode_request(data).arguments)
     except WireError:
         return
     try:
@@ -212,7 +212,7 @@ def rings(data: bytes) -> None:
             assert 0 < records <= len(stream) <= 64
     writer = RingWriter(ring, words, 0, 1, checked=False)
     words[1] = struct.unpack("=Q", data[8:16])[0]
-    writer.write(b"x" * 16, 1)
+    writer.append_records(b"x" * 16, 1)
 
 
 def status_pages(data: bytes) -> None:
@@ -222,7 +222,7 @@ def status_pages(data: bytes) -> None:
     words = memoryview(raw).cast("Q")
     for at, word in enumerate(words):
         mailbox.words[at] = word
-    running = mailbox.running()
+    running = mailbox.running_tokens()
     assert all(running)
     for reader in (mailbox.outcome_reader(), mailbox.request_reader()):
         assert isinstance(reader.pending(), bool)
@@ -245,7 +245,7 @@ def open_mailbox() -> Mailbox:
 def close() -> None:
     """Give up what targets share."""
     while _mailboxes:
-        _mailboxes.pop().close()
+        _mailboxes.pop().close_mailbox()
 
 
 TARGETS: Final[tuple[Callable[[bytes], None], ...]] = (

@@ -88,7 +88,7 @@ class Half:
     def __init__(self, loop):
         self.callbacks = CallbackQueue(loop)
         self.mailbox = Mailbox.create(1 << 16)
-        self.arena = ParentArena.create(1 << 20, 1)
+        self.arena = ParentArena.make(1 << 20, 1)
         leases = Leases(self.arena, self.arena.berth())
         self.incarnation = Incarnation(1, SimpleNamespace(mailbox=self.mailbox), None, leases)
         self.scheduler = Scheduler(2, 2, "work_conserving", 2)
@@ -127,7 +127,7 @@ class Half:
 
     def hear(self, records):
         """Let the core have written these; False if that is the end of its process."""
-        self.mailbox.outcome_writer().write(b"".join(map(encode, records)), len(records))
+        self.mailbox.outcome_writer().append_records(b"".join(map(encode, records)), len(records))
         incarnation = self.incarnation
         try:
             incarnation.collect()
@@ -146,8 +146,8 @@ class Half:
 
     def close(self):
         self.incarnation.leases.close()
-        self.arena.close()
-        self.mailbox.close()
+        self.arena.close_arena()
+        self.mailbox.close_mailbox()
 
 
 NUMBERS = st.one_of(st.integers(0, 9), st.sampled_from([-1, 1 << 40, 1 << 41, 2**63]))

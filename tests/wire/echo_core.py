@@ -10,7 +10,7 @@ from tokengate_mp.wire.channel.doorbell import Sleeper
 from tokengate_mp.wire.channel.mailbox import Arming, Mailbox, MailboxAddress, Ringing
 from tokengate_mp.wire.protocol import records
 
-PATIENCE = 50.0
+MAX_SLEEP = 50.0
 
 
 def main(address, rounds):
@@ -29,22 +29,22 @@ def main(address, rounds):
         if taken is None:
             for_requests.arm()
             if not reader.pending():
-                mail.sleep(PATIENCE)
+                mail.sleep(MAX_SLEEP)
             for_requests.disarm()
             continue
         starved.ring_if_armed()
         for request in stream.records(*taken):
             rounds -= 1
             outcome = records.encode((request.number, 0, 0, 0, request.arguments[0]))
-            while not writer.write(outcome, 1):
+            while not writer.append_records(outcome, 1):
                 parent.ring_if_armed()
                 for_room.arm()
-                if writer.write(outcome, 1):
+                if writer.append_records(outcome, 1):
                     break
-                room.sleep(PATIENCE)
+                room.sleep(MAX_SLEEP)
             for_room.disarm()
         parent.ring_if_armed()
-    mailbox.close()
+    mailbox.close_mailbox()
 
 
 main(json.loads(sys.argv[1]), int(sys.argv[2]))

@@ -29,7 +29,7 @@ class Model(RuleBasedStateMachine):
             for at in range(GRAINS - count + 1)
             if all(owner is None for owner in self.grains[at : at + count])
         ]
-        start = self.allotment.take(size)
+        start = self.allotment.allot(size)
         assert start == (places[0] * GRAIN if places else None)
         if start is not None:
             at = start // GRAIN
@@ -41,7 +41,7 @@ class Model(RuleBasedStateMachine):
     def give(self, data: st.DataObject) -> None:
         """What is given back is free."""
         start = data.draw(st.sampled_from(sorted(self.taken)))
-        self.allotment.give(start)
+        self.allotment.free_block(start)
         at, count = start // GRAIN, self.taken.pop(start)
         self.grains[at : at + count] = [None] * count
 
@@ -58,15 +58,15 @@ TestAllotment = Model.TestCase
 def test_what_was_not_taken_cannot_be_given_back():
     """It is an error, and changes nothing."""
     allotment = Allotment(GRAIN)
-    start = allotment.take(1)
+    start = allotment.allot(1)
     with pytest.raises(KeyError):
-        allotment.give(start + GRAIN)
-    allotment.give(start)
+        allotment.free_block(start + GRAIN)
+    allotment.free_block(start)
     with pytest.raises(KeyError):
-        allotment.give(start)
+        allotment.free_block(start)
     allotment.validate()
 
 
 def test_nothing_can_be_taken_of_nothing():
     """A limit below one grain is no room at all."""
-    assert Allotment(GRAIN - 1).take(1) is None
+    assert Allotment(GRAIN - 1).allot(1) is None

@@ -34,10 +34,10 @@ def arena(request, monkeypatch):
     """An arena of 16 MiB for two cores: 8 MiB for arguments, 4 MiB for each core's results."""
     if request.param == "portable":
         monkeypatch.setenv("TOKENGATE_MP_PORTABLE", "1")
-    made = ParentArena.create(16 * MIB, 2)
+    made = ParentArena.make(16 * MIB, 2)
     assert made is not None
     yield made
-    made.close()
+    made.close_arena()
 
 
 def allocated(arena: ParentArena) -> int:
@@ -101,13 +101,13 @@ def test_a_view_outlives_all_else(arena):
     """The block is free when the last view of it dies, and not before."""
     loaded = loads(pack(np.ones(MIB // 8), arena))
     part = memoryview(loaded)[5:10]
-    assert arena.held() == (MIB, 0)
+    assert arena.bytes_in_use() == (MIB, 0)
     del loaded
     gc.collect()
-    assert arena.held() == (MIB, 0)
+    assert arena.bytes_in_use() == (MIB, 0)
     assert part.tolist() == [1.0] * 5
     del part
-    assert arena.held() == (0, 0)
+    assert arena.bytes_in_use() == (0, 0)
     assert pack(np.ones(7 * MIB // 8), arena).attachments[0].place.offset == 0
 
 
@@ -215,7 +215,7 @@ def test_the_file_is_open_for_as_long_as_it_is_written_to(arena, monkeypatch):
     def close_first(fd, data, at):
         if not closed:
             closed.append(fd)
-            thread = threading.Thread(target=arena.close)
+            thread = threading.Thread(target=arena.close_arena)
             thread.start()
             thread.join()
         return written(fd, data, at)
@@ -237,14 +237,14 @@ def test_results_are_read_from_the_region_of_their_core(arena):
     finally:
         module._arenas[arena.key] = arena
     came = taken_up(packed)
-    assert arena.held() == (0, MIB)
+    assert arena.bytes_in_use() == (0, MIB)
     loaded = loads(came)
     del came
     assert loaded.sum() == MIB // 8
-    assert arena.take_returned() == {}
+    assert arena.take_released() == {}
     region = place_of(packed).region
     del loaded
-    returned = arena.take_returned()
+    returned = arena.take_released()
     assert returned == {region: [0]}
     core.take_back(returned[region])
     assert core.used == 0
@@ -258,14 +258,14 @@ def test_the_memory_of_a_core_that_ended_is_given_back(arena):
     module._arenas[arena.key] = arena
     loaded = loads(taken_up(packed[1]))
     region = core._address.region
-    arena.leave(region)
+    arena.retire_region(region)
     assert allocated(arena) == MIB
     assert loaded.sum() == MIB // 8
     regions = {arena.berth().region for _ in range(8)}
     assert region % 9 not in {each % 9 for each in regions if each}
     del loaded
     assert allocated(arena) == 0
-    assert arena.take_returned() == {}
+    assert arena.take_released() == {}
     assert arena.berth().region == region + 9
 
 
@@ -280,11 +280,11 @@ def test_a_core_without_a_region_writes_nothing(arena):
 
 def test_views_outlive_the_arena():
     """Closed, it gives back all that nobody looks at; what is looked at stays."""
-    arena = ParentArena.create(16 * MIB, 2)
+    arena = ParentArena.make(16 * MIB, 2)
     fd = os.dup(arena._address.fd)
     first, second = pack(np.ones(MIB // 8), arena), pack(np.zeros(MIB // 8), arena)
     loaded = loads(first)
-    arena.close()
+    arena.close_arena()
     del second
     assert os.fstat(fd).st_blocks * 512 == MIB
     assert loaded.sum() == MIB // 8

@@ -241,7 +241,7 @@ def test_fences_leave_their_lock_free():
 @pytest.mark.parametrize("kind", [EventBell, SocketBell])
 def test_threads_that_hammer_a_bell_lose_nothing(kind):
     """A consumer whose patience is far longer than the test never has to rely on it."""
-    bell = kind.create()
+    bell = kind.open_new()
     words = memoryview(bytearray(128)).cast("Q")
     head, armed, total = 0, 8, 20_000
 
@@ -261,7 +261,7 @@ def test_threads_that_hammer_a_bell_lose_nothing(kind):
         arming.disarm()
         seen = words[head]
     producer.join()
-    bell.close()
+    bell.close_bell()
 
 
 ECHO = Path(__file__).with_name("echo_core.py")
@@ -292,7 +292,7 @@ def test_processes_that_hammer_a_mailbox_lose_nothing(portable, checked, monkeyp
         raise
     finally:
         code = core.wait()
-        mailbox.close()
+        mailbox.close_mailbox()
     assert code == 0
     assert echoed == list(range(1, ROUNDS + 1))
 
@@ -313,9 +313,9 @@ def _drive(mailbox):
             if number == ROUNDS:
                 break
             record = records.encode((number + 1, 0, ["x" * (number % 300)]))
-            if not writer.write(record, 1):
+            if not writer.append_records(record, 1):
                 for_room.arm()
-                if not writer.write(record, 1):
+                if not writer.append_records(record, 1):
                     blocked = True
                     break
             for_room.disarm()

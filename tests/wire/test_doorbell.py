@@ -18,13 +18,13 @@ from tokengate_mp.wire.channel.segment import PORTABLE_VARIABLE
 @pytest.fixture(params=[EventBell, SocketBell])
 def bell(request):
     """A bell of each kind."""
-    made = request.param.create()
+    made = request.param.open_new()
     yield made
-    made.close()
+    made.close_bell()
 
 
 def _is_rung(bell):
-    return bool(select.select([bell], [], [], 0)[0])
+    return bool(select.select([bell.fd], [], [], 0)[0])
 
 
 def test_bell_is_readable_from_the_first_ring_to_the_next_clear(bell):
@@ -34,20 +34,20 @@ def test_bell_is_readable_from_the_first_ring_to_the_next_clear(bell):
         for _ in range(rings):
             bell.ring()
         assert _is_rung(bell)
-        bell.clear()
+        bell.silence()
         assert not _is_rung(bell)
 
 
 def test_clearing_a_bell_that_nobody_rang_returns_at_once(bell):
     """A bell may be cleared by somebody who only thinks that it was rung."""
-    bell.clear()
+    bell.silence()
     assert not _is_rung(bell)
 
 
 def test_full_bell_never_blocks(bell):
     """However often it is rung without being heard, ringing returns, and it stays readable."""
     if isinstance(bell, EventBell):
-        os.eventfd_write(bell.fileno(), 2**64 - 2)
+        os.eventfd_write(bell.fd, 2**64 - 2)
     else:
         with socket.socket(fileno=os.dup(bell.fds[1])) as far, suppress(BlockingIOError):
             while True:
@@ -55,7 +55,7 @@ def test_full_bell_never_blocks(bell):
     for _ in range(3):
         bell.ring()
     assert _is_rung(bell)
-    bell.clear()
+    bell.silence()
     assert not _is_rung(bell)
 
 
@@ -65,11 +65,11 @@ def test_bell_can_be_attached_from_its_descriptors(bell):
     assert type(other) is type(bell)
     other.ring()
     assert _is_rung(bell)
-    other.clear()
+    other.silence()
     assert not _is_rung(bell)
     bell.ring()
     assert _is_rung(other)
-    other.close()
+    other.close_bell()
 
 
 def test_bell_of_another_process_wakes_a_sleeper(bell):
@@ -103,9 +103,9 @@ def test_sleeper_gives_up_waiting(bell):
 def test_best_bell_is_made(forced, kind, monkeypatch):
     """On Linux an eventfd, and elsewhere, or where that is asked for, a pair of sockets."""
     monkeypatch.setenv(PORTABLE_VARIABLE, forced)
-    made = doorbell.create()
+    made = doorbell.new_doorbell()
     assert type(made) is kind
-    made.close()
+    made.close_bell()
 
 
 def test_bells_are_not_inherited_unasked(bell):

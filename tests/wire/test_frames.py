@@ -34,7 +34,7 @@ def test_what_goes_in_comes_out(messages, cuts):
     frames, found, at = Frames(), [], 0
     while at < len(stream):
         step = cuts[len(found) % len(cuts)]
-        found += frames.add(stream[at : at + step])
+        found += frames.take_apart(stream[at : at + step])
         at += step
     whole, begun = [], b""
     for frame in found:
@@ -62,4 +62,4 @@ def test_what_goes_in_comes_out(messages, cuts):
 def test_what_is_no_frame_is_refused(junk):
     """A length or a kind that there is not is an error, and no guess at what it might mean."""
     with pytest.raises(WireError):
-        Frames().add(junk)
+        Frames().take_apart(junk)

@@ -40,7 +40,7 @@ def mailbox(monkeypatch):
     monkeypatch.setattr("tokengate_mp.wire.channel.ordering.STRONGLY_ORDERED", True)
     made = Mailbox.create(MIN_RING_BYTES)
     yield made
-    made.close()
+    made.close_mailbox()
 
 
 def attached(mailbox):
@@ -73,22 +73,22 @@ def test_words_are_aligned(mailbox):
 def test_both_sides_see_the_same_mailbox(mailbox):
     """Requests, outcomes, status words and bells lead from one side to the other."""
     core = attached(mailbox)
-    assert mailbox.request_writer().write(b"request", 1)
+    assert mailbox.request_writer().append_records(b"request", 1)
     assert core.request_reader().read() == (1, b"request")
-    assert core.outcome_writer().write(b"outcome", 1)
+    assert core.outcome_writer().append_records(b"outcome", 1)
     assert mailbox.outcome_reader().read() == (1, b"outcome")
     core.words[page.READY] = 1
     assert mailbox.words[page.READY] == 1
     core.words[page.RUNNING + 2] = 77
-    assert mailbox.running() == [77]
-    core.close()
+    assert mailbox.running_tokens() == [77]
+    core.close_mailbox()
 
 
 def test_rings_do_not_overlap(mailbox):
     """Both rings can be full at once, and hold what was written to each."""
     requests, outcomes = mailbox.request_writer(), mailbox.outcome_writer()
-    assert requests.write(b"r" * MIN_RING_BYTES, 1)
-    assert outcomes.write(b"o" * MIN_RING_BYTES, 1)
+    assert requests.append_records(b"r" * MIN_RING_BYTES, 1)
+    assert outcomes.append_records(b"o" * MIN_RING_BYTES, 1)
     mailbox.words[page.RUNNING + MAX_THREADS_PER_CORE - 1] = 2**64 - 1
     assert mailbox.request_reader().read() == (1, b"r" * MIN_RING_BYTES)
     assert mailbox.outcome_reader().read() == (1, b"o" * MIN_RING_BYTES)
@@ -102,18 +102,18 @@ def test_closing_leaves_nothing_open(portable, monkeypatch):
     fds = mailbox.address.fds
     assert len(set(fds)) == len(fds)
     writer = mailbox.request_writer()
-    mailbox.close()
+    mailbox.close_mailbox()
     for fd in fds:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
     with pytest.raises(ValueError, match="released"):
-        writer.write(b"late", 1)
+        writer.append_records(b"late", 1)
 
 
 @pytest.mark.parametrize("bells_made", [0, 1, 2])
 def test_bells_that_cannot_be_made_leave_nothing_open(bells_made, monkeypatch):
     """If there is no descriptor left for a bell, the memory and the other bells are given up."""
-    create, made = doorbell.create, []
+    create, made = doorbell.new_doorbell, []
 
     def limited():
         if len(made) == bells_made:
@@ -121,12 +121,12 @@ def test_bells_that_cannot_be_made_leave_nothing_open(bells_made, monkeypatch):
         made.append(create())
         return made[-1]
 
-    monkeypatch.setattr(doorbell, "create", limited)
+    monkeypatch.setattr(doorbell, "new_doorbell", limited)
     with pytest.raises(CoreStartError, match=r"doorbells.*Too many open files"):
         Mailbox.create(MIN_RING_BYTES)
     for bell in made:
         with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(bell.fileno())
+            os.fstat(bell.fd)
 
 
 def test_too_little_memory_is_an_error_when_a_mailbox_is_made():
@@ -136,7 +136,7 @@ def test_too_little_memory_is_an_error_when_a_mailbox_is_made():
         from tokengate_mp.errors import CoreStartError
         from tokengate_mp.wire.channel.mailbox import PAGE_BYTES, Mailbox
         resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
-        Mailbox.create({MIN_RING_BYTES}).close()
+        Mailbox.create({MIN_RING_BYTES}).close_mailbox()
         try:
             Mailbox.create(65536)
         except CoreStartError as error:
@@ -156,13 +156,13 @@ def test_rings_are_checked_where_that_is_asked_for(checked, monkeypatch):
     monkeypatch.delenv(CHECKED_VARIABLE)
     core = attached(mailbox)
     assert mailbox.checked == core.checked == (checked == "1")
-    assert mailbox.request_writer().write(records.encode((1, 2, [])), 1)
+    assert mailbox.request_writer().append_records(records.encode((1, 2, [])), 1)
     count, stream = core.request_reader().read()
     assert count == 1 + core.checked
     stream_of = records.Stream(records.Request, checked=core.checked)
     assert [r.number for r in stream_of.records(count, stream)] == [1]
-    core.close()
-    mailbox.close()
+    core.close_mailbox()
+    mailbox.close_mailbox()
 
 
 def test_rings_are_checked_on_a_cpu_that_reorders_stores(monkeypatch):
@@ -171,7 +171,7 @@ def test_rings_are_checked_on_a_cpu_that_reorders_stores(monkeypatch):
     monkeypatch.setattr("tokengate_mp.wire.channel.ordering.STRONGLY_ORDERED", False)
     mailbox = Mailbox.create(MIN_RING_BYTES)
     assert mailbox.checked
-    mailbox.close()
+    mailbox.close_mailbox()
 
 
 def test_32_bit_python_is_refused(monkeypatch):

@@ -53,9 +53,9 @@ def test_record_in_pieces_is_put_together_again(part, join, kind, number, sizes)
     assert last[:2] == (number, join)
     together = Pieces()
     for _, _, piece in parts:
-        together.add(number, piece)
+        together.add_piece(number, piece)
     assert len(together) == bool(parts)
-    assert together.join(number, last[2]) == record
+    assert together.join_pieces(number, last[2]) == record
     assert len(together) == 0
 
 
@@ -72,21 +72,21 @@ def test_pieces_fill_the_smallest_ring():
 def test_pieces_of_several_records_do_not_mix():
     """What arrives in pieces for two tokens at once is told apart by their numbers."""
     together = Pieces()
-    together.add(1, b"a")
-    together.add(2, b"x")
-    together.add(1, b"b")
-    assert together.join(2, b"y") == b"xy"
-    assert together.join(1, b"c") == b"abc"
-    assert together.join(3, b"whole") == b"whole"
+    together.add_piece(1, b"a")
+    together.add_piece(2, b"x")
+    together.add_piece(1, b"b")
+    assert together.join_pieces(2, b"y") == b"xy"
+    assert together.join_pieces(1, b"c") == b"abc"
+    assert together.join_pieces(3, b"whole") == b"whole"
 
 
 @pytest.mark.parametrize("piece", [None, 1, "text", [b"x"]])
 def test_piece_that_is_not_bytes_is_an_error(piece):
     """A piece is bytes, whatever the field it came in may hold."""
     with pytest.raises(WireError, match="carries bytes"):
-        Pieces().add(1, piece)
+        Pieces().add_piece(1, piece)
     with pytest.raises(WireError, match="carries bytes"):
-        Pieces().join(1, piece)
+        Pieces().join_pieces(1, piece)
 
 
 @given(st.lists(st.tuples(numbers, st.integers(0, 9), st.lists(st.integers())), max_size=20))

@@ -33,8 +33,8 @@ def test_what_is_written_is_read_once_in_one_piece(checked):
     writer, reader, _, _ = ring(checked=checked)
     assert not reader.pending()
     assert reader.read() is None
-    assert writer.write(b"abc", 1)
-    assert writer.write(b"de", 2)
+    assert writer.append_records(b"abc", 1)
+    assert writer.append_records(b"de", 2)
     assert reader.pending()
     if checked:
         first = _sealed(b"abc")
@@ -48,11 +48,11 @@ def test_what_is_written_is_read_once_in_one_piece(checked):
 def test_ring_that_is_exactly_full_is_not_taken_for_an_empty_one():
     """Positions that differ by the size are a full ring: no byte more fits, and all is read."""
     writer, reader, _, _ = ring(64)
-    assert writer.write(bytes(64), 3)
-    assert not writer.write(b"x", 1)
+    assert writer.append_records(bytes(64), 3)
+    assert not writer.append_records(b"x", 1)
     assert reader.pending()
     assert reader.read() == (3, bytes(64))
-    assert writer.write(b"y" * 64, 1)
+    assert writer.append_records(b"y" * 64, 1)
     assert reader.read() == (1, b"y" * 64)
 
 
@@ -62,13 +62,13 @@ def test_write_without_room_changes_nothing():
     So the same write, repeated when there is room, is read as if it were the first.
     """
     writer, reader, data, words = ring(32, checked=True)
-    assert writer.write(b"a" * 20, 1)
+    assert writer.append_records(b"a" * 20, 1)
     before = bytes(data), words.tolist()
-    assert not writer.write(b"b" * 3, 1)
+    assert not writer.append_records(b"b" * 3, 1)
     assert (bytes(data), words.tolist()) == before
     first = reader.read()[1]
     assert first == _sealed(b"a" * 20)
-    assert writer.write(b"b" * 3, 1)
+    assert writer.append_records(b"b" * 3, 1)
     assert reader.read() == (2, _sealed(b"bbb", crc32(first)))
 
 
@@ -78,10 +78,10 @@ def test_what_could_never_fit_is_an_error(checked):
     writer, _, _, _ = ring(64, checked=checked)
     most = 64 - SEAL * checked
     with pytest.raises(WireError, match="do not fit a ring of 64"):
-        writer.write(bytes(most + 1), 1)
-    assert writer.write(bytes(most), 1)
+        writer.append_records(bytes(most + 1), 1)
+    assert writer.append_records(bytes(most), 1)
     with pytest.raises(WireError, match="do not fit a ring of 64"):
-        writer.write(bytes(most + 1), 1)
+        writer.append_records(bytes(most + 1), 1)
 
 
 def test_counters_go_round():
@@ -89,7 +89,7 @@ def test_counters_go_round():
     at = (2**32 - 10) | (2**32 - 1) << 32
     writer, reader, _, words = ring(64, at=at)
     assert not reader.pending()
-    assert writer.write(b"a" * 30, 2)
+    assert writer.append_records(b"a" * 30, 2)
     assert reader.read() == (2, b"a" * 30)
     assert words[HEAD] == words[TAIL] == 20 | 1 << 32
 
@@ -127,7 +127,7 @@ def test_size_is_a_power_of_two(size):
 def test_reader_that_comes_later_finds_what_was_written_before():
     """A core process attaches when the parent has long begun to write."""
     writer, _, data, words = ring(64)
-    assert writer.write(b"early", 1)
+    assert writer.append_records(b"early", 1)
     late = RingReader(data, words, HEAD, TAIL, checked=False)
     assert late.pending()
     assert late.read() == (1, b"early")
@@ -136,12 +136,12 @@ def test_reader_that_comes_later_finds_what_was_written_before():
 def test_stale_bytes_with_a_valid_checksum_of_their_own_are_not_believed():
     """A lap ago the same place held a well-formed stream: its checksum is not the expected one."""
     writer, reader, data, words = ring(16, checked=True)
-    assert writer.write(b"\x01\x02\x03", 3)
-    assert writer.write(b"\x01\x02\x03", 3)
+    assert writer.append_records(b"\x01\x02\x03", 3)
+    assert writer.append_records(b"\x01\x02\x03", 3)
     lap = bytes(data)
     assert reader.read() is not None
-    assert writer.write(b"\x04\x05\x06", 3)
-    assert writer.write(b"\x04\x05\x06", 3)
+    assert writer.append_records(b"\x04\x05\x06", 3)
+    assert writer.append_records(b"\x04\x05\x06", 3)
     fresh = bytes(data)
     data[:] = lap
     assert reader.read() is None

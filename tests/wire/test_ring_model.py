@@ -97,7 +97,7 @@ class RingMachine(RuleBasedStateMachine):
         if length > self.size:
             return
         known_free = self.size - self.unread - self.read_and_not_known
-        assert self.writer.write(stream, len(record_sizes)) == (length <= known_free)
+        assert self.writer.append_records(stream, len(record_sizes)) == (length <= known_free)
         if length <= known_free:
             count = len(record_sizes)
             if self.checked:
@@ -211,6 +211,6 @@ def test_model_would_notice_an_unchecked_ring_where_stores_are_reordered(data):
     writer = RingWriter(ring, words, HEAD, TAIL, checked=False)
     reader = RingReader(ring, _Words({HEAD: heads, TAIL: tails}), HEAD, TAIL, checked=False)
     record = bytes(data.draw(st.lists(st.integers(1, 255), min_size=1, max_size=16)))
-    writer.write(record, 1)
+    writer.append_records(record, 1)
     stores.arrive(len(stores.waiting) - 1)
     assert reader.read() == (1, bytes(len(record)))

@@ -48,7 +48,7 @@ def run(code, **more):
 
 def test_segment_is_zero_and_can_be_written(path):
     """A new segment has exactly the size that was asked for, and nothing in it."""
-    with Segment.create(10_000) as made:
+    with Segment.allocate(10_000) as made:
         assert bytes(made.view) == bytes(10_000)
         made.view[-3:] = b"end"
         assert bytes(made.view[-3:]) == b"end"
@@ -57,14 +57,14 @@ def test_segment_is_zero_and_can_be_written(path):
 def test_segment_has_no_name(path):
     """From the start there is nothing in /dev/shm that a killed process could leave behind."""
     before = set(SHM.iterdir())
-    with Segment.create(4096):
+    with Segment.allocate(4096):
         assert set(SHM.iterdir()) == before
 
 
 def test_closing_gives_up_every_descriptor(path):
     """A segment that was closed has left nothing open."""
     before = _descriptors()
-    Segment.create(4096).close()
+    Segment.allocate(4096).unmap()
     assert _descriptors() == before
 
 
@@ -73,9 +73,9 @@ def test_child_that_inherits_the_descriptor_shares_the_memory(path):
     code = (
         "import sys; from tokengate_mp.wire.channel.segment import Segment; "
         "s = Segment.attach(int(sys.argv[1]), 4096); "
-        "s.view[:5] = bytes(s.view[5:10]).upper(); s.close()"
+        "s.view[:5] = bytes(s.view[5:10]).upper(); s.unmap()"
     )
-    with Segment.create(8192) as made:
+    with Segment.allocate(8192) as made:
         made.view[5:10] = b"hello"
         subprocess.run(
             [sys.executable, "-c", code, str(made.fd)],
@@ -88,7 +88,7 @@ def test_child_that_inherits_the_descriptor_shares_the_memory(path):
 
 def test_descriptor_is_not_inherited_unasked(path):
     """A process that a token starts does not hold a core's memory."""
-    with Segment.create(4096) as made:
+    with Segment.allocate(4096) as made:
         assert not os.get_inheritable(made.fd)
 
 
@@ -102,15 +102,15 @@ def test_memory_that_cannot_be_had_is_an_error_at_the_start(path):
         import os, resource
         from tokengate_mp.errors import CoreStartError
         from tokengate_mp.wire.channel.segment import Segment
-        Segment.create(4096).close()
+        Segment.allocate(4096).unmap()
         resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
         before = os.listdir("/proc/self/fd")
         try:
-            Segment.create(1 << 20)
+            Segment.allocate(1 << 20)
         except CoreStartError as error:
             print(error)
         assert os.listdir("/proc/self/fd") == before
-        Segment.create(65536).close()
+        Segment.allocate(65536).unmap()
         """,
     )
     assert done.returncode == 0, done.stderr
@@ -124,15 +124,15 @@ def test_small_shared_memory_file_system_is_an_error_at_the_start():
         import os
         from tokengate_mp.errors import CoreStartError
         from tokengate_mp.wire.channel.segment import Segment
-        Segment.create(4096).close()
+        Segment.allocate(4096).unmap()
         before = os.listdir("/proc/self/fd")
         try:
-            Segment.create(1 << 20)
+            Segment.allocate(1 << 20)
         except CoreStartError as error:
             print(error)
         assert os.listdir("/proc/self/fd") == before
         assert os.listdir("/dev/shm") == []
-        Segment.create(32768).close()
+        Segment.allocate(32768).unmap()
     """
     mounted = "mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "
     own_mounts = ["unshare", "--mount", "sh", "-c"]
@@ -157,14 +157,14 @@ def test_no_descriptor_is_left_by_a_failure(path, failing, monkeypatch):
     def fail(*_args):
         raise OSError(28, "No space left on device")
 
-    Segment.create(4096).close()
+    Segment.allocate(4096).unmap()
     before = _descriptors()
     if failing == "mmap" and path == "0":
         monkeypatch.setattr(mmap, "mmap", fail)
     else:
         monkeypatch.setattr(segment, "_reserve", fail)
     with pytest.raises(CoreStartError, match="No space left on device"):
-        Segment.create(4096)
+        Segment.allocate(4096)
     assert _descriptors() == before
 
 
@@ -175,7 +175,7 @@ def test_no_descriptor_free_is_an_error_of_the_same_kind(path):
         import os, resource
         from tokengate_mp.errors import CoreStartError
         from tokengate_mp.wire.channel.segment import Segment
-        Segment.create(4096).close()
+        Segment.allocate(4096).unmap()
         highest = max(int(fd) for fd in os.listdir("/proc/self/fd"))
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, highest + 8))
         taken = []
@@ -186,7 +186,7 @@ def test_no_descriptor_free_is_an_error_of_the_same_kind(path):
             pass
         for free in range(3):
             try:
-                Segment.create(4096).close()
+                Segment.allocate(4096).unmap()
             except CoreStartError as error:
                 print(free, error)
             os.close(taken.pop())
@@ -202,7 +202,7 @@ def test_portable_path_starts_no_resource_tracker():
     done = run(
         """
         from tokengate_mp.wire.channel.segment import Segment
-        Segment.create(4096).close()
+        Segment.allocate(4096).unmap()
         from multiprocessing import resource_tracker
         assert resource_tracker._resource_tracker._pid is None
         """,

@@ -66,7 +66,7 @@ def _cpus() -> Iterator[Finding]:
 
 
 def _shared_memory() -> Iterator[Finding]:
-    Segment.create(_SEGMENT_BYTES).close()
+    Segment.allocate(_SEGMENT_BYTES).unmap()
     if not portable():
         yield Finding("shared memory", "by memfd: without a name, and not bound by /dev/shm")
     elif hasattr(os, "memfd_create"):

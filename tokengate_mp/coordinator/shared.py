@@ -88,7 +88,7 @@ class Shared(Generic[T]):
                 "it anew, by the one that runs the call"
             )
         for block in attachments_of(pickled):
-            packing.add(block)
+            packing.add_attachment(block)
         return loads, (bytes(pickled),)
 
     def __repr__(self) -> str:

@@ -132,7 +132,7 @@ class Incarnation:
         """
         stream = b"".join(records)
         whole = len(stream) <= self._writer.part_limit and not self._outbox
-        if not (whole and self._writer.write(stream, len(records))):
+        if not (whole and self._writer.append_records(stream, len(records))):
             self._outbox.extend(_frames(numbers, records, self._writer.part_limit))
             self.flush()
         self._requests.ring_if_armed()
@@ -145,10 +145,10 @@ class Incarnation:
     def flush(self) -> None:
         """Write what waits for room, as far as there is any."""
         while self._outbox:
-            if not self._writer.write(*self._outbox[0]):
+            if not self._writer.append_records(*self._outbox[0]):
                 # Once more after arming: the core may have read on just before.
                 self._for_room.arm()
-                if not self._writer.write(*self._outbox[0]):
+                if not self._writer.append_records(*self._outbox[0]):
                     break
             self._outbox.popleft()
         else:
@@ -164,11 +164,11 @@ class Incarnation:
 
     def fileno(self) -> int:
         """What becomes readable when the process has news."""
-        return self._mailbox.outcomes.fileno()
+        return self._mailbox.outcomes.fd
 
     def hear(self) -> None:
         """The bell was heard."""
-        self._mailbox.outcomes.clear()
+        self._mailbox.outcomes.silence()
         self._for_outcomes.disarm()
 
     def arm(self) -> bool:
@@ -211,9 +211,9 @@ class Incarnation:
             self._words[page.LOOKED] = monotonic_ns()
             self._room.ring_if_armed()
             self.arrived += self._stream.records(*taken)
-            if self._words[page.SPOKEN] != self._spoken:
+            if self._words[page.OUTPUT_COUNT] != self._spoken:
                 # What was said before these outcomes is heard before they are settled, for some ms.
-                self._spoken = self._words[page.SPOKEN]
+                self._spoken = self._words[page.OUTPUT_COUNT]
                 self.listener.hear()
 
     def is_ready(self) -> bool:
@@ -227,11 +227,15 @@ class Incarnation:
 
     def running(self) -> list[int]:
         """The tokens that its crew runs now."""
-        return [*self._mailbox.running(), *self.begun] if self.begun else self._mailbox.running()
+        return (
+            [*self._mailbox.running_tokens(), *self.begun]
+            if self.begun
+            else self._mailbox.running_tokens()
+        )
 
     def runs(self, number: int) -> bool:
         """Whether its crew runs that token now."""
-        return number in self.begun or number in self._mailbox.running()
+        return number in self.begun or number in self._mailbox.running_tokens()
 
     def begin(self, number: int, below: int) -> None:
         """A thread has begun a token on top of another one, or of 0."""

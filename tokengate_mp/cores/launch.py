@@ -77,7 +77,7 @@ class Launched:
         os.close(self.lifeline)
         os.close(self.voice)
         self.control.close()
-        self.mailbox.close()
+        self.mailbox.close_mailbox()
 
 
 def launch(core: int, settings: CoordinatorSettings, arena: ArenaAddress | None = None) -> Launched:
@@ -93,7 +93,7 @@ def launch(core: int, settings: CoordinatorSettings, arena: ArenaAddress | None 
     """
     with ExitStack() as ours, ExitStack() as theirs:
         mailbox = Mailbox.create(settings.ring_bytes)
-        ours.callback(mailbox.close)
+        ours.callback(mailbox.close_mailbox)
         try:
             near, far = socket.socketpair()
             ours.callback(near.close)

@@ -75,7 +75,7 @@ class Leases:
         """
         assert self._arena is not None, "blocks are in an arena"
         for region, offset in names:
-            block = self._arena.known(region, offset)
+            block = self._arena.known_block(region, offset)
             self._kept.setdefault((region, offset), []).append(block)
 
     def let_go(self, names: Iterable[tuple[int, int]]) -> None:
@@ -95,7 +95,7 @@ class Leases:
         self.requests.clear()
         self._kept.clear()
         if self._arena is not None and self._berth is not None:
-            self._arena.leave(self._berth.region)
+            self._arena.retire_region(self._berth.region)
 
 
 def kept(incarnation: Incarnation, record: Outcome) -> None:
@@ -110,7 +110,7 @@ def let_go(incarnation: Incarnation, record: Outcome) -> None:
 
 def give_back(arena: ParentArena, living: Mapping[int, Incarnation]) -> None:
     """Results to which nobody refers any more: tell those who wrote them."""
-    for region, offsets in arena.take_returned().items():
+    for region, offsets in arena.take_released().items():
         for incarnation in living.values():
             if incarnation.leases.region == region:
                 incarnation.free(offsets)

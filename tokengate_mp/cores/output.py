@@ -24,7 +24,7 @@ from tokengate_mp.errors import WireError, summary
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.wire.channel import mailbox as page
 from tokengate_mp.wire.payload.codec import loads
-from tokengate_mp.wire.protocol.output import ERR, LOG, OUT, PICKLED
+from tokengate_mp.wire.protocol.output import ERR, LOG, OUT, PICKLED_ATTRIBUTE
 from tokengate_mp.wire.protocol.output_frames import Frame, Frames
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Listener:
 
     def unheard(self) -> int:
         """How much of what the process had to say was dropped."""
-        return int(self._words[page.UNHEARD]) + self._lost
+        return int(self._words[page.OUTPUT_DROPPED]) + self._lost
 
     def _hear(self, deadline: int | None) -> bool:
         """Hear until nothing is there, or the deadline, ns; False at the end of it all."""
@@ -195,7 +195,7 @@ class Listener:
                 if not data:
                     return False
                 left -= len(data)
-                for frame in self._frames.add(data):
+                for frame in self._frames.take_apart(data):
                     self._take(frame)
                 self._write()
         except WireError:
@@ -296,7 +296,7 @@ class Listener:
 
 
 def _loaded(value: Any) -> Any:
-    if isinstance(value, msgspec.msgpack.Ext) and value.code == PICKLED:
+    if isinstance(value, msgspec.msgpack.Ext) and value.code == PICKLED_ATTRIBUTE:
         try:
             return loads(bytes(value.data))
         except Exception as error:  # noqa: BLE001 - loading runs user code

@@ -132,7 +132,7 @@ class Supervisor:
             CoreStartError: It cannot be started.
         """
         settings = self._settings
-        self.arena = ParentArena.create(settings.max_shared_bytes, len(settings.cpus))
+        self.arena = ParentArena.make(settings.max_shared_bytes, len(settings.cpus))
         first, *others = self.restarts
         try:
             self._start(first)
@@ -382,7 +382,7 @@ class Supervisor:
         finally:  # also at a Ctrl-C, for somebody who has no patience
             _end(leaving)
             if self.arena is not None:
-                self.arena.close()
+                self.arena.close_arena()
 
     def abandon(self) -> None:
         """In a fork of this process: let go of the children, which are the parent's."""
@@ -392,7 +392,7 @@ class Supervisor:
             incarnation.launched.control.close()
             os.close(incarnation.launched.voice)
         if self.arena is not None:
-            self.arena.abandon()
+            self.arena.disown_arena()
 
 
 def _end(processes: list[Incarnation]) -> None:

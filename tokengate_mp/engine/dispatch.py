@@ -54,7 +54,7 @@ class Dispatch:
         if self._nested_tokens.claims or self._nested_tokens.granted:
             self._nested_tokens.grant()
         arena = self._intake.arena
-        if arena is not None and arena.returned:
+        if arena is not None and arena.released:
             give_back(arena, self._living)
         for core, tickets in self._scheduler.assign(monotonic_ns()).items():
             incarnation = self._living.get(core)

@@ -40,7 +40,7 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.arena.regions import ParentArena
-from tokengate_mp.wire.channel.doorbell import PATIENCE
+from tokengate_mp.wire.channel.doorbell import MAX_SLEEP
 from tokengate_mp.wire.protocol.control import PATIENT_NS
 
 TURN_NS: Final = 4_000_000
@@ -180,7 +180,7 @@ class Engine:
             self._send()
         self._burst.goes_on = True
         self._patience.run_within(
-            PATIENCE
+            MAX_SLEEP
         )  # for a turn that is due, and that Ctrl-C keeps the loop from
 
     def _end_burst(self) -> None:
@@ -222,7 +222,7 @@ class Engine:
             if self._look_before_sleep():
                 self.request_turn()
             elif self._scheduler.unended_count:
-                self._patience.run_within(PATIENCE)
+                self._patience.run_within(MAX_SLEEP)
                 if self._scheduler.could_recall() or self._nested_tokens.claims:
                     self._recall.run_within(RECALL_NS / 1e9)
             if self.admission.crowded:

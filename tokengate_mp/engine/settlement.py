@@ -34,7 +34,7 @@ from tokengate_mp.wire.protocol.records import (
     CALL,
     CUT,
     DROPPED,
-    FIRST_INNER,
+    FIRST_NESTED,
     GIVEN_BACK,
     OUTCOME_JOIN,
     OUTCOME_PART,
@@ -195,10 +195,10 @@ def _sorted_out(
             break
         outcome = arrived
         if outcome.kind == OUTCOME_PART:
-            incarnation.pieces.add(outcome.number, outcome.value)
+            incarnation.pieces.add_piece(outcome.number, outcome.value)
             continue
         if outcome.kind == OUTCOME_JOIN:
-            outcome = decode_outcome(incarnation.pieces.join(outcome.number, outcome.value))
+            outcome = decode_outcome(incarnation.pieces.join_pieces(outcome.number, outcome.value))
         if outcome.kind in (GIVEN_BACK, DROPPED):
             aside = portion.given_back if outcome.kind == GIVEN_BACK else portion.dropped
             aside.append(outcome.number)
@@ -234,7 +234,7 @@ def _read(
     try:
         if kind == RAISED:
             error = portion.failed[number] = delivery.raised(value)
-            value = Answer(kind, value) if number >= FIRST_INNER else error
+            value = Answer(kind, value) if number >= FIRST_NESTED else error
         elif kind == PICKLED:
             value = _taken_up(number, value, portion, needed, leases, carried)
     except KeyboardInterrupt as interrupt:
@@ -262,7 +262,7 @@ def _taken_up(  # noqa: PLR0913, PLR0917 - all that a result can need
     if carried:
         # Whoever loads it, now or later, here or in a core process, must find what it refers to.
         value = referring(value, carried)
-    if number >= FIRST_INNER:
+    if number >= FIRST_NESTED:
         # Made inside a token, and perhaps never looked at here: it stays as it travels.
         return Answer(PICKLED, value)
     if number in needed:

@@ -106,5 +106,5 @@ def _breaker(view: BreakerView) -> dict[str, Any]:
 
 def _in_use(arena: ParentArena | None) -> dict[str, int]:
     """How many bytes of shared memory arguments and results take."""
-    arguments, results = (0, 0) if arena is None else arena.held()
+    arguments, results = (0, 0) if arena is None else arena.bytes_in_use()
     return {"arguments": arguments, "results": results}

@@ -25,7 +25,7 @@ import msgspec
 
 from tokengate_mp import this_process
 from tokengate_mp.wire.arena.arena import CoreArena
-from tokengate_mp.wire.channel.doorbell import Doorbell, create
+from tokengate_mp.wire.channel.doorbell import Doorbell, new_doorbell
 from tokengate_mp.wire.channel.mailbox import READY, Mailbox
 from tokengate_mp.wire.protocol.brief import CoreBrief
 from tokengate_mp.wire.protocol.control import (
@@ -72,7 +72,7 @@ def main(brief_json: str) -> None:
     this_process.open_core(brief.core, arena)
     if brief.initializer is not None:
         initialize(brief.initializer, brief.control)
-    watchdog_bell = create()
+    watchdog_bell = new_doorbell()
     crew = voice.crew = NestingCrew(mailbox, brief.threads, watchdog_bell)
     calls = Calls(crew, brief.process, brief.prefix)
     this_process.open_calls(calls)
@@ -131,7 +131,7 @@ def _control(
     """Body of the control thread: messages of the parent, and the watchdog's looks."""
     waiting = select.poll()
     waiting.register(control, select.POLLIN)
-    waiting.register(watchdog_bell.fileno(), select.POLLIN)
+    waiting.register(watchdog_bell.fd, select.POLLIN)
     pause: float | None = None
     while True:
         ready = waiting.poll(None if pause is None else pause * 1000)
@@ -140,7 +140,7 @@ def _control(
             continue
         for fd, _event in ready:
             if fd != control:
-                watchdog_bell.clear()
+                watchdog_bell.silence()
                 watchdog.woken()
                 pause = watchdog.look()
                 continue

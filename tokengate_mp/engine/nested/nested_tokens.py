@@ -41,16 +41,16 @@ from tokengate_mp.wire.payload.codec import loads
 from tokengate_mp.wire.protocol.pending_call import PendingCall, PlaceholderCall, landed
 from tokengate_mp.wire.protocol.records import (
     BEGUN,
+    BORROWED,
     CALL,
     CARRY,
     CHAINED,
     CLAIM,
     DROP,
     ENROL,
-    KEEP,
     KILL,
-    LET_GO,
     LINK,
+    RELEASED,
     WANT,
     Outcome,
     decode_enrolment,
@@ -124,8 +124,8 @@ class NestedTokens:
             WANT: self._wanted,
             KILL: self._killed,
             LINK: self._linked,
-            KEEP: kept,
-            LET_GO: let_go,
+            BORROWED: kept,
+            RELEASED: let_go,
         }
 
     # ---- what a core process says

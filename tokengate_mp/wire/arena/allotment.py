@@ -33,7 +33,7 @@ class Allotment:
         self._free: list[tuple[int, int]] = [(0, self.limit)] if self.limit else []
         self._taken: dict[int, int] = {}
 
-    def take(self, size: int) -> int | None:
+    def allot(self, size: int) -> int | None:
         """Take so many bytes: where they begin; None if there is no stretch of free ones.
 
         Args:
@@ -51,7 +51,7 @@ class Allotment:
                 return start
         return None
 
-    def give(self, start: int) -> None:
+    def free_block(self, start: int) -> None:
         """Give back what begins there.
 
         Raises:

@@ -91,16 +91,16 @@ class Block:
     Attributes:
         place: Where it is.
         mapped: The region that it is in.
-        told: In a core process, whether the parent knows that it is in use.
+        announced: In a core process, whether the parent knows that it is in use.
     """
 
-    __slots__ = ("__weakref__", "_arena", "mapped", "place", "told")
+    __slots__ = ("__weakref__", "_arena", "announced", "mapped", "place")
 
     def __init__(self, arena: Arena, place: Place) -> None:
         self.mapped = arena.region(place.region)
         self._arena = arena
         self.place = place
-        self.told = False
+        self.announced = False
 
     def view(self) -> memoryview:
         """Its bytes, to be read. The block lives at least as long as that, and as views of it."""
@@ -118,7 +118,7 @@ class Block:
         # It may run at any moment, in whatever thread: no lock is taken here.
         arena = getattr(self, "_arena", None)
         if arena is not None:  # else its region could not be mapped
-            arena.gone(self)
+            arena.unreferenced(self)
 
 
 class Arena(ABC):
@@ -134,7 +134,7 @@ class Arena(ABC):
 
     def __init__(self, address: ArenaAddress) -> None:
         self.key = address.key
-        self.returned: deque[tuple[int, int]] = deque()
+        self.released: deque[tuple[int, int]] = deque()
         self._address = address
         self._maps: dict[int, mmap.mmap] = {}
         self._allotment = Allotment(address.limit)
@@ -162,11 +162,11 @@ class Arena(ABC):
         try:
             mapped = self.region(own)
             with self._lock:
-                offset = None if self._closed else self._allotment.take(size)
+                offset = None if self._closed else self._allotment.allot(size)
             if offset is None:
                 return None
             try:
-                self._write(mapped, offset, size, starts, parts)
+                self._write_block(mapped, offset, size, starts, parts)
             except BaseException:
                 self.take_back((offset,))
                 raise
@@ -175,7 +175,7 @@ class Arena(ABC):
         full_fence()
         return Place(self.key, own, offset, size), starts
 
-    def _write(
+    def _write_block(
         self,
         mapped: mmap.mmap,
         offset: int,
@@ -198,7 +198,7 @@ class Arena(ABC):
                     block[start : start + len(part)] = part
         else:
             try:
-                self._pages.write(file, offset, starts, parts)
+                self._pages.write_to_file(file, offset, starts, parts)
             finally:
                 os.close(file)
 
@@ -208,7 +208,7 @@ class Arena(ABC):
             if self._closed:
                 return
             for offset in offsets:
-                self._allotment.give(offset)
+                self._allotment.free_block(offset)
             if not self._allotment.used and self._pages.reached > KEPT_WARM:
                 self._pages.give_up(self.region(self._address.region), KEPT_WARM)
 
@@ -238,11 +238,11 @@ class Arena(ABC):
             return mapped
 
     @abstractmethod
-    def claim(self, place: Place) -> Block | None:
+    def claim_block(self, place: Place) -> Block | None:
         """What this process has put somewhere is in use; None if it is another one's to say so."""
 
     @abstractmethod
-    def block(self, place: Place) -> Block:
+    def block_at(self, place: Place) -> Block:
         """What stands for a block that is to be looked at.
 
         Raises:
@@ -250,7 +250,7 @@ class Arena(ABC):
         """
 
     @abstractmethod
-    def gone(self, block: Block) -> None:
+    def unreferenced(self, block: Block) -> None:
         """Nothing in this process refers to a block any more."""
 
 
@@ -258,27 +258,27 @@ class CoreArena(Arena):
     """The arena in a core process.
 
     Attributes:
-        untold: Blocks that are in use, and the parent may not know that, by their ids.
+        unannounced: Blocks that are in use, and the parent may not know that, by their ids.
     """
 
     def __init__(self, address: ArenaAddress) -> None:
         super().__init__(address)
-        self.untold: dict[int, ref[Block]] = {}
+        self.unannounced: dict[int, ref[Block]] = {}
 
-    def claim(self, place: Place) -> None:
+    def claim_block(self, place: Place) -> None:
         """Nothing: what becomes of a result is for the parent to say."""
 
-    def block(self, place: Place) -> Block:
+    def block_at(self, place: Place) -> Block:
         """A block that is looked at from now on."""
         block = Block(self, place)
-        self.untold[id(block)] = ref(block)
+        self.unannounced[id(block)] = ref(block)
         return block
 
-    def gone(self, block: Block) -> None:
+    def unreferenced(self, block: Block) -> None:
         """It is looked at no more: what the parent was told of, it is told of again."""
-        self.untold.pop(id(block), None)
-        if block.told:
-            self.returned.append((block.place.region, block.place.offset))
+        self.unannounced.pop(id(block), None)
+        if block.announced:
+            self.released.append((block.place.region, block.place.offset))
 
 
 _arenas: WeakValueDictionary[int, Arena] = WeakValueDictionary()

@@ -87,7 +87,7 @@ class Pages:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._fd, self._base + start, length)
 
-    def write(
+    def write_to_file(
         self, fd: int, offset: int, starts: Iterable[int], parts: Iterable[memoryview]
     ) -> None:
         """Write bytes to the file.

@@ -40,7 +40,7 @@ class ParentArena(Arena):
         self._foreign = False
 
     @classmethod
-    def create(cls, limit: int, cores: int) -> Self | None:
+    def make(cls, limit: int, cores: int) -> Self | None:
         """A new arena; None if there is none to be had, so that everything goes by the rings.
 
         Args:
@@ -69,7 +69,7 @@ class ParentArena(Arena):
         try:
             arena.region(0)
         except (OSError, ValueError):
-            arena.close()
+            arena.close_arena()
             return None
         return arena
 
@@ -96,7 +96,7 @@ class ParentArena(Arena):
             return msgspec.structs.replace(self._address, limit=0)
         return msgspec.structs.replace(self._address, region=region, limit=self._core_limit)
 
-    def leave(self, region: int) -> None:
+    def retire_region(self, region: int) -> None:
         """The process that wrote a region has ended: what nobody refers to is given back."""
         if region:
             self._left.add(region)
@@ -105,30 +105,30 @@ class ParentArena(Arena):
                 # What is looked at there keeps the map that it is in.
                 self._maps.pop(region % self._address.regions, None)
 
-    def take_returned(self) -> dict[int, list[int]]:
+    def take_released(self) -> dict[int, list[int]]:
         """What was returned: taken back here, and given, by region, for those who write the others.
 
         In the coordinator's thread.
         """
         offsets: dict[int, list[int]] = {}
-        while self.returned:
-            region, offset = self.returned.popleft()
+        while self.released:
+            region, offset = self.released.popleft()
             offsets.setdefault(region, []).append(offset)
         self.take_back(offsets.pop(0, ()))
         return offsets
 
     def put(self, parts: list[memoryview]) -> tuple[Place, list[int]] | None:
         """Write bytes into a new block; from any thread."""
-        if self.returned:
+        if self.released:
             # Only what is this region's: the others are told by the coordinator's thread.
             mine: list[int] = []
-            for _ in range(len(self.returned)):
+            for _ in range(len(self.released)):
                 try:
-                    entry = self.returned.popleft()
+                    entry = self.released.popleft()
                 except IndexError:  # another thread was faster
                     break
                 if entry[0]:
-                    self.returned.append(entry)
+                    self.released.append(entry)
                 else:
                     mine.append(entry[1])
             self.take_back(mine)
@@ -136,21 +136,21 @@ class ParentArena(Arena):
 
     # ---- blocks
 
-    def claim(self, place: Place) -> Block:
+    def claim_block(self, place: Place) -> Block:
         """A block that was written, here or in a core process, is in use from now on."""
         block = Block(self, place)
         self.blocks[place.region, place.offset] = ref(block)
         return block
 
-    def block(self, place: Place) -> Block:
+    def block_at(self, place: Place) -> Block:
         """The block that stands there.
 
         Raises:
             PayloadError: Nothing has referred to it any more.
         """
-        return self.known(place.region, place.offset)
+        return self.known_block(place.region, place.offset)
 
-    def known(self, region: int, offset: int) -> Block:
+    def known_block(self, region: int, offset: int) -> Block:
         """The same, by region and offset.
 
         Raises:
@@ -162,7 +162,7 @@ class ParentArena(Arena):
             raise PayloadError("this was in shared memory, and has been let go")
         return block
 
-    def gone(self, block: Block) -> None:
+    def unreferenced(self, block: Block) -> None:
         """Nothing refers to a block any more."""
         if self._foreign:
             return
@@ -173,9 +173,9 @@ class ParentArena(Arena):
             self.blocks.pop((region, offset), None)
         else:
             self.blocks.pop((region, offset), None)
-            self.returned.append((region, offset))
+            self.released.append((region, offset))
 
-    def held(self) -> tuple[int, int]:
+    def bytes_in_use(self) -> tuple[int, int]:
         """How many bytes are in use, of arguments and of results."""
         arguments = results = 0
         for known in list(self.blocks.values()):
@@ -206,7 +206,7 @@ class ParentArena(Arena):
 
     # ---- the end
 
-    def close(self) -> None:
+    def close_arena(self) -> None:
         """No more is written. What is still looked at stays for as long as that."""
         with self._lock:
             if self._closed:
@@ -217,7 +217,7 @@ class ParentArena(Arena):
             self._maps.clear()
             os.close(self._address.fd)
 
-    def abandon(self) -> None:
+    def disown_arena(self) -> None:
         """In a fork of this process: it is the parent's."""
         self._foreign = self._closed = True
         self._lock = threading.RLock()  # another thread of the parent's may have held it

@@ -42,8 +42,8 @@ READY: Final = 8 * _LINE  # core: 1 when it takes requests
 HUNGRY: Final = 9 * _LINE  # core: how often its crew had nothing to do beside blocked tokens
 CALLED: Final = 10 * _LINE  # core: how often one of its threads has asked for a token it waits for
 WAITS: Final = 11 * _LINE  # core: 1 while every crew thread waits for a token
-SPOKEN: Final = 12 * _LINE  # core: how often it has printed or logged something (see `voice`)
-UNHEARD: Final = SPOKEN + 1  # core: how much of that there was no room for
+OUTPUT_COUNT: Final = 12 * _LINE  # core: how often it has printed or logged something (see `voice`)
+OUTPUT_DROPPED: Final = OUTPUT_COUNT + 1  # core: how much of that there was no room for
 LOOKED: Final = 13 * _LINE  # parent: when it last took up outcomes, monotonic ns
 RUNNING: Final = 14 * _LINE  # core: from here on, the token that each crew thread runs, or 0
 
@@ -135,14 +135,14 @@ class Mailbox:
                 "this is a 32-bit Python, which loads a control word in two halves, and may "
                 "find halves of two different ones; use a 64-bit one"
             )
-        segment = Segment.create(_segment_bytes(ring_bytes))
+        segment = Segment.allocate(_segment_bytes(ring_bytes))
         bells: list[Doorbell] = []
         try:
-            bells.extend(doorbell.create() for _ in range(3))
+            bells.extend(doorbell.new_doorbell() for _ in range(3))
         except OSError as error:
-            segment.close()
+            segment.unmap()
             for bell in bells:
-                bell.close()
+                bell.close_bell()
             raise CoreStartError(
                 f"no descriptors for a core's doorbells: {error}. Raise the limit (`ulimit -n`), "
                 "or use fewer cores."
@@ -195,18 +195,18 @@ class Mailbox:
     def _reader(self, ring: int, head: int, tail: int) -> RingReader:
         return RingReader(self._rings[ring], self.words, head, tail, checked=self.checked)
 
-    def running(self) -> list[int]:
+    def running_tokens(self) -> list[int]:
         """The tokens that crew threads are running, as they noted them."""
         return [number for number in self.words[RUNNING:].tolist() if number]
 
-    def close(self) -> None:
+    def close_mailbox(self) -> None:
         """Give up this process's hold on it. Its rings cannot be used any more."""
         self.words.release()
         for ring in self._rings:
             ring.release()
-        self._segment.close()
+        self._segment.unmap()
         for bell in (self.requests, self.outcomes, self.room):
-            bell.close()
+            bell.close_bell()
 
 
 class Arming:

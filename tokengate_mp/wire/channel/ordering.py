@@ -56,7 +56,7 @@ and giving it back keeps only what came before in front of it, so that both may 
 any order. Nothing, however, passes a release that is followed by an acquire (ARM64 keeps those two
 in order): what came before is in front of the first pair's release, what follows is behind the
 second pair's acquire. POWER does not keep them in order, which is one reason why a core process
-sleeps no longer than `doorbell.PATIENCE`.
+sleeps no longer than `doorbell.MAX_SLEEP`.
 
 (Nobody else holds the lock for longer than this takes.)
 """

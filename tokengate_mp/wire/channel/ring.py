@@ -94,7 +94,7 @@ class RingWriter:
         self._records = words[head] >> 32
         self._free = 0
 
-    def write(self, stream: bytes, records: int) -> bool:
+    def append_records(self, stream: bytes, records: int) -> bool:
         """Append whole records and publish them; False, and nothing done, if there is no room.
 
         Args:

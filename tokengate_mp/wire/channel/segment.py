@@ -33,7 +33,7 @@ class Segment:
     """A piece of memory that two processes share.
 
     Attributes:
-        fd: Its descriptor, to be inherited. `close` closes it.
+        fd: Its descriptor, to be inherited. `unmap` closes it.
         view: Its bytes.
     """
 
@@ -45,7 +45,7 @@ class Segment:
         self.view = memoryview(self._map)
 
     @classmethod
-    def create(cls, size: int) -> Self:
+    def allocate(cls, size: int) -> Self:
         """A new segment of `size` bytes, all zero.
 
         Raises:
@@ -73,7 +73,7 @@ class Segment:
         """
         return cls(fd, size)
 
-    def close(self) -> None:
+    def unmap(self) -> None:
         """Give up this process's hold on the memory. All views of `view` must be released."""
         self.view.release()
         self._map.close()
@@ -88,7 +88,7 @@ class Segment:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.close()
+        self.unmap()
 
 
 def unnamed(size: int) -> int:

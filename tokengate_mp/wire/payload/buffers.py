@@ -25,13 +25,14 @@ from typing import Any, Final
 
 from tokengate_mp.wire.arena.arena import Arena, Block, Place, arena_of
 from tokengate_mp.wire.payload.attachments import AttachedPickle, Referred
-from tokengate_mp.wire.payload.codec import MAIN, PROTOCOL, by_value, dumps, to_pickle
+from tokengate_mp.wire.payload.codec import by_value, dumps, to_pickle
+from tokengate_mp.wire.payload.pickle_format import MAIN, PROTOCOL
 from tokengate_mp.wire.payload.views import form_of, view_of
 
 LARGE: Final = 1 << 16
 """From so many bytes on a buffer goes by the arena, and so does a pickle."""
 
-INNER: Final = 1 << 14
+LARGE_PICKLE: Final = 1 << 14
 """From so many bytes on a pickle goes there together with the buffers that belong to it."""
 
 
@@ -78,7 +79,7 @@ class Packing(list[Any]):
         """What it needs."""
         return tuple(self[1:])
 
-    def add(self, needed: Block | Referred) -> None:
+    def add_attachment(self, needed: Block | Referred) -> None:
         """The pickle refers to a block, or to tokens."""
         if needed not in self:
             self.append(needed)
@@ -177,7 +178,7 @@ def _sent_aside(pickled: bytes, buffers: list[memoryview], collected: Packing) -
         return pickle.dumps(_Together(pickled, buffers), PROTOCOL) if buffers else pickled
     pickled, block = stowed
     if block is not None:
-        collected.add(block)
+        collected.add_attachment(block)
     return pickled
 
 
@@ -189,14 +190,14 @@ def _stowed(
     With what stands for the block, if that is for this process to keep.
     """
     parts, inner = list(buffers), pickled
-    if len(pickled) >= INNER:
+    if len(pickled) >= LARGE_PICKLE:
         parts, inner = [memoryview(pickled), *buffers], b""
     put = arena.put(parts)
     if put is None:
         return None
     place, starts = put
     try:
-        block = arena.claim(place)
+        block = arena.claim_block(place)
     except (OSError, ValueError):  # another thread has closed it meanwhile
         return None
     spans = [(start, start + len(part)) for start, part in zip(starts, parts, strict=True)]
@@ -240,7 +241,7 @@ class _Writable:
 
 def _load(place: tuple[int, int, int, int], spans: list[tuple[int, int]], inner: bytes) -> Any:
     at = Place(*place)
-    view = arena_of(at.arena).block(at).view()
+    view = arena_of(at.arena).block_at(at).view()
     buffers: Iterable[Any] = [view[start:end] for start, end in spans]
     pickled: Any = inner
     if not inner:
@@ -296,7 +297,7 @@ def taken_up(pickled: bytes) -> bytes:
         return pickled
     attachments = AttachedPickle(pickled)
     try:
-        block = arena_of(place.arena).claim(place)
+        block = arena_of(place.arena).claim_block(place)
     except (OSError, ValueError):  # it cannot be mapped; whoever loads it is told so
         attachments.attachments = ()
     else:
@@ -322,7 +323,7 @@ def content(pickled: bytes) -> Iterable[bytes | memoryview]:
         return (pickled,)
     # The spans and the pickle that belongs to them, as they are loaded: nothing of the value is.
     _load, (_place, spans, inner) = _Apart(io.BytesIO(pickled)).load()
-    view = arena_of(place.arena).block(place).view()
+    view = arena_of(place.arena).block_at(place).view()
     return inner, *[view[start:end] for start, end in spans]
 
 

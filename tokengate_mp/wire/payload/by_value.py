@@ -39,8 +39,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import cloudpickle
 
-from tokengate_mp.wire.payload import classes, context_vars, namespaces
-from tokengate_mp.wire.payload.codec import PROTOCOL
+from tokengate_mp.wire.payload import classes, namespaces, variables
+from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 from tokengate_mp.wire.payload.views import form_of, view_of
 
 KEPT: Final = 1024
@@ -187,7 +187,7 @@ def _reduce_parameter(parameter: Any) -> str | tuple[Any, ...]:
 _OWN_REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
     memoryview: _reduce_memory,
     io.TextIOWrapper: _reduce_file,
-    ContextVar: context_vars.reduced,
+    ContextVar: variables.reduce_variable,
     typing.ParamSpec: _reduce_parameter,
     typing.TypeVarTuple: _reduce_parameter,
     # Compared by identity: dataclasses.fields(…)[0].default is dataclasses.MISSING.

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from tokengate_mp.errors import PayloadError, describe
+from tokengate_mp.wire.payload.pickle_format import MAIN, PROTOCOL
 
 SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Types that msgpack keeps exactly, given that `type(value)` is one of them.
@@ -44,8 +45,6 @@ def are_scalars(values: Sequence[Any]) -> bool:
 
 dumps: Callable[..., bytes] = pickle.dumps
 loads: Callable[[bytes], Any] = pickle.loads
-PROTOCOL: Final = 5
-MAIN: Final = b"__main__"
 
 
 def by_value(

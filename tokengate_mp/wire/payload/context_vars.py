@@ -1,9 +1,5 @@
 """Context variables that travel: a snapshot of the caller's, to be set around a run.
 
-A variable is found again in the other process by the module that it stands in. One that stands in
-`__main__`, or that a function which travels by value refers to, has an identity instead, under
-which each process has one variable of its own.
-
 What travels is what is set where the call is made, and can be found again. The standard library's
 own variables do not (asyncio and others keep things in them that belong to this process), except
 the context of `decimal`. Neither do variables that stand in no module, like those that a library
@@ -12,88 +8,21 @@ keeps in an object of its own: nothing says what they are, and there is nobody t
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
-from contextvars import Context, ContextVar, copy_context
-from importlib import import_module
-from types import ModuleType
+from contextvars import ContextVar, copy_context
 from typing import Any, Final
 
 from tokengate_mp.errors import PayloadError, describe
 from tokengate_mp.wire.payload.codec import loads, to_pickle
+from tokengate_mp.wire.payload.variables import (
+    MAIN,
+    has_identity,
+    place_of_variable,
+    reduce_variable,
+)
 
-_MAIN: Final = "__main__"
 _OWN: Final = __name__.partition(".")[0]
 _DECIMAL: Final = "decimal_context"
-
-_lock = threading.Lock()
-_identities: dict[ContextVar[Any], str] = {}
-_variables: dict[str, ContextVar[Any]] = {}
-# Where variables were found; for one that was not, how many modules had been looked through.
-_places: dict[ContextVar[Any], tuple[str, str] | int] = {}
-
-
-# ---- variables as such, in whatever is pickled
-
-
-def reduced(variable: ContextVar[Any]) -> tuple[Any, ...]:
-    """How a variable is pickled: by its module, or by an identity that it has from now on."""
-    place = _place(variable)
-    if place is not None and place[0] != _MAIN:
-        return _named, place
-    with _lock:
-        identity = _identities.get(variable)
-        if identity is None:
-            identity = _identities[variable] = os.urandom(8).hex()
-            _variables[identity] = variable
-    try:
-        default: tuple[Any, ...] = (Context().run(variable.get),)
-    except LookupError:
-        default = ()
-    return _identified, (identity, variable.name, *default)
-
-
-def _named(module: str, name: str) -> ContextVar[Any]:
-    """The variable of that name."""
-    variable: ContextVar[Any] = getattr(import_module(module), name)
-    return variable
-
-
-def _identified(identity: str, name: str, *default: Any) -> ContextVar[Any]:
-    """The variable of that identity: the one that is here, or a new one."""
-    with _lock:
-        variable = _variables.get(identity)
-        if variable is None:
-            # Made once for each identity, and kept, as those of a module are.
-            variable = ContextVar(name, default=default[0]) if default else ContextVar(name)
-            _variables[identity] = variable
-            _identities[variable] = identity
-        return variable
-
-
-def _place(variable: ContextVar[Any]) -> tuple[str, str] | None:
-    """The module and the name that a variable stands under; None if it stands in none."""
-    known = _places.get(variable)
-    if isinstance(known, tuple):
-        return known
-    count = len(sys.modules)
-    if known == count:
-        return None
-    found: tuple[str, str] | None = None
-    for name, module in list(sys.modules.items()):
-        if isinstance(module, ModuleType):
-            for attribute, value in list(vars(module).items()):
-                if value is variable:
-                    # Rather than where it was imported to, where it has the name it was given.
-                    if found is None or attribute == variable.name != found[1]:
-                        found = name, attribute
-                    break
-    _places[variable] = count if found is None else found
-    return found
-
-
-# ---- the snapshot
 
 
 class _Sent:
@@ -105,7 +34,7 @@ class _Sent:
         self.variable = variable
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reduced(self.variable)
+        return reduce_variable(self.variable)
 
 
 class _Decimal:
@@ -121,13 +50,13 @@ class _Decimal:
 
 def _travels(variable: ContextVar[Any]) -> bool:
     """Whether a variable is the user's, and can be found again."""
-    if variable in _identities:
+    if has_identity(variable):
         return True
-    place = _place(variable)
+    place = place_of_variable(variable)
     if place is None:
         return False
     package = place[0].partition(".")[0]
-    return package == _MAIN or (package not in sys.stdlib_module_names and package != _OWN)
+    return package == MAIN or (package not in sys.stdlib_module_names and package != _OWN)
 
 
 def snapshot(operation: str) -> bytes:

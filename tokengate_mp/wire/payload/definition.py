@@ -15,12 +15,10 @@ import msgspec
 from tokengate_mp.config.seeds import Lead
 from tokengate_mp.errors import WireError
 from tokengate_mp.wire.payload.codec import loads
-from tokengate_mp.wire.protocol.records import decoder
+from tokengate_mp.wire.payload.msgpack import decoder, encode
 
 IDENTITY: Final = "__tokengate_identity__"
 """Attribute of a plain function that holds what `identify` gave it."""
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class _Definition(msgspec.Struct, array_like=True, frozen=True):
@@ -96,13 +94,13 @@ def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
     """
     name = name_of(function)
     if name is not None:
-        return _encode((name, None, lead))
+        return encode((name, None, lead))
     own = getattr(type(function), OWN, None)
     if own is not None:
-        return _encode((None, own(function), lead))
+        return encode((None, own(function), lead))
     from tokengate_mp.wire.payload import by_value  # noqa: PLC0415 - 40 ms, seldom needed
 
-    return _encode((getattr(function, IDENTITY, None), by_value.define(function), lead))
+    return encode((getattr(function, IDENTITY, None), by_value.define(function), lead))
 
 
 def about(definition: bytes) -> tuple[str | None, Lead | None]:

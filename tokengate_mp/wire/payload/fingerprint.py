@@ -18,8 +18,9 @@ import pickle
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, cast
 
-from tokengate_mp.wire.payload.codec import NOT_MSGPACK, PROTOCOL, SCALARS, to_pickle
-from tokengate_mp.wire.protocol.records import encode
+from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, to_pickle
+from tokengate_mp.wire.payload.msgpack import encode
+from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 
 SHORT: Final = 64
 """Arguments that take no more bytes than this are a key as they stand."""

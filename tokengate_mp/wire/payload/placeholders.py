@@ -55,7 +55,7 @@ class Encoded:
             packing = current_packing()
             if packing is not None:
                 for each in attachments_of(pickled):
-                    packing.add(each)
+                    packing.add_attachment(each)
             pickled = bytes(pickled)
         return loads, (pickled,)
 

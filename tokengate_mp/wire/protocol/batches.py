@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from tokengate_mp.errors import WireError
-from tokengate_mp.wire.protocol.records import decoder, encode
+from tokengate_mp.wire.payload.msgpack import decoder, encode
 
 RANGE: Final = 0
 """In place of how many arguments each call takes: one, and the items are those of a range."""

@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any
 
 from tokengate_mp.errors import PayloadError, summary
-from tokengate_mp.wire.payload.codec import PROTOCOL, dumps, loads, to_pickle
+from tokengate_mp.wire.payload.codec import dumps, loads, to_pickle
 from tokengate_mp.wire.payload.definition import define, resolve
+from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 
 
 def pack_initializer(initializer: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:

@@ -30,7 +30,7 @@ FRESH: Final = 16
 LAST: Final = 32
 """Flag: the message ends here."""
 
-PICKLED: Final = 1
+PICKLED_ATTRIBUTE: Final = 1
 """Code of a msgpack extension: an attribute of a log record that had to be pickled."""
 
 HEADER: Final = struct.Struct("=HBIQ")

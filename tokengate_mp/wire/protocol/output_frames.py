@@ -34,7 +34,7 @@ class Frames:
     def __init__(self) -> None:
         self._rest = b""
 
-    def add(self, data: bytes) -> list[Frame]:
+    def take_apart(self, data: bytes) -> list[Frame]:
         """The frames that are whole with this.
 
         Raises:

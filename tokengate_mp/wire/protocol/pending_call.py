@@ -15,7 +15,8 @@ from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire.payload import fingerprint
 from tokengate_mp.wire.payload.attachments import AttachedRecord, attached, attachments_of, size_of
 from tokengate_mp.wire.payload.buffers import content, writable
-from tokengate_mp.wire.payload.codec import NOT_MSGPACK, PROTOCOL, SCALARS, dumps, to_pickle
+from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, dumps, to_pickle
+from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 from tokengate_mp.wire.payload.placeholders import Encoded, Filled, Needed
 from tokengate_mp.wire.protocol.records import CHAINED, MAX_PAYLOAD, encode
 

@@ -12,12 +12,13 @@ record they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from tokengate_mp.errors import WireError
+from tokengate_mp.wire.payload import msgpack
 
 # What `Request.function` says when it is not the index of a function:
 PART: Final = -1
@@ -50,20 +51,20 @@ WANT: Final = 13
 KILL: Final = 14
 LINK: Final = 15
 
-KEEP: Final = 16
-LET_GO: Final = 17
+BORROWED: Final = 16
+RELEASED: Final = 17
 CUT: Final = 18
 
 BLOCKED: Final = 64
 """Flag beside VALUE, PICKLED or RAISED: the token spent most of its time off the CPU."""
 
-INNER_BITS: Final = 40
-"""The n-th token that process number p makes has the number p * 2**INNER_BITS + n.
+NESTED_BITS: Final = 40
+"""The n-th token that process number p makes has the number p * 2**NESTED_BITS + n.
 
 Processes count from 1, so tokens of the parent have lower numbers than all others.
 """
 
-FIRST_INNER: Final = 1 << INNER_BITS
+FIRST_NESTED: Final = 1 << NESTED_BITS
 """The lowest number of a token that was made inside a token."""
 
 MAX_PAYLOAD: Final = 2**32 - 1
@@ -109,9 +110,10 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
                 the fields of a `Link`, and, if the token is begun, what BEGUN says; else None. If
                 it is begun, the request may be empty, as it need never be sent again; if that is a
                 pending_call, the token is not here, and will be sent here
-        KEEP    these blocks of the arena are looked at on after their tokens: a list in `value`,
-                each as region and offset
-        LET_GO  these are looked at no more, each as often as it stands there; likewise
+        BORROWED  blocks of the arena that this process goes on reading after their tokens: a list
+                in `value`, each as region and offset
+        RELEASED  blocks that were BORROWED and are not read any more: likewise, each as often as it
+                stands there
         CUT     the token is a batch that was cut: its outcome will be of `value` items
 
     Attributes:
@@ -179,29 +181,15 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
 
 _R = TypeVar("_R")
 
-encode = msgspec.msgpack.Encoder().encode
+encode = msgpack.encode
 """Any record, or a tuple with its fields in order, as bytes."""
 
-
-def decoder(kind: type[_R]) -> Callable[[bytes], _R]:
-    """What decodes one record of a kind, and raises `WireError` at bytes that are none."""
-    decode = msgspec.msgpack.Decoder(kind).decode
-
-    def decode_one(record: bytes) -> _R:
-        try:
-            return decode(record)
-        except Exception as error:
-            raise WireError(f"no {kind.__name__}, by its bytes: {error}") from error
-
-    return decode_one
-
-
-decode_enrolment = decoder(Enrolment)
-decode_failure = decoder(Failure)
-decode_link = decoder(Link)
-decode_request = decoder(Request)
-decode_outcome = decoder(Outcome)
-decode_needs = decoder(list[tuple[int, str]])
+decode_enrolment = msgpack.decoder(Enrolment)
+decode_failure = msgpack.decoder(Failure)
+decode_link = msgpack.decoder(Link)
+decode_request = msgpack.decoder(Request)
+decode_outcome = msgpack.decoder(Outcome)
+decode_needs = msgpack.decoder(list[tuple[int, str]])
 
 _ARRAY32: Final = b"\xdd"
 
@@ -277,7 +265,7 @@ class Pieces:
     def __init__(self) -> None:
         self._pieces: dict[int, list[bytes]] = {}
 
-    def add(self, number: int, piece: object) -> None:
+    def add_piece(self, number: int, piece: object) -> None:
         """A piece with more to come.
 
         Raises:
@@ -285,7 +273,7 @@ class Pieces:
         """
         self._pieces.setdefault(number, []).append(_bytes_of(piece))
 
-    def join(self, number: int, last: object) -> bytes:
+    def join_pieces(self, number: int, last: object) -> bytes:
         """The whole record, now that its last piece is here.
 
         Raises:

@@ -18,7 +18,7 @@ import msgspec
 from tokengate_mp import this_process
 from tokengate_mp.errors import WireError
 from tokengate_mp.wire.arena.arena import Block, CoreArena
-from tokengate_mp.wire.protocol.records import KEEP, LET_GO, encode
+from tokengate_mp.wire.protocol.records import BORROWED, RELEASED, encode
 
 _AT_ONCE: Final = 64
 """How many blocks go in one record: the shortest ring takes them in one piece."""
@@ -33,7 +33,7 @@ class Kept:
         publish: Writes a record for the parent.
 
     Attributes:
-        untold: Blocks of which the parent may not know (see `wire.arena.arena.CoreArena`).
+        unannounced: Blocks of which the parent may not know (see `wire.arena.arena.CoreArena`).
         returned: Blocks of which it knows, and which are looked at no more.
     """
 
@@ -41,8 +41,8 @@ class Kept:
         self._arena = arena = cast("CoreArena | None", this_process.arena)
         self._publish = publish
         self._telling = threading.Lock()
-        self.untold: dict[int, ref[Block]] = {} if arena is None else arena.untold
-        self.returned: deque[tuple[int, int]] = deque() if arena is None else arena.returned
+        self.unannounced: dict[int, ref[Block]] = {} if arena is None else arena.unannounced
+        self.released: deque[tuple[int, int]] = deque() if arena is None else arena.released
 
     def tell(self) -> None:
         """Tell the parent which blocks are looked at when an outcome is out, and which no more.
@@ -54,22 +54,24 @@ class Kept:
             self._tell_let_go()
 
     def _tell_kept(self) -> None:
-        blocks = [block for known in list(self.untold.values()) if (block := known()) is not None]
+        blocks = [
+            block for known in list(self.unannounced.values()) if (block := known()) is not None
+        ]
         for at in range(0, len(blocks), _AT_ONCE):
             told = blocks[at : at + _AT_ONCE]
-            self._publish(0, encode((0, KEEP, 0, 0, [_name(block) for block in told])))
+            self._publish(0, encode((0, BORROWED, 0, 0, [_name(block) for block in told])))
             for block in told:
-                block.told = True
-                self.untold.pop(id(block), None)
+                block.announced = True
+                self.unannounced.pop(id(block), None)
 
     def _tell_let_go(self) -> None:
-        while self.returned:
+        while self.released:
             names: list[tuple[int, int]] = []
             try:
-                names.extend(self.returned.popleft() for _ in range(_AT_ONCE))
+                names.extend(self.released.popleft() for _ in range(_AT_ONCE))
             except IndexError:  # that was the last one
                 pass
-            self._publish(0, encode((0, LET_GO, 0, 0, names)))
+            self._publish(0, encode((0, RELEASED, 0, 0, names)))
 
     def free(self, offsets: bytes) -> None:
         """Results that this process had written are needed no more.

@@ -32,7 +32,7 @@ from weakref import ref
 
 from tokengate_mp.errors import WireError
 from tokengate_mp.wire.channel import mailbox as page
-from tokengate_mp.wire.channel.doorbell import PATIENCE, Doorbell, Sleeper
+from tokengate_mp.wire.channel.doorbell import MAX_SLEEP, Doorbell, Sleeper
 from tokengate_mp.wire.channel.mailbox import Arming, Mailbox, Ringing
 from tokengate_mp.wire.protocol import records
 from tokengate_mp.worker.crew.borrowed import Kept
@@ -153,7 +153,7 @@ class Crew:
         """Take and run tokens for as long as `slot` has the place."""
         queue, functions, words = self.queue, self.functions, self._words
         interrupts, made, chained = self.interrupts, self.made, self.chained
-        word, untold = page.RUNNING + slot, self.kept.untold
+        word, untold = page.RUNNING + slot, self.kept.unannounced
         outgoing, bell = self.outgoing, self.bell
         while True:
             if not queue:
@@ -202,7 +202,7 @@ class Crew:
 
     def ring(self, now: int) -> None:
         """Wake the parent, if it sleeps."""
-        if self.dropped or self.forsaken or self.kept.returned:
+        if self.dropped or self.forsaken or self.kept.released:
             self.tell_dropped()
         self.bell.rung(now)
         self.outgoing.ring()
@@ -231,7 +231,7 @@ class Crew:
                 if self.interrupts.unwanted and not self._awaited:
                     self.interrupts.forget()
                 # About to sleep: nothing may be left for which nobody rings.
-                self._wait_for_mail(PATIENCE)
+                self._wait_for_mail(MAX_SLEEP)
         finally:
             self._mail_lock.release()
             if self._awaited:
@@ -252,7 +252,7 @@ class Crew:
         """Wait until there is mail, asleep but for short spins. The mail lock is held."""
         if self.untold.members:
             self.untold.tell()
-        if self.outgoing.unrung or self.dropped or self.forsaken or self.kept.returned:
+        if self.outgoing.unrung or self.dropped or self.forsaken or self.kept.released:
             self.ring(monotonic_ns())
         spin = self._spin
         if not (spin.begins() and spin.watch(self._stirred)):
@@ -298,9 +298,9 @@ class Crew:
         elif isinstance(content, list):
             raise WireError(f"a request of kind {mark} carries bytes, not a list")
         elif mark == records.PART:
-            self._pieces.add(number, content)
+            self._pieces.add_piece(number, content)
         elif mark == records.JOIN:
-            self._receive(records.decode_request(self._pieces.join(number, content)))
+            self._receive(records.decode_request(self._pieces.join_pieces(number, content)))
         elif mark == records.DEFINE:
             self.functions.define(number, content)
         elif mark == records.CHAINED:
@@ -392,7 +392,7 @@ class Crew:
 
     def running(self) -> list[int]:
         """The tokens that threads are running."""
-        return self._mailbox.running()
+        return self._mailbox.running_tokens()
 
     def has_mail(self) -> bool:
         """Whether a token waits that a free thread could begin."""

@@ -62,7 +62,7 @@ class Outgoing:
         """The same, for whoever holds the lock."""
         if len(record) > self._writer.part_limit:
             self._write_in_pieces(number, record)
-        elif not self._writer.write(record, 1):
+        elif not self._writer.append_records(record, 1):
             self._write_when_there_is_room(record)
         self.published += 1
         self.unrung = True
@@ -72,7 +72,7 @@ class Outgoing:
         for piece in records.split(
             number, record, writer.part_limit, records.OUTCOME_PART, records.OUTCOME_JOIN
         ):
-            if not writer.write(piece, 1):
+            if not writer.append_records(piece, 1):
                 self._write_when_there_is_room(piece)
 
     def _write_when_there_is_room(self, record: bytes) -> None:
@@ -80,7 +80,7 @@ class Outgoing:
         while True:
             self._parent.ring_if_armed()
             self._for_room.arm()
-            if self._writer.write(record, 1):
+            if self._writer.append_records(record, 1):
                 self._for_room.disarm()
                 return
             self._room.sleep()

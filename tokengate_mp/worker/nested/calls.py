@@ -22,9 +22,9 @@ from tokengate_mp.wire.payload.codec import SCALARS
 from tokengate_mp.wire.protocol.pending_call import PendingCall
 from tokengate_mp.wire.protocol.records import (
     CALL,
-    INNER_BITS,
     KILL,
     LINK,
+    NESTED_BITS,
     WANT,
     Request,
     decode_request,
@@ -83,7 +83,7 @@ class Calls:
         self.waiting = Waiting(crew)
         self.crew = crew
         self._enrolments = Enrolments(crew, process)
-        self._numbers = count(process << INNER_BITS | 1)
+        self._numbers = count(process << NESTED_BITS | 1)
         self._forked = False
         self.referring = RLock()  # of two for the same token, one would never get its outcome
         os.register_at_fork(after_in_child=self._close)

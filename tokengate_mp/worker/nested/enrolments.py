@@ -12,7 +12,7 @@ from tokengate_mp.config.seeds import Lead
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.payload.codec import to_pickle
 from tokengate_mp.wire.payload.definition import define, key_of
-from tokengate_mp.wire.protocol.records import ENROL, INNER_BITS, Enrolment, encode
+from tokengate_mp.wire.protocol.records import ENROL, NESTED_BITS, Enrolment, encode
 from tokengate_mp.worker.run.invoke import Function
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Enrolments:
 
     def __init__(self, crew: NestingCrew, process: int) -> None:
         self._crew = crew
-        self._indices = count(process << INNER_BITS)
+        self._indices = count(process << NESTED_BITS)
         self._enrolments: dict[tuple[int, str, str, bytes], int] = {}
         self._lock = Lock()
 

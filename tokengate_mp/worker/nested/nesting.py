@@ -189,7 +189,7 @@ class NestingCrew(Crew):
         function = self.functions[request.function]
         # What the token below has set in its context is nothing to this one.
         record = Context().run(self._run_in_chain, function, request, waiting)
-        if self.kept.untold:
+        if self.kept.unannounced:
             self.kept.tell()
         self._publish(number, record)
         token.arrive(record, here=True)
@@ -210,7 +210,7 @@ class NestingCrew(Crew):
             here.reach = reach
             if reach is None:
                 interrupts.release(own)
-        if self.kept.untold:
+        if self.kept.unannounced:
             self.kept.tell()
         self._publish(request.number, record)
         self._answered(request.number, record, here=1)

@@ -21,7 +21,7 @@ import time
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
-from tokengate_mp.wire.channel.doorbell import PATIENCE
+from tokengate_mp.wire.channel.doorbell import MAX_SLEEP
 from tokengate_mp.wire.protocol.records import CLAIM, Request, encode
 from tokengate_mp.worker.nested.nesting import NestingCrew
 from tokengate_mp.worker.run.invoke import pauses
@@ -83,7 +83,7 @@ class Waiting:
                     self._run(token, request, waiting)
                     begun = monotonic_ns()
                     continue
-                left = PATIENCE if deadline is None else deadline - time.monotonic()
+                left = MAX_SLEEP if deadline is None else deadline - time.monotonic()
                 if left <= 0:
                     return False
                 absence.begin()
@@ -91,8 +91,8 @@ class Waiting:
                     claimed = True
                     claim = encode((token.number, CLAIM, waiting, 0, 0))
                     crew.say(token.number, claim, urgent=True)
-                if not crew.read_mail(token, min(left, PATIENCE)):
-                    crew.await_change(token, min(left, PATIENCE))
+                if not crew.read_mail(token, min(left, MAX_SLEEP)):
+                    crew.await_change(token, min(left, MAX_SLEEP))
         finally:
             crew.await_no_more(token)
             absence.end()

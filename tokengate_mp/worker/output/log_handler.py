@@ -128,7 +128,7 @@ def _sendable(value: Any) -> Any:
         else:
             return value
     try:
-        return msgspec.msgpack.Ext(wire.PICKLED, to_pickle(value))
+        return msgspec.msgpack.Ext(wire.PICKLED_ATTRIBUTE, to_pickle(value))
     except Exception:  # noqa: BLE001 - pickling runs user code; it goes by its text then
         return _described(value)
 

@@ -1,8 +1,8 @@
 """What functions print and log in a core process goes to the parent (see `wire.protocol.output`).
 
-It never keeps a token waiting for long. A message for which there is no room waits for some, but
-only as long as the parent goes on reading: after `PATIENCE` in vain nothing waits any more, and
-what finds no room is dropped and counted, until there is room again.
+Output never keeps a token waiting for long. A message for which there is no room waits for some,
+but only as long as the parent goes on reading: after `ROOM_TIMEOUT_MS` without room nothing waits
+any more, and what finds no room is dropped and counted, until there is room again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tokengate_mp.worker.nested.nesting import NestingCrew
 from tokengate_mp.worker.output.log_import import when_logging_is_imported
 from tokengate_mp.worker.run.interrupts import Interrupts, Shield
 
-PATIENCE: Final = 1000
+ROOM_TIMEOUT_MS: Final = 1000
 """Milliseconds that a message waits for room while the parent reads nothing at all."""
 
 LINE: Final = 1 << 13
@@ -87,7 +87,7 @@ class Voice:
                 self._count()
                 return False
         if self._own:
-            self._words[page.SPOKEN] = next(self._spoken)
+            self._words[page.OUTPUT_COUNT] = next(self._spoken)
         return True
 
     def _write(self, frame: bytes) -> bool:
@@ -108,12 +108,12 @@ class Voice:
     def _room(self) -> bool:
         waiting = select.poll()
         waiting.register(self._fd, select.POLLOUT)
-        return bool(waiting.poll(PATIENCE))
+        return bool(waiting.poll(ROOM_TIMEOUT_MS))
 
     def _count(self) -> None:
         if self._own:
             with self._counting:
-                self._words[page.UNHEARD] += 1
+                self._words[page.OUTPUT_DROPPED] += 1
 
 
 class Stream(io.RawIOBase):

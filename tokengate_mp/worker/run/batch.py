@@ -17,13 +17,13 @@ from tokengate_mp import this_process
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.payload.codec import (
     NOT_MSGPACK,
-    PROTOCOL,
     SCALARS,
     are_scalars,
     dumps,
     to_pickle,
 )
 from tokengate_mp.wire.payload.definition import define, resolve
+from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 from tokengate_mp.wire.protocol.batches import RANGE, BatchOutcome, encode_batch
 from tokengate_mp.wire.protocol.failures import failure
 from tokengate_mp.worker.run.cutting import cuttable

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from tokengate_mp.wire.payload.codec import PROTOCOL, dumps
+from tokengate_mp.wire.payload.codec import dumps
 from tokengate_mp.wire.payload.context_vars import enter
 from tokengate_mp.wire.payload.definition import define, resolve
+from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 from tokengate_mp.worker.run.context import CHAIN, Chain
 
 
