@@ -2,8 +2,8 @@
 
 A page is read long after it was written, by somebody who goes on from the file that it names. So
 every `folder/module.py` has to exist, below the root or below `tokengate_mp/`; every dotted name
-of a module, class or function of the package has to be found; and every link to a file has to lead
-somewhere.
+of a module, class or function of the package, and every constant, has to be found; and every link
+to a file has to lead somewhere.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 _FENCED = re.compile(r"^ *(`{3,}|~{3,}).*?^ *\1[`~]*\s*$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"(?<![\w./~-])(?:\w+/)*\w+\.py\b")
 _QUOTED = re.compile(r"`([a-z_]+(?:\.\w+)+)`")
+_CONSTANT = re.compile(r"`([A-Z][A-Z0-9_]{3,})`")
 _LINK = re.compile(r"\]\((?![a-z]+:)([^)#]+)")
 
 LOGGERS = {"tokengate_mp.worker.voice"}
@@ -28,6 +29,9 @@ LOGGERS = {"tokengate_mp.worker.voice"}
 
 OBJECTS = {"coordinator", "executor"}
 """Names of packages that stand for an object of the user's in a page, as in `coordinator.map`."""
+
+SYSTEM = {"SCHED_IDLE"}
+"""Constants of the system that a page names, and the package does not use."""
 
 
 def files_in(text):
@@ -81,6 +85,13 @@ def test_every_dotted_name_of_a_page_is_found(page):
     """By importing it as it is written, below `tokengate_mp` or from there on."""
     named = set(names_in(page.read_text("utf-8")))
     assert sorted(name for name in named if not is_there(name)) == []
+
+
+def test_every_constant_of_a_page_is_found(page):
+    """By its name, somewhere in the source of the package."""
+    source = " ".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+    named = set(_CONSTANT.findall(_FENCED.sub("", page.read_text("utf-8")))) - SYSTEM
+    assert sorted(named.difference(re.findall(r"\w+", source))) == []
 
 
 def test_every_link_to_a_file_leads_somewhere(page):
