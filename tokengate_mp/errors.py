@@ -9,7 +9,10 @@ catching it. (`WorkerLost` has a module of its own: see there.)
 from __future__ import annotations
 
 import pickle
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, TypeVar
+
+from tokengate_mp.sigint import is_raised_by
 
 
 class TokenGateError(Exception):
@@ -154,20 +157,28 @@ class RemoteError(TokenGateError):
         return f"{self.type_name}: {self.message}" if self.message else self.type_name
 
 
-def link(error: BaseException, name: str, other: BaseException) -> None:
-    """Make `other` the `__cause__` or `__context__` of a user's exception, as `name` says.
+# What follows handles exceptions of users. Their class, their text and their attributes are code,
+# which may raise anything, or say what is not so.
 
-    Its class may forbid assignments, as a frozen dataclass does; these are not its to forbid.
+
+def link(error: BaseException, name: Literal["__cause__", "__context__"], other: Any) -> None:
+    """Make `other` the `__cause__` or the `__context__` of a user's exception.
+
+    Its class may forbid assignments, as a frozen dataclass does, or have an attribute of that name:
+    the slot of `BaseException` itself is not its to forbid.
     """
-    BaseException.__setattr__(error, name, other)
+    _SLOTS[name].__set__(error, other)
+
+
+def cause_of(error: BaseException) -> BaseException | None:
+    """The `__cause__` of a user's exception, read without its class having a say in it."""
+    cause: BaseException | None = _SLOTS["__cause__"].__get__(error)
+    return cause
 
 
 def note(error: BaseException, text: str) -> None:
     """Add a note to a user's exception, if its class allows that."""
-    try:
-        error.add_note(text)
-    except Exception:  # noqa: BLE001, S110 - its __setattr__ may raise anything
-        pass
+    _attempt(lambda: error.add_note(text), _nothing)
 
 
 def belongs_to(error: BaseException, index: int, count: int, name: str) -> None:
@@ -181,25 +192,67 @@ def belongs_to(error: BaseException, index: int, count: int, name: str) -> None:
     """
     where = f"item {index}" if count == 1 else f"one of the items {index} to {index + count - 1}"
     note(error, f"This is of {where} that {name!r} was mapped over.")
-    try:
-        error.item_index = index  # type: ignore[attr-defined]
-    except Exception:  # noqa: BLE001, S110 - it has slots, or a __setattr__ of its own
-        pass
+    _attempt(lambda: setattr(error, "item_index", index), _nothing)
 
 
 def describe(error: BaseException) -> tuple[str, str]:
-    """The qualified type name and the text of `error`, even where its `__str__` fails."""
-    kind: type[Any] = type(error)
-    name = kind.__qualname__
-    if kind.__module__ not in ("builtins", "__main__"):
-        name = f"{kind.__module__}.{name}"
-    try:
-        return name, str(error)
-    except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything
-        return name, f"<its __str__ raised {type(failure).__name__}>"
+    """The qualified type name and the text of an exception, whatever its class does.
+
+    Returns:
+        Two plain strings. In place of a text that cannot be had stands what its `__str__` raised.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came meanwhile. (One that its `__str__` raises is none.)
+    """
+    return type_name(type(error)), _attempt(lambda: str.__str__(str(error)), _no_text)
 
 
 def summary(error: BaseException) -> str:
-    """Type and text of `error` in one line, as the last line of a traceback has them."""
-    type_name, message = describe(error)
-    return f"{type_name}: {message}" if message else type_name
+    """Type and text of an exception in one line, as the last line of a traceback has them.
+
+    Raises:
+        KeyboardInterrupt: As for `describe`.
+    """
+    name, message = describe(error)
+    return f"{name}: {message}" if message else name
+
+
+def type_name(kind: type[Any]) -> str:
+    """The qualified name of a class, with its module unless that is of no interest."""
+    # By the attributes of `type` itself, since a metaclass may have others of these names. And each
+    # as a plain string, since they may be of a subclass of str, which has methods of its own.
+    name = str.__str__(_QUALNAME.__get__(kind))
+    module = _MODULE.__get__(kind)
+    if not issubclass(type(module), str) or (module := str.__str__(module)) in _UNSAID:
+        return name
+    return f"{module}.{name}"
+
+
+_SLOTS: Final[Mapping[str, Any]] = vars(BaseException)
+_QUALNAME: Final[Any] = vars(type)["__qualname__"]
+_MODULE: Final[Any] = vars(type)["__module__"]
+_UNSAID: Final = ("builtins", "__main__")
+
+_T = TypeVar("_T")
+
+
+def _attempt(code: Callable[[], _T], failed: Callable[[BaseException], _T]) -> _T:
+    """What code of a user's object returns, or what `failed` makes of what it raises.
+
+    Raises:
+        BaseException: What comes from outside: Ctrl-C, or the interruption of a token.
+    """
+    try:
+        return code()
+    except BaseException as error:
+        if not is_raised_by(code, error):
+            raise
+        return failed(error)
+
+
+def _nothing(_error: BaseException) -> None:
+    return None
+
+
+def _no_text(error: BaseException) -> str:
+    return f"<its __str__ raised {type_name(type(error))}>"

@@ -9,7 +9,7 @@ import pytest
 import work
 
 from tokengate_mp import OperationsCoordinator, TokenKilled, as_completed
-from tokengate_mp.tokens.token import watches
+from tokengate_mp.tokens.observers import observers
 
 
 def test_each_once_without_a_loop():
@@ -21,7 +21,7 @@ def test_each_once_without_a_loop():
         ended = list(as_completed([*tokens, first]))
         assert all(token.done() for token in ended)
         assert sorted(token.number for token in ended) == sorted(t.number for t in tokens)
-    assert watches == []
+    assert observers == []
 
 
 def test_in_the_order_of_their_ends():
@@ -47,7 +47,7 @@ def test_in_the_order_of_their_ends():
                     await anext(ends)
 
     asyncio.run(main())
-    assert watches == []
+    assert observers == []
 
 
 def test_tokens_of_another_threads_loop():

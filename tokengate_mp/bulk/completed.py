@@ -1,8 +1,8 @@
 """`as_completed`: tokens in the order in which they end.
 
 A callback on each of many tokens would have the event loop run as many callbacks, each on its own.
-So whoever settles a portion of outcomes hands all their tokens to a *watch*, which picks those it
-waits for.
+So what goes through tokens observes all that end (see `tokens.observers`), a portion of outcomes at
+a time, and picks those that it waits for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, Generic, TypeVar
 
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.loops.cross_thread import STOPPED_SECONDS, Bell, heard, is_here
-from tokengate_mp.tokens.token import Token, watches
+from tokengate_mp.tokens.observers import add_observer, remove_observer
+from tokengate_mp.tokens.token import Token
 
 R = TypeVar("R")
 
@@ -96,10 +97,13 @@ class Completed(Generic[R]):
         finally:
             self._close()
 
-    # ---- the watch
+    # ---- the observer
 
-    def ended(self, tokens: Iterable[Token[Any]]) -> None:
-        """These tokens have ended. In any thread: see `token.Watch`."""
+    def tokens_ended(self, tokens: Iterable[Any], /) -> None:
+        """Pick the tokens that are waited for, and wake the waiting thread or task.
+
+        In any thread: see `tokens.observers.EndObserver`.
+        """
         waiting = self._waiting
         found = [token for token in tokens if token.number in waiting]
         if found:
@@ -110,16 +114,13 @@ class Completed(Generic[R]):
 
     def _open(self, bell: Callable[[], object]) -> None:
         self._bell = bell
-        watches.append(self)
-        # Those that ended before it watched.
+        add_observer(self)
+        # Those that ended before it observed any.
         self._ended.extend(token for token in self._waiting.values() if token.done())
 
     def _close(self) -> None:
         self._bell = None
-        try:
-            watches.remove(self)
-        except ValueError:
-            pass  # it was closed
+        remove_observer(self)
 
     def _take(self) -> Iterator[Token[R]]:
         """Those that have ended, each once."""

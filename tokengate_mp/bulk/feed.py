@@ -25,7 +25,13 @@ from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.sender import Sender
 from tokengate_mp.bulk.source import Source
 from tokengate_mp.config.options import TokenOptions
-from tokengate_mp.errors import CoordinatorNotRunning, PayloadError, RemoteTraceback, summary
+from tokengate_mp.errors import (
+    CoordinatorNotRunning,
+    PayloadError,
+    RemoteTraceback,
+    cause_of,
+    summary,
+)
 from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.wire.payload.attachments import AttachedRecord, attached
 from tokengate_mp.wire.payload.buffers import flat, pack
@@ -300,8 +306,8 @@ class Feed:
         no_call_made = (
             wanted
             and error is not None
-            and isinstance(error.__cause__, RemoteTraceback)
-            and not isinstance(error, PayloadError)
+            and type(cause_of(error)) is RemoteTraceback
+            and not issubclass(type(error), PayloadError)
         )
         # It is in the one place before it leaves the other: else all would seem to be over.
         if not (no_call_made and self._halve(batch)):

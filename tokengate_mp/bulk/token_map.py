@@ -287,11 +287,11 @@ def _next(feed: Feed, *, ordered: bool) -> tuple[Batch | None, bool]:
 
 def _failed(values: list[Any], kind: int) -> int:
     """How many results of a batch are not there."""
-    return sum(isinstance(value, Raised) for value in values) if kind == TROUBLED else 0
+    return sum(type(value) is Raised for value in values) if kind == TROUBLED else 0
 
 
 def _plain(value: Any, return_exceptions: bool) -> Any:  # noqa: FBT001 - called for each item
-    if isinstance(value, Raised):
+    if type(value) is Raised:  # (`__class__` of a result may be anything)
         if return_exceptions:
             return value.error
         raise value.error

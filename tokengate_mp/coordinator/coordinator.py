@@ -36,7 +36,7 @@ from tokengate_mp.cores.initializer_file import InitializerFile
 from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
 from tokengate_mp.loops.host import Host
-from tokengate_mp.loops.sigint import HeldBack
+from tokengate_mp.sigint import HeldBack
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.protocol.initializer import pack_initializer
 

@@ -20,7 +20,8 @@ from tokengate_mp.loops.callbacks import CallbackQueue
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.tokens.forwarding import ForwardingToken, Recipient
-from tokengate_mp.tokens.token import Token, VisitingToken
+from tokengate_mp.tokens.token import Token
+from tokengate_mp.tokens.visiting import VisitingToken
 from tokengate_mp.wire.arena.regions import ParentArena
 from tokengate_mp.wire.payload.attachments import AttachedRecord
 from tokengate_mp.wire.protocol.pending_call import PendingCall

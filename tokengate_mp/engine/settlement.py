@@ -25,7 +25,8 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.tokens.deferred import deliver_encoded
 from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.tokens.nested import Answer, NestedToken
-from tokengate_mp.tokens.token import Token, watches
+from tokengate_mp.tokens.observers import observers, tell_observers
+from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.payload.attachments import referring
 from tokengate_mp.wire.payload.buffers import place_of, taken_up
 from tokengate_mp.wire.protocol import delivery
@@ -133,8 +134,8 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
         elif stage is _FAILED:
             token.deliver_error(outcome.value)
             history.ended(token, portion.failed[outcome.number] if portion else outcome.value)
-    for watch in tuple(watches) if watches else ():
-        watch.ended(tokens)
+    if observers:
+        tell_observers(tokens)
     if portion:
         _follow_up(portion, scheduler.held(seat))
 

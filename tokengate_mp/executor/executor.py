@@ -29,8 +29,8 @@ from tokengate_mp.config.settings import coordinator_settings
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, PayloadError
 from tokengate_mp.executor.future import CallFuture
 from tokengate_mp.executor.runtime import ExecutorRuntime
-from tokengate_mp.loops.sigint import HeldBack
 from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.sigint import HeldBack
 from tokengate_mp.wire.arena.arena import Arena
 from tokengate_mp.wire.payload.attachments import AttachedRecord, attached
 from tokengate_mp.wire.payload.buffers import LARGE, pack_call

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.loops.cross_thread import in_loop
-from tokengate_mp.tokens.token import Token, VisitingToken
+from tokengate_mp.tokens.token import Token
+from tokengate_mp.tokens.visiting import VisitingToken
 from tokengate_mp.wire.payload.placeholders import FILLABLE, Encoded
 from tokengate_mp.wire.protocol import delivery
 
@@ -42,6 +43,10 @@ class DeferredToken(Token[R]):
             value = delivery.result(pickled)
         except PayloadError as error:
             token.deliver_error(error)
+        except BaseException:  # Ctrl-C: whoever looks next has it loaded anew
+            token.record = pickled
+            token.__class__ = DeferredToken
+            raise
         else:
             token.set_result(value)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from tokengate_mp.errors import summary
 from tokengate_mp.tokens.token import Token
 
 R = TypeVar("R")
@@ -69,6 +71,10 @@ def _give(setter: Callable[[Any], None], outcome: object) -> None:
         setter(outcome)
     except concurrent.futures.InvalidStateError:
         pass  # whoever holds a future can set its result
-    except SystemExit:
-        # Of a callback. It would end the loop that every other outcome has to arrive in.
-        _log.exception("a callback of a future tried to end its thread")
+    except BaseException as error:
+        # Of a callback. It would end the loop that every other outcome has to arrive in. (Only in
+        # the main thread can it be Ctrl-C.)
+        here = threading.current_thread()
+        if issubclass(type(error), KeyboardInterrupt) and here is threading.main_thread():
+            raise
+        _log.error("a callback of a future raised %s", summary(error))

@@ -84,17 +84,17 @@ class NestedToken(Token[Any]):
 
     def deliver(self, result: Any) -> None:
         """The function returned."""
-        answer = result if isinstance(result, Answer) else Answer(VALUE, result)
+        answer = result if type(result) is Answer else Answer(VALUE, result)
         # The process that ran it knows already.
         self._end(answer, but=self.core)
 
     def deliver_error(self, error: BaseException | Answer) -> None:
         """The function raised, or the token was ended."""
-        if isinstance(error, Answer):
+        if type(error) is Answer:
             # That process does not know whether it was to be run again.
             self._end(error, but=None)
         else:
-            self._end(Answer(RAISED, failure(error)), but=None)
+            self._end(Answer(RAISED, failure(cast("BaseException", error))), but=None)
 
     def _end(self, answer: Answer, but: int | None) -> None:
         if self.answer is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -21,8 +21,9 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.loops.callbacks import CallbackQueue
 from tokengate_mp.loops.cross_thread import in_loop, wait
 from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.tokens.observers import observers, tell_observers
 from tokengate_mp.wire.payload.attachments import AttachedRecord
-from tokengate_mp.wire.payload.placeholders import NOT_YET, Encoded, reduced
+from tokengate_mp.wire.payload.placeholders import NOT_YET, reduced
 from tokengate_mp.wire.protocol.pending_call import PendingCall
 
 R = TypeVar("R")
@@ -56,20 +57,6 @@ class TokenController(Protocol):
     def is_running(self, token: Token[Any]) -> bool:
         """Whether a crew thread runs the token now."""
 
-
-class Watch(Protocol):
-    """Who waits for many tokens, and wants no callback from each."""
-
-    def ended(self, tokens: Iterable[Token[Any]]) -> None:
-        """Some tokens were settled; those that are done have ended.
-
-        In the coordinator's thread; but a token that was made in another one may end there. So it
-        may be called in two at once.
-        """
-
-
-watches: list[Watch] = []
-"""Who is told of tokens that have ended: of outcomes a portion at a time."""
 
 _prefix = token_hex(4)
 
@@ -245,8 +232,8 @@ class Token(asyncio.Future[R]):
     def _cancel(self, msg: Any | None) -> bool:
         if not super().cancel(msg):
             return False
-        for watch in tuple(watches):
-            watch.ended((self,))
+        if observers:
+            tell_observers((self,))
         control: TokenController | None = this_process.control
         if control is not None:
             control.cancelled(self)
@@ -299,65 +286,8 @@ class Token(asyncio.Future[R]):
         if self.done():  # whoever holds a future can set its result
             return
         self.set_exception(error)
-        if isinstance(error, TokenKilled):
+        if issubclass(type(error), TokenKilled):  # (`__class__` of a user's may be anything)
             # Somebody asked for this end: that nobody awaits the token now is nothing to log.
             self._log_traceback = False
-        for watch in tuple(watches):
-            watch.ended((self,))
-
-
-class VisitingToken(Token[R]):
-    """A token made in another thread than the coordinator's, and awaited in that thread's loop.
-
-    Attributes:
-        encoded: What it returned, as it came, if others need it.
-    """
-
-    __slots__ = ("_outcome", "encoded")
-
-    encoded: Encoded
-    _outcome: object
-
-    if TYPE_CHECKING:
-
-        def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None: ...
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that its result arrives in."""
-        return self._loop
-
-    def arrived(self) -> object:
-        """Its value, which may be still on its way to the other thread."""
-        encoded = getattr(self, "encoded", None)
-        if encoded is not None:
-            return encoded
-        if self.stage is not TokenState.COMPLETED:
-            return NOT_YET
-        return getattr(self, "_outcome", NOT_YET)
-
-    def ending(self) -> BaseException | None:
-        """The error that it ended with."""
-        outcome = getattr(self, "_outcome", None)
-        if self.stage is TokenState.COMPLETED or not isinstance(outcome, BaseException):
-            return super().ending()
-        return outcome
-
-    def deliver(self, result: R) -> None:
-        """The function returned: tell the loop of the other thread."""
-        self._pass_on(super().deliver, result)
-
-    def deliver_error(self, error: BaseException) -> None:
-        """The function raised, or the token was ended: tell the loop of the other thread."""
-        self._pass_on(super().deliver_error, error)
-
-    def _pass_on(self, deliver: Callable[[Any], None], outcome: object) -> None:
-        self._outcome = outcome
-
-        def arrive() -> None:
-            if not self.done():  # it may have been cancelled there meanwhile
-                deliver(outcome)
-
-        try:
-            self.get_loop().call_soon_threadsafe(arrive)
-        except RuntimeError:  # it is closed: nobody is left who could await it
-            return
+        if observers:
+            tell_observers((self,))

@@ -5,21 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from tokengate_mp.errors import PayloadError, RemoteError, RemoteTraceback, link, summary
+from tokengate_mp.sigint import is_raised_by
 from tokengate_mp.wire.payload.codec import loads
 from tokengate_mp.wire.protocol.records import decode_failure
 
 
 def result(pickled: bytes) -> Any:
-    """The result that travelled as `pickled`.
+    """Load the result that travelled as `pickled`; user code takes part in that.
 
     Raises:
-        PayloadError: It cannot be loaded in this process.
+        PayloadError: The result cannot be loaded in this process: that code raised something,
+            `KeyboardInterrupt` or `SystemExit` not excepted.
+        KeyboardInterrupt: Ctrl-C came meanwhile. The result can be loaded anew.
     """
     try:
         return loads(pickled)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if not is_raised_by(lambda: loads(pickled), error):
+            raise
         raise PayloadError(
             f"the result arrived, but cannot be loaded here: {summary(error)}. "
             "Can its class be imported in this process, and does its pickling round-trip?"
@@ -27,10 +30,11 @@ def result(pickled: bytes) -> Any:
 
 
 def raised(value: bytes) -> Exception:
-    """The exception that travelled as `value`, with the core's traceback as its cause.
+    """Load the exception that travelled as `value`, with the core's traceback as its cause.
 
     Raises:
         WireError: `value` is not a failure.
+        KeyboardInterrupt: As for `result`.
     """
     failure = decode_failure(value)
     exception = _loaded(failure.pickled)
@@ -41,15 +45,15 @@ def raised(value: bytes) -> Exception:
 
 
 def _loaded(pickled: bytes) -> Exception | None:
-    """The exception itself; None if it cannot be brought here."""
+    """Load the exception itself; None if it cannot be brought here."""
     if not pickled:
         return None
     try:
         exception = loads(pickled)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - unpickling runs user code; its text has come too
-        return None
+    except BaseException as error:
+        if not is_raised_by(lambda: loads(pickled), error):
+            raise
+        return None  # its text has come too
     # Unpickling can give anything, and no future takes a StopIteration.
     kind = type(exception)  # its __class__ may say something else
     fit = issubclass(kind, Exception) and not issubclass(kind, StopIteration)

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any, Final
 
-from tokengate_mp.errors import describe
+from tokengate_mp.errors import describe, type_name
 from tokengate_mp.wire.payload.codec import to_pickle
 from tokengate_mp.wire.protocol.records import Failure, encode
+
+_TRACEBACK: Final[Any] = vars(BaseException)["__traceback__"]
 
 
 def failure(error: BaseException, above: Collection[str] = ()) -> bytes:
@@ -24,7 +27,8 @@ def failure(error: BaseException, above: Collection[str] = ()) -> bytes:
     pickled = b""
     # SystemExit, KeyboardInterrupt or CancelledError, raised in the caller's event loop, would stop
     # that loop, or pass for a cancellation that nobody asked for; no future takes a StopIteration.
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+    kind = type(error)  # its `__class__` may say something else
+    if issubclass(kind, Exception) and not issubclass(kind, StopIteration):
         try:
             pickled = to_pickle(error)
         except BaseException:  # noqa: BLE001 - pickling runs user code; it goes by its text then
@@ -36,13 +40,13 @@ def failure(error: BaseException, above: Collection[str] = ()) -> bytes:
 def _traceback(error: BaseException, above: Collection[str]) -> str:
     import traceback  # noqa: PLC0415 - some ms that only failures should pay
 
-    at = error.__traceback__
+    at = _TRACEBACK.__get__(error)  # as the slot has it, whatever its class says
     while at is not None and at.tb_frame.f_globals.get("__name__") in above:
         at = at.tb_next
     try:
         lines = traceback.format_exception(type(error), error, at)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything
-        lines = [f"<no traceback: formatting it raised {type(broken).__name__}>"]
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may raise anything
+        lines = [f"<no traceback: formatting it raised {type_name(type(broken))}>"]
     return printable("".join(lines))
 
 
