@@ -84,7 +84,7 @@ def test_an_observer_that_raises_ends_no_token(caplog):
                 add_observer(raising)
                 tokens = [work.square(n) for n in range(500)]
                 if end == "raise":
-                    tokens.append(work.apply(int, "a"))
+                    tokens.append(work.call(pow))
                 if end == "cancel":
                     tokens.append(work.nap(30))
                     tokens[-1].cancel()
