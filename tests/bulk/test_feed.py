@@ -42,10 +42,12 @@ class Cores:
     def next_number(self):
         return next(self._numbers)
 
-    def enrol(self, function, options):
+    def enrol(self, function, options, *, divisible=False):
         return 0, self.operation
 
-    def forward(self, number, operation, record, function, recipient):
+    def forward(self, number, operation, record, function, recipient, *, expected=None):  # noqa: PLR0913
+        if expected is not None:
+            self.operation.expect(expected)
         _, _, (width, items) = msgspec.msgpack.decode(record)
         items = list(range(*items)) if width == RANGE else items
         self.under_way[number] = items, recipient

@@ -22,6 +22,7 @@ from tokengate_mp import (
 from tokengate_mp.config.options import Policy
 from tokengate_mp.engine.breaker_guard import BreakerGuard
 from tokengate_mp.scheduling.model.breaker import BreakerState
+from tokengate_mp.scheduling.operations import OperationRegistry
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 LONG = CircuitBreaker(failure_share=0.5, minimum=4, pause=3600.0, probes=2)
@@ -168,10 +169,11 @@ class Turns:
 
 def test_a_reset_does_not_come_between_a_call_and_its_step():
     """A call in another thread that finds the pause over goes through, whoever resets just then."""
-    scheduler = Scheduler(1, 1, "work_conserving")
-    operation = scheduler.operation("work", "medium", Policy(breaker=AT_ONCE))
+    turns = Turns()
+    operations = OperationRegistry(1, turns)
+    scheduler = Scheduler(1, 1, "work_conserving", operations=operations)
+    operation = operations.declare("work", "medium", Policy(breaker=AT_ONCE))
     door = BreakerGuard(scheduler, None)
-    door._asking = turns = Turns()
     resets = []
 
     def reset():
@@ -188,7 +190,7 @@ def test_a_reset_does_not_come_between_a_call_and_its_step():
 
     breaker = operation.breaker
     for number in range(AT_ONCE.minimum):
-        breaker.failed(number, 0)
+        breaker.token_failed(number, 0)
     breaker.until = Over()
     assert door.pass_in(AT_ONCE.minimum, operation, lambda: "made") == "made"
     thread.join()

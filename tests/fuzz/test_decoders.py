@@ -107,7 +107,7 @@ class Half:
             pending_calls,
         )
         self.scheduler.core_ready(1)
-        operation = self.scheduler.operation("fuzz", "heavy")
+        operation = self.scheduler.operations.declare("fuzz", "heavy")
         self.tokens = [self.token(number, operation) for number in range(1, 9)]
         self.scheduler.submitted(self.tokens)
         self.scheduler.assign(0)

@@ -110,7 +110,7 @@ class Simulation:
         scheduler = self.scheduler
         for core, sent in scheduler.assign(self.now).items():
             self.at(self.now + DELAY, self._arrived, core, [ticket.number for ticket in sent])
-        waiting = scheduler.waiting > 0
+        waiting = scheduler.accounts.waiting_count > 0
         if waiting:
             lanes = scheduler._gate.lanes
             wanted = [self._may_run[weight] for weight in WEIGHTS if lanes[weight]]

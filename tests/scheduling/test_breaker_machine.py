@@ -38,8 +38,8 @@ class BreakerMachine(RuleBasedStateMachine):
         self.settings = CircuitBreaker(share, 1e6, minimum, pause=2.0, probes=probes)
         self.scheduler = Scheduler(2, 2, "work_conserving")
         policy = Policy(breaker=self.settings, retries=retries, timeout_ns=30 * SECOND)
-        self.operation = self.scheduler.operation("guarded", "medium", policy)
-        self.free = self.scheduler.operation("free", "medium")
+        self.operation = self.scheduler.operations.declare("guarded", "medium", policy)
+        self.free = self.scheduler.operations.declare("free", "medium")
         self.retries = retries
         self.breaker = self.operation.breaker
         self.now = 0
@@ -84,7 +84,8 @@ class BreakerMachine(RuleBasedStateMachine):
                     self.state, self.passed = HALF_OPEN, 0
                 places = self.settings.probes - self.passed - len(self.probing)
                 expected = self.state is CLOSED or (self.state is HALF_OPEN and places > 0)
-                assert self.breaker.admits(number, self.now) is expected
+                breakers = self.scheduler.operations.breakers
+                assert breakers.admit_call(number, self.operation, self.now) is expected
                 if not expected:
                     continue
                 if self.state is HALF_OPEN:
@@ -149,15 +150,16 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule()
     def reset(self):
-        assert self.breaker.reset() is (self.state is not CLOSED)
+        shut = self.state is not CLOSED
+        assert self.scheduler.operations.breakers.close_breaker("guarded") is shut
         self.state, self.ends, self.probing = CLOSED, [], set()
 
     def end_blocked(self):
         """What the coordinator does before it sends anything."""
-        ended = self.scheduler.blocked()
+        ended = self.scheduler.take_blocked()
         assert all(ticket.operation is self.operation for ticket in ended)
         if self.state is OPEN:
-            waiting = self.scheduler.waiting_tickets("guarded")
+            waiting = self.scheduler.accounts.waiting_tickets("guarded")
             assert not ended or not waiting
         else:
             assert not ended
@@ -200,7 +202,7 @@ def test_a_window_forgets_what_is_older_than_it(span):
     window = Window(span)
     ends = [(now * max(1, span // 7), now % 3 == 0) for now in range(100)]
     for at, (now, failed) in enumerate(ends):
-        window.add(now, failed=failed)
+        window.count_end(now, failed=failed)
         slack = max(1, span // SLICES)
         least = [bad for then, bad in ends[: at + 1] if then > now - span + slack]
         most = [bad for then, bad in ends[: at + 1] if then > now - span - slack]

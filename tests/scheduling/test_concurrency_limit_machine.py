@@ -59,7 +59,7 @@ class LimitMachine(RuleBasedStateMachine):
 
     def make(self, name, weight, retries=0):
         policy = Policy(retries=retries, max_running=MOST[name], of=LIMITED_WITH.get(name))
-        operation = self.scheduler.operation(name, weight, policy)
+        operation = self.scheduler.operations.declare(name, weight, policy)
         ticket = FakeTicket(len(self.tickets) + 1, operation, created=self.now)
         self.tickets[ticket.number] = ticket
         return ticket
@@ -146,7 +146,7 @@ class LimitMachine(RuleBasedStateMachine):
         if core in self.held and core not in self.gone and self.held[core]:
             ticket = self.make(name, "light")
             room = self.room(ticket)
-            self.scheduler.joined(ticket, 10_000 + core, core, self.now)
+            self.scheduler.relations.joined(ticket, 10_000 + core, core, self.now)
             self.held[core][ticket.number] = ticket
             if not room:
                 self.beyond.add(ticket.number)
@@ -183,7 +183,7 @@ class LimitMachine(RuleBasedStateMachine):
                 grown = [t for t in self.counted(name) if t.number not in self.beyond]
                 assert len(grown) <= max(most, before[name])
         idle = {core for core in self.cores if not self.held[core]} - self.gone
-        for ticket in self.scheduler.waiting_tickets():
+        for ticket in self.scheduler.accounts.waiting_tickets():
             if ticket.operation.name in self.paused or ticket.number in self.pins:
                 continue
             if self.room(ticket):
@@ -217,7 +217,7 @@ class LimitMachine(RuleBasedStateMachine):
                 self.scheduler.settle(core, numbers, [MS] * len(numbers), self.now)
                 for number in numbers:
                     del held[number]
-        assert not self.scheduler.unended_count
+        assert not self.scheduler.accounts.unended_count
         assert len(self.scheduler._gate) == 0
 
 

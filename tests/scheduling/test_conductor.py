@@ -41,7 +41,7 @@ class ConductorMachine(RuleBasedStateMachine):
 
     def take(self, policy, weight="medium"):
         self.made += 1
-        operation = self.scheduler.operation(f"op{policy}", weight, policy)
+        operation = self.scheduler.operations.declare(f"op{policy}", weight, policy)
         ticket = FakeTicket(self.made, operation, created=self.now)
         self.tickets.append(ticket)
         return ticket
@@ -113,7 +113,7 @@ class ConductorMachine(RuleBasedStateMachine):
         self.chain_of[child.number] = {lead}
         if policy is LEADING:
             self.chain_of[child.number].add(child.number)
-        self.scheduler.joined(child, lead, core, self.now)
+        self.scheduler.relations.joined(child, lead, core, self.now)
         self.sent(child.number, core)
 
     @precondition(lambda self: any(self.begun))
@@ -203,14 +203,14 @@ class ConductorMachine(RuleBasedStateMachine):
         if not hasattr(self, "scheduler"):
             return
         self.scheduler.validate()
-        assert self.scheduler.snapshot().domains == len(self.chains())
+        assert self.scheduler.snapshot().chains == len(self.chains())
 
     def teardown(self):
         """When all has ended there is no chain left."""
         if hasattr(self, "scheduler"):
             for ticket in self.tickets:
                 self.scheduler.killed(ticket)
-            assert self.scheduler.snapshot().domains == 0
+            assert self.scheduler.snapshot().chains == 0
             self.scheduler.validate()
 
 
@@ -230,7 +230,7 @@ def scheduler_with(cores):
 
 def led(scheduler, number=1):
     """A lead that was sent to a core: its ticket and the core."""
-    ticket = FakeTicket(number, scheduler.operation("lead", "medium", LEADING))
+    ticket = FakeTicket(number, scheduler.operations.declare("lead", "medium", LEADING))
     scheduler.submitted([ticket])
     ((core, tickets),) = scheduler.assign(0).items()
     assert tickets == [ticket]
@@ -241,38 +241,38 @@ def test_a_chain_moves_as_a_whole_to_the_next_process():
     """What a dead core had not begun waits for its replacement, however idle the others are."""
     scheduler = scheduler_with(4)
     lead, core = led(scheduler)
-    children = [FakeTicket(n, scheduler.operation("child", "light")) for n in (2, 3, 4)]
+    children = [FakeTicket(n, scheduler.operations.declare("child", "light")) for n in (2, 3, 4)]
     for child in children:
-        scheduler.joined(child, lead.number, core, 0)
+        scheduler.relations.joined(child, lead.number, core, 0)
     lost = scheduler.core_lost(core, {lead.number: Failed()}, 0)
     assert lost == [lead]
     assert scheduler.assign(0) == {}
     scheduler.core_ready(core)
     assert scheduler.assign(0) == {core: children}
-    assert scheduler.snapshot().domains == 1
+    assert scheduler.snapshot().chains == 1
     scheduler.settle(core, [2, 3, 4], [MS] * 3, MS)
-    assert scheduler.snapshot().domains == 0
+    assert scheduler.snapshot().chains == 0
 
 
 def test_a_chain_without_a_core_fails():
     """When no core is left at all, its tokens end."""
     scheduler = scheduler_with(2)
     lead, core = led(scheduler)
-    child = FakeTicket(2, scheduler.operation("child", "light"))
-    scheduler.joined(child, lead.number, core, 0)
+    child = FakeTicket(2, scheduler.operations.declare("child", "light"))
+    scheduler.relations.joined(child, lead.number, core, 0)
     for each in (1, 2):
         scheduler.core_lost(each, {1: Failed()} if each == core else {}, 0)
     assert scheduler.stranded() == [child]
     assert child.stage is TokenState.FAILED
-    assert scheduler.snapshot().domains == 0
+    assert scheduler.snapshot().chains == 0
 
 
 def test_an_operation_that_is_paused_holds_its_members_back():
     """A member that waits for its core again is held back like any waiting token."""
     scheduler = scheduler_with(2)
     lead, core = led(scheduler)
-    child = FakeTicket(2, scheduler.operation("child", "light"))
-    scheduler.joined(child, lead.number, core, 0)
+    child = FakeTicket(2, scheduler.operations.declare("child", "light"))
+    scheduler.relations.joined(child, lead.number, core, 0)
     scheduler.core_lost(core, {1: Failed()}, 0)
     scheduler.core_ready(core)
     scheduler.pause("child")

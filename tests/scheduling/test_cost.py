@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from steps import steps
-from tickets import MS, FakeTicket, Maker, numbers
+from tickets import MS, FakeTicket, Maker, held_by, numbers
 
 from tokengate_mp.config.options import Policy
 from tokengate_mp.lifecycle import TokenState
@@ -56,7 +56,7 @@ class Compared(FakeTicket):
 
 def compared(scheduler, count):
     """Tickets that count their comparisons."""
-    operation = scheduler.operation("work", "medium")
+    operation = scheduler.operations.declare("work", "medium")
     return [Compared(number, operation) for number in range(1, count + 1)]
 
 
@@ -88,12 +88,12 @@ def test_a_claim_does_not_search_the_lane(key):
         costs.append(steps(claim))
         assert Compared.comparisons == 0
         scheduler.validate()
-        assert scheduler.waiting == len(waiting) - len(claimed)
+        assert scheduler.accounts.waiting_count == len(waiting) - len(claimed)
         back = claimed[::2]
         scheduler.given_back(1, numbers(back))
         scheduler.validate()
-        assert scheduler.waiting == len(waiting) - len(claimed) + len(back)
-        assert numbers(scheduler.waiting_tickets())[: len(back)] == sorted(numbers(back))
+        assert scheduler.accounts.waiting_count == len(waiting) - len(claimed) + len(back)
+        assert numbers(scheduler.accounts.waiting_tickets())[: len(back)] == sorted(numbers(back))
     assert costs[0] == costs[1]
 
 
@@ -101,21 +101,22 @@ def test_a_claim_does_not_search_the_lane(key):
 def test_one_that_was_claimed_and_is_to_run_again_waits_once(ending):
     """Though its lane had not let go of it yet."""
     scheduler, _ = scheduler_with(1)
-    operation = scheduler.operation("work", "medium", Policy(retries=1, idempotent=True))
+    operation = scheduler.operations.declare("work", "medium", Policy(retries=1, idempotent=True))
     tickets = [FakeTicket(number, operation) for number in range(1, FEW)]
     scheduler.submitted(tickets)
     scheduler.assign(0)
     last = tickets[-1]
-    before = scheduler.waiting
+    before = scheduler.accounts.waiting_count
     assert scheduler.claimed(last, 1, 0, 0, never)
     if ending == "raised":
         scheduler.settle(1, [last.number], [MS], MS, failed={last.number: ValueError()})
-        assert scheduler.waiting == before
+        assert scheduler.accounts.waiting_count == before
     else:
         scheduler.core_lost(1, {last.number: OSError()}, MS)
-        assert scheduler.waiting == len(tickets)
+        assert scheduler.accounts.waiting_count == len(tickets)
     scheduler.validate()
-    assert len(set(numbers(scheduler.waiting_tickets()))) == scheduler.waiting
+    waiting = scheduler.accounts.waiting_tickets()
+    assert len(set(numbers(waiting))) == scheduler.accounts.waiting_count
 
 
 def test_what_a_dead_core_held_is_not_searched_for_members_of_chains():
@@ -125,13 +126,13 @@ def test_what_a_dead_core_held_is_not_searched_for_members_of_chains():
     others, members = tickets[: FEW // 2], tickets[FEW // 2 :]
     scheduler.submitted(others)
     scheduler.assign(0)
-    held = len(scheduler.held(1))
+    held = len(held_by(scheduler, 1))
     for ticket in members:
-        scheduler.joined(ticket, others[0].number, 1, 0)
+        scheduler.relations.joined(ticket, others[0].number, 1, 0)
     Compared.comparisons = 0
     scheduler.core_lost(1, {}, 0)
     assert Compared.comparisons == 0
-    assert scheduler.waiting == len(tickets)
+    assert scheduler.accounts.waiting_count == len(tickets)
     assert held > 1
     scheduler.validate()
 
@@ -145,7 +146,7 @@ def test_one_that_a_core_holds_is_found_without_a_look_at_those_that_wait():
         scheduler.assign(0)
 
         def find(scheduler=scheduler, first=first):
-            assert scheduler.find(first.number) is first
+            assert scheduler.accounts.find(first.number) is first
 
         costs.append(steps(find))
     assert costs[0] == costs[1]
@@ -160,7 +161,7 @@ def test_what_is_held_for_a_core_that_is_away_costs_the_others_nothing():
         scheduler.assign(0)
         core = first.core
         for ticket in make(name="member", count=count):
-            scheduler.joined(ticket, first.number, core, 0)
+            scheduler.relations.joined(ticket, first.number, core, 0)
         scheduler.core_lost(core, {}, 0)
 
         def order(scheduler=scheduler, make=make):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tickets import MS, Maker, numbers
+from tickets import MS, Maker, held_by, numbers
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
@@ -16,7 +16,7 @@ def scheduler_with(cores, quota=None):
     """A scheduler of four-thread cores, each with a process of that quota, and a maker."""
     scheduler = Scheduler(cores, 4, "work_conserving")
     for core in range(1, cores + 1):
-        scheduler.handover.begin(core, quota)
+        scheduler.handover.begin_process(core, quota)
         scheduler.core_ready(core)
     return scheduler, Maker(scheduler)
 
@@ -24,7 +24,7 @@ def scheduler_with(cores, quota=None):
 def take_over(scheduler, core, quota=None):
     """Let a core have another process, and give the seat of the old one."""
     seat = scheduler.handover.relieve(core)
-    scheduler.handover.begin(core, quota)
+    scheduler.handover.begin_process(core, quota)
     scheduler.core_ready(core)
     return seat
 
@@ -39,9 +39,9 @@ def test_the_next_process_begins_with_nothing():
     seat = take_over(scheduler, 1)
     (after,) = scheduler.assign(0).values()
     assert len(after) == min(len(before), len(first) - len(before))
-    assert numbers(scheduler.held(seat).values()) == numbers(before)
-    assert numbers(scheduler.held(1).values()) == numbers(after)
-    assert {scheduler.handover.seat_of(ticket) for ticket in before} == {seat}
+    assert numbers(held_by(scheduler, seat).values()) == numbers(before)
+    assert numbers(held_by(scheduler, 1).values()) == numbers(after)
+    assert {scheduler.accounts.seat_of(ticket) for ticket in before} == {seat}
     assert {ticket.core for ticket in first[: len(before) + len(after)]} == {1}
     scheduler.validate()
 
@@ -69,7 +69,7 @@ def test_between_two_processes_a_core_gets_nothing():
     scheduler.handover.relieve(1)
     maker.submit()
     assert scheduler.assign(0) == {}
-    assert not scheduler.has_room
+    assert not scheduler.accounts.has_room
     scheduler.core_ready(1)
     assert [len(sent) for sent in scheduler.assign(0).values()] == [1]
 
@@ -83,8 +83,8 @@ def test_a_relieved_process_makes_room_for_nothing():
     scheduler.hungry(seat)
     scheduler.settle(seat, [held[0].number], [MS], MS)
     scheduler.given_back(seat, [held[1].number])
-    scheduler.waits(seat)
-    assert not scheduler.has_room
+    scheduler.all_threads_wait(seat)
+    assert not scheduler.accounts.has_room
     assert scheduler.assign(MS) == {}
     assert [ticket.stage for ticket in held] == [
         TokenState.COMPLETED,
@@ -104,10 +104,10 @@ def test_a_quota_is_never_exceeded(quota):
     assert scheduler.handover.is_closed(1)
     scheduler.settle(1, numbers(sent), [MS] * quota, MS)
     assert scheduler.assign(MS) == {}
-    assert scheduler.handover.answered(1) == quota
+    assert scheduler.handover.answered_by_process(1) == quota
     take_over(scheduler, 1, quota)
     assert not scheduler.handover.is_closed(1)
-    assert scheduler.handover.answered(1) == 0
+    assert scheduler.handover.answered_by_process(1) == 0
     (sent,) = scheduler.assign(MS).values()
     assert len(sent) == quota
     assert scheduler.snapshot().cores[0].answered == quota
@@ -123,9 +123,9 @@ def test_outcomes_of_a_relieved_process_are_its_own():
     scheduler.settle(seat, numbers(sent), [MS, MS], MS)
     assert scheduler.snapshot().cores[0].answered == 2
     scheduler.core_lost(seat, {}, MS)
-    scheduler.handover.left(seat)
+    scheduler.handover.end_draining(seat)
     assert scheduler.snapshot().cores[0].answered == 2
-    assert scheduler.handover.answered(1) == 0
+    assert scheduler.handover.answered_by_process(1) == 0
     assert scheduler.handover.relieve(1) == seat  # which is free again
 
 
@@ -134,20 +134,20 @@ def test_what_was_placed_and_not_sent_is_not_left_with_the_old_process(killed):
     """A dependent that is to go home waits for the next process; the old one can be dismissed."""
     scheduler, maker = scheduler_with(2)
     (ticket,) = maker()
-    scheduler.withheld(ticket, [])
-    scheduler.released(ticket, None, 0, 0, home=1)
-    assert ticket.number in scheduler.held(1)
+    scheduler.relations.withheld(ticket, [])
+    scheduler.relations.released(ticket, None, 0, 0, home=1)
+    assert ticket.number in held_by(scheduler, 1)
     if killed:
         scheduler.killed(ticket)
     seat = take_over(scheduler, 1)
     scheduler.validate()
-    assert not scheduler.held(seat)
+    assert not held_by(scheduler, seat)
     sent = [ticket for tickets in scheduler.assign(MS).values() for ticket in tickets]
     assert sent == ([] if killed else [ticket])
     scheduler.validate()
 
 
-class ShiftsMachine(RuleBasedStateMachine):
+class HandoverMachine(RuleBasedStateMachine):
     """Processes by a number of their own, each with its seat and what it was sent."""
 
     @initialize(cores=st.integers(1, 3), quota=st.sampled_from([None, 1, 4]))
@@ -171,8 +171,8 @@ class ShiftsMachine(RuleBasedStateMachine):
         core = data.draw(st.sampled_from(self.cores))
         (ticket,) = self.maker()
         self.made.append(ticket)
-        self.scheduler.withheld(ticket, [])
-        self.scheduler.released(ticket, None, 0, self.now, home=core)
+        self.scheduler.relations.withheld(ticket, [])
+        self.scheduler.relations.released(ticket, None, 0, self.now, home=core)
         if ticket.stage is TokenState.ADMITTED:  # and it is sent with the next order
             self.unsent[core].append(ticket.number)
 
@@ -232,11 +232,11 @@ class ShiftsMachine(RuleBasedStateMachine):
         if seat in self.cores:
             self.sent[seat], self.unsent[seat] = [], []
             self.total[seat] = 0
-            self.scheduler.handover.begin(seat, self.quota)
+            self.scheduler.handover.begin_process(seat, self.quota)
             self.scheduler.core_ready(seat)
         else:
             del self.sent[seat]
-            self.scheduler.handover.left(seat)
+            self.scheduler.handover.end_draining(seat)
         self.assign()
 
     @invariant()
@@ -246,21 +246,21 @@ class ShiftsMachine(RuleBasedStateMachine):
         self.scheduler.validate()
         for seat, held in self.sent.items():
             unsent = self.unsent.get(seat, [])
-            assert sorted(self.scheduler.held(seat)) == sorted([*held, *unsent])
+            assert sorted(held_by(self.scheduler, seat)) == sorted([*held, *unsent])
         by_number = {ticket.number: ticket for ticket in self.made}
         for seat, held in self.sent.items():
-            assert all(self.scheduler.handover.seat_of(by_number[n]) == seat for n in held)
+            assert all(self.scheduler.accounts.seat_of(by_number[n]) == seat for n in held)
         views = self.scheduler.snapshot().cores
         assert [view.core for view in views] == list(self.cores)
         of_processes = (*self.sent.values(), *self.unsent.values())
         assert sum(len(view.held) for view in views) == sum(map(len, of_processes))
         ended = sum(ticket.stage.ended for ticket in self.made)
-        assert self.scheduler.unended_count == len(self.made) - ended
+        assert self.scheduler.accounts.unended_count == len(self.made) - ended
 
 
-TestShifts = ShiftsMachine.TestCase
-TestShifts.__doc__ = (
+TestHandover = HandoverMachine.TestCase
+TestHandover.__doc__ = (
     "Whoever takes over from whom, and dies: every token is held by the process that it was sent "
     "to, or waits, or has ended; and none is sent more than its quota."
 )
-TestShifts.settings = settings(max_examples=40, stateful_step_count=30)
+TestHandover.settings = settings(max_examples=40, stateful_step_count=30)

@@ -28,11 +28,11 @@ def submitted_at_once(policy: Policy) -> Scheduler:
     class Found(dict):
         def setdefault(self, key, operation):
             found = super().setdefault(key, operation)
-            scheduler.submitted([FakeTicket(1, scheduler.operation(*key))])
+            scheduler.submitted([FakeTicket(1, scheduler.operations.declare(*key))])
             return found
 
-    scheduler._operations = Found()
-    scheduler.operation("work", "medium", policy)
+    scheduler.operations._by_key = Found()
+    scheduler.operations.declare("work", "medium", policy)
     return scheduler
 
 
@@ -43,16 +43,16 @@ def test_the_first_token_with_a_time_limit_has_it() -> None:
 
 def test_the_first_lead_has_a_chain() -> None:
     """In the same way."""
-    assert submitted_at_once(Policy(lead=Lead("[]"))).snapshot(0).domains == 1
+    assert submitted_at_once(Policy(lead=Lead("[]"))).snapshot(0).chains == 1
 
 
 def test_statistics_are_made_while_operations_come() -> None:
     """Another thread may make the first call of one in the middle of it."""
     scheduler = Scheduler(1, 1, "work_conserving")
     name = Busy("first")
-    scheduler.operation(name, "medium")
-    scheduler.operation("second", "medium")
-    name.act = lambda: scheduler.operation("third", "medium")
+    scheduler.operations.declare(name, "medium")
+    scheduler.operations.declare("second", "medium")
+    name.act = lambda: scheduler.operations.declare("third", "medium")
     assert scheduler.snapshot(0).operations.keys() == {"first", "second"}
     assert scheduler.snapshot(0).operations.keys() == {"first", "second", "third"}
 
@@ -60,7 +60,7 @@ def test_statistics_are_made_while_operations_come() -> None:
 def test_statistics_are_made_while_tags_come() -> None:
     """Another thread may make the first call of a function with other tags."""
     scheduler = Scheduler(1, 1, "work_conserving")
-    tags = scheduler.operation("work", "medium").tags
+    tags = scheduler.operations.declare("work", "medium").tags
     tag = Busy("team")
     tags[tag] = "a"
     tags["stage"] = "b"

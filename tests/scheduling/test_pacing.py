@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from tickets import MS, Maker, measured, numbers
 
 from tokengate_mp.scheduling.model import pacing
-from tokengate_mp.scheduling.model.operation import RECENT, Operation, views
+from tokengate_mp.scheduling.model.operation import RECENT, Operation
+from tokengate_mp.scheduling.model.operation_view import operation_views
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 
@@ -257,8 +258,8 @@ def test_percentiles():
     light.observe(list(range(RECENT - 100)), blocking=False)
     heavy.observe(list(range(RECENT - 100, RECENT)), blocking=False)
     heavy.completed, light.failed, light.killed = 3, 2, 1
-    assert views([light, heavy]).keys() == {"work"}
-    view = views([light, heavy])["work"]
+    assert operation_views([light, heavy]).keys() == {"work"}
+    view = operation_views([light, heavy])["work"]
     assert (view.completed, view.failed, view.killed) == (3, 2, 1)
     assert (view.p50, view.p95, view.max) == (512, 973, 5000)
     assert view.weight == "light"
@@ -266,5 +267,5 @@ def test_percentiles():
 
 def test_an_operation_without_runs_has_no_durations():
     """Before the first outcome there is no percentile, rather than a zero."""
-    view = views([Operation("work", "light", 4)])["work"]
+    view = operation_views([Operation("work", "light", 4)])["work"]
     assert (view.p50, view.p95, view.max) == (None, None, None)

@@ -54,7 +54,7 @@ class PolicyMachine(RuleBasedStateMachine):
 
     @rule(policy=st.sampled_from(POLICIES), name=st.sampled_from(NAMES), count=st.integers(1, 4))
     def call(self, policy, name, count):
-        operation = self.scheduler.operation(name, "medium", policy)
+        operation = self.scheduler.operations.declare(name, "medium", policy)
         made = [
             FakeTicket(len(self.tickets) + 1 + i, operation, created=self.now) for i in range(count)
         ]
@@ -78,7 +78,7 @@ class PolicyMachine(RuleBasedStateMachine):
     def assign(self):
         for core, sent in self.scheduler.assign(self.now).items():
             for ticket in sent:
-                assert not self.scheduler.paused
+                assert not self.scheduler.snapshot().paused
                 assert ticket.operation.name not in self.paused
                 assert ticket.number not in self.ended
                 assert ticket.number not in self.until
@@ -164,7 +164,7 @@ class PolicyMachine(RuleBasedStateMachine):
 
     @rule(paused=st.booleans())
     def admission(self, paused):
-        self.scheduler.paused = paused
+        (self.scheduler.pause_admission if paused else self.scheduler.resume_admission)()
 
     @rule(name=st.sampled_from(NAMES))
     def pause_operation(self, name):
@@ -179,10 +179,10 @@ class PolicyMachine(RuleBasedStateMachine):
     @invariant()
     def everything_is_accounted_for(self):
         self.scheduler.validate()
-        unended = {t.number for t in self.scheduler.unended()}
+        unended = {t.number for t in self.scheduler.accounts.unended()}
         assert unended == self.tickets.keys() - self.ended.keys()
         held = {n for mine in self.held.values() for n in mine}
-        waiting = {t.number for t in self.scheduler.waiting_tickets()}
+        waiting = {t.number for t in self.scheduler.accounts.waiting_tickets()}
         assert waiting == unended - held
         trials = self.scheduler._retries.trials
         assert trials.keys() <= unended, "nothing is remembered of what has ended"
@@ -191,12 +191,12 @@ class PolicyMachine(RuleBasedStateMachine):
 
     def teardown(self):
         """With everything resumed, every token comes to its end."""
-        self.scheduler.paused = False
+        self.scheduler.resume_admission()
         for name in NAMES:
             self.resume_operation(name)
         scheduler, open_ = self.scheduler, {c: list(held) for c, held in self.held.items()}
         for _ in range(10_000):
-            if not scheduler.unended_count:
+            if not scheduler.accounts.unended_count:
                 break
             self.now = max(self.now, scheduler.next_tick() or 0)
             scheduler.tick(self.now)
@@ -205,7 +205,7 @@ class PolicyMachine(RuleBasedStateMachine):
             for core, numbers in open_.items():
                 scheduler.settle(core, numbers, [MS] * len(numbers), self.now)
                 numbers.clear()
-        assert not self.scheduler.unended_count
+        assert not self.scheduler.accounts.unended_count
         assert len(self.scheduler._gate) == 0
         assert not self.scheduler._gate.postponed
 

@@ -80,7 +80,7 @@ def test_a_token_sent_behind_a_long_one_is_recalled_in_its_turn(stalled):
     sent = scheduler.assign(RECALL_NS)
     assert set(sent) == {1, 2}
     scheduler.settle(2, numbers(sent[2]), [MS] * len(sent[2]), 2 * RECALL_NS)
-    assert scheduler.waiting == 0
+    assert scheduler.accounts.waiting_count == 0
     assert scheduler.overdue(2 * RECALL_NS) == [1]
     assert tickets[-1].core is not None
 
@@ -188,7 +188,7 @@ def test_strict_recalls_although_another_class_waits():
     scheduler.assign(0)
     maker.submit("light", count=20)
     scheduler.assign(0)
-    assert scheduler.waiting
+    assert scheduler.accounts.waiting_count
     scheduler.core_ready(1)
     assert scheduler.overdue(RECALL_NS) == [3]
     scheduler.given_back(3, [heavy[1].number])
@@ -211,7 +211,7 @@ def test_a_token_that_only_the_slow_core_may_run_does_not_travel():
         scheduler.assign(turn * RECALL_NS)
     assert asked == 1
     assert light.core == 3
-    assert scheduler.waiting == 1
+    assert scheduler.accounts.waiting_count == 1
     scheduler.settle(3, [heavy.number], [MS], 0)
     assert scheduler.assign(0) == {3: [light]}
 

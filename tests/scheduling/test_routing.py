@@ -177,7 +177,7 @@ def test_nothing_is_sent_to_a_core_that_is_not_ready():
     scheduler, maker = scheduler_with(4, ready=[])
     tickets = maker.submit("light", count=2)
     assert scheduler.assign(0) == {}
-    assert not scheduler.has_room
+    assert not scheduler.accounts.has_room
     scheduler.core_ready(2)
     assert scheduler.assign(0) == {2: tickets}
 
@@ -188,7 +188,7 @@ def test_killed_tokens_leave_no_gap_in_the_lane():
     tickets = maker.submit(count=1000)
     for ticket in tickets[::2] + tickets[1:990:2]:
         assert scheduler.killed(ticket)
-    assert scheduler.waiting == 5
+    assert scheduler.accounts.waiting_count == 5
     assert len(scheduler._gate.lanes["medium"].queue) <= 10
     scheduler.core_ready(1)
     (sent,) = scheduler.assign(0).values()
@@ -214,5 +214,5 @@ def test_tokens_that_no_core_will_ever_run_fail(routing, gone, failed):
     stranded = scheduler.stranded(sum(1 << core for core in gone))
     assert {ticket.operation.weight for ticket in stranded} == failed
     assert all(ticket.stage is TokenState.FAILED for ticket in stranded)
-    assert scheduler.waiting == len(tickets) - len(stranded)
+    assert scheduler.accounts.waiting_count == len(tickets) - len(stranded)
     scheduler.validate()

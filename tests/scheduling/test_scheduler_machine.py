@@ -85,7 +85,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(calls=CALLS, at_once=AT_ONCE)
     def call(self, calls, at_once):
         for weight, name, count in calls:
-            operation = self.scheduler.operation(name, weight)
+            operation = self.scheduler.operations.declare(name, weight)
             operation.divisible = name == "b"
             for _ in range(count):
                 ticket = FakeTicket(len(self.tickets) + 1, operation)
@@ -315,14 +315,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         states |= dict.fromkeys(held, TokenState.ADMITTED)
         states |= self.ended
         assert {n: ticket.stage for n, ticket in self.tickets.items()} == states
-        assert numbers(self.scheduler.unended()) == sorted(waiting + held)
-        assert self.scheduler.unended_count == len(waiting) + len(held)
-        assert self.scheduler.waiting == len(waiting)
-        assert self.scheduler.has_waiting or not waiting
+        assert numbers(self.scheduler.accounts.unended()) == sorted(waiting + held)
+        assert self.scheduler.accounts.unended_count == len(waiting) + len(held)
+        assert self.scheduler.accounts.waiting_count == len(waiting)
+        assert self.scheduler.accounts.has_waiting or not waiting
         unended = {*waiting, *held}
         for number, ticket in self.tickets.items():
-            assert self.scheduler.find(number) is (ticket if number in unended else None)
-        assert self.scheduler.find(len(self.tickets) + 1) is None
+            assert self.scheduler.accounts.find(number) is (ticket if number in unended else None)
+        assert self.scheduler.accounts.find(len(self.tickets) + 1) is None
 
     @invariant()
     def the_snapshot_adds_up(self):
@@ -332,7 +332,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert snapshot.failed == ends.count(TokenState.FAILED)
         assert snapshot.killed == ends.count(TokenState.KILLED)
         assert snapshot.timeout == 0
-        assert snapshot.waiting + snapshot.admitted == self.scheduler.unended_count
+        assert snapshot.waiting + snapshot.admitted == self.scheduler.accounts.unended_count
         assert [set(view.held) for view in snapshot.cores] == [set(h) for h in self.held.values()]
         assert {view.core for view in snapshot.cores if view.ready} == self.ready
         views = snapshot.operations.values()
@@ -366,7 +366,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.settle_these(core, held[:2], [MS] * len(held[:2]))
             self.valid()
         assert self.ended.keys() == self.tickets.keys()
-        assert self.scheduler.unended_count == 0
+        assert self.scheduler.accounts.unended_count == 0
         assert {view.held for view in self.scheduler.snapshot().cores} == {frozenset()}
 
 

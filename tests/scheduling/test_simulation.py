@@ -23,7 +23,7 @@ def mixed(simulation, tokens):
     dice = random.Random(64)
     parts = [part for _, _, part, _, _ in OPERATIONS]
     kinds = [
-        (simulation.scheduler.operation(name, weight), low, high)
+        (simulation.scheduler.operations.declare(name, weight), low, high)
         for name, weight, _, low, high in OPERATIONS
     ]
     for operation, low, high in dice.choices(kinds, parts, k=tokens):
@@ -50,7 +50,7 @@ def test_a_million_tokens_on_64_cores():
     snapshot = simulation.scheduler.snapshot()
     simulation.scheduler.validate()
     assert snapshot.completed == tokens
-    assert simulation.scheduler.unended_count == 0
+    assert simulation.scheduler.accounts.unended_count == 0
     assert {view.weight for view in snapshot.operations.values()} == {"light", "medium", "heavy"}
     assert simulation.idle_beside_waiting == 0
     assert simulation.longest_gap <= 2 * DELAY
@@ -69,12 +69,12 @@ def test_strict_routing_leaves_no_core_of_a_range_idle():
 def test_tokens_behind_one_that_never_ends_are_taken_elsewhere():
     """What lies behind a stuck token ends, on other cores, within a few recalls."""
     simulation = Simulation(2)
-    operation = simulation.scheduler.operation("work", "medium")
+    operation = simulation.scheduler.operations.declare("work", "medium")
     forever = 3_600_000_000_000
     simulation.call_at(0, [(operation, 200_000)] * 50 + [(operation, forever)])
     simulation.call_at(0, [(operation, 200_000)] * 500)
     simulation.run(until=1_000_000_000)
-    assert simulation.scheduler.unended_count == 1
+    assert simulation.scheduler.accounts.unended_count == 1
     assert simulation.recalls == 1
 
 
@@ -87,9 +87,9 @@ def test_a_token_costs_the_same_on_any_number_of_cores(routing, monkeypatch):
     for cores in (2, 16, 64, 256):
         simulation = Simulation(cores, routing)
         for name, weight, _, low, high in OPERATIONS:
-            known = simulation.scheduler.operation(name, weight)
+            known = simulation.scheduler.operations.declare(name, weight)
             known.observe([500 * (low + high)], blocking=False)
         simulation.call_at(0, list(mixed(simulation, tokens)))
         costs.append(steps(simulation.run) / tokens)
-        assert simulation.scheduler.unended_count == 0
+        assert simulation.scheduler.accounts.unended_count == 0
     assert max(costs) < 1.2 * min(costs), costs

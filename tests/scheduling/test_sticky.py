@@ -94,7 +94,7 @@ class StickyMachine(RuleBasedStateMachine):
         self.look()
         for weight, key, name in calls:
             (ticket,) = self.maker(weight)
-            ticket.operation = self.scheduler.operation(name, weight, POLICIES[name])
+            ticket.operation = self.scheduler.operations.declare(name, weight, POLICIES[name])
             self.tickets[ticket.number] = ticket
             self.keys[ticket.number] = key
             if name == "lead":
@@ -156,10 +156,10 @@ class StickyMachine(RuleBasedStateMachine):
         """A token of a chain makes another one, on its core."""
         maker, core = data.draw(st.sampled_from(self.running_chains()))
         (ticket,) = self.maker(weight)
-        ticket.operation = self.scheduler.operation(name, weight, POLICIES[name])
+        ticket.operation = self.scheduler.operations.declare(name, weight, POLICIES[name])
         number, lead = ticket.number, self.chains[maker]
         self.tickets[number], self.keys[number], self.chains[number] = ticket, None, lead
-        self.scheduler.joined(ticket, lead, core, self.now)
+        self.scheduler.relations.joined(ticket, lead, core, self.now)
         self.held[core].append(number)
 
     @precondition(lambda self: self.tickets and self.ready)
@@ -255,12 +255,12 @@ class StickyMachine(RuleBasedStateMachine):
     @invariant()
     def every_token_is_somewhere(self):
         unended = [n for n in self.tickets if not self.ended(n)]
-        assert numbers(self.scheduler.unended()) == unended
+        assert numbers(self.scheduler.accounts.unended()) == unended
         for number, ticket in self.tickets.items():
-            assert self.scheduler.find(number) is (None if self.ended(number) else ticket)
+            assert self.scheduler.accounts.find(number) is (None if self.ended(number) else ticket)
         held = {n for held in self.held.values() for n in held}
         waiting = [n for n in unended if n not in held]
-        assert self.scheduler.waiting == len(waiting)
+        assert self.scheduler.accounts.waiting_count == len(waiting)
         postponed = self.scheduler._gate.postponed
         for number in waiting:
             ahead = self.scheduler.story(self.tickets[number]).ahead
@@ -281,7 +281,7 @@ class StickyMachine(RuleBasedStateMachine):
             for core, held in self.held.items():
                 self.scheduler.settle(core, held[:2], [MS] * len(held[:2]), self.now)
                 del held[:2]
-        assert self.scheduler.unended_count == 0
+        assert self.scheduler.accounts.unended_count == 0
         self.look()
         assert self.scheduler.snapshot(self.now + max(KEEP.values())).pins == 0
         sticky = self.scheduler._gate.sticky
@@ -290,7 +290,7 @@ class StickyMachine(RuleBasedStateMachine):
         assert not sticky.unplaced
         assert not sticky.leaving
         assert not sticky._listed
-        assert not self.scheduler._conductor.domains
+        assert not self.scheduler._conductor.chains
 
 
 TestSticky = StickyMachine.TestCase
@@ -329,7 +329,7 @@ def test_other_cores_do_not_borrow_what_is_pinned():
     orders = scheduler.assign(0)
     assert len(orders) == 1
     (core,) = orders
-    while scheduler.unended_count:
+    while scheduler.accounts.unended_count:
         held = [ticket for ticket in tickets if ticket.stage is TokenState.ADMITTED]
         finish(scheduler, held)
         assert scheduler.assign(0).keys() <= {core}

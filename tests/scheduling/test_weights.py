@@ -41,9 +41,9 @@ def test_classes_of_a_share_take_turns():
     """A class that was served goes to the end; one that was not keeps its turn."""
     (share,) = shares(1)
     assert share.in_turn() == share.in_turn() == ("light", "medium", "heavy")
-    share.served("light")
+    share.end_turn("light")
     assert share.in_turn() == ("medium", "heavy", "light")
-    share.served("heavy")  # nothing waited in the medium lane
+    share.end_turn("heavy")  # nothing waited in the medium lane
     assert share.in_turn() == ("light", "medium", "heavy")
 
 
@@ -54,7 +54,7 @@ def test_what_was_given_counts_for_one_turn():
     share.given += 5
     share.take_turn("light")
     assert share.given == 5
-    share.served("light")
+    share.end_turn("light")
     assert share.given == 0
     share.take_turn("medium")
     share.given += 7
@@ -86,5 +86,5 @@ def test_position_passes_over_cores_that_are_no_candidates(backward, after):
     position = Position(range(1, 7), backward=backward)
     assert position.pick(1 << 4) == 4
     assert position.pick(0b1111110) == after
-    position.reset()
+    position.go_to_front()
     assert position.pick(0b1111110) == (6 if backward else 1)

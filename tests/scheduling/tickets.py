@@ -11,7 +11,7 @@ WEIGHTS = ("light", "medium", "heavy")
 MS = 1_000_000
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class FakeTicket:
     """A token without a future."""
 
@@ -33,7 +33,7 @@ class Maker:
 
     def __call__(self, weight="medium", name="work", count=1):
         """Make tickets of one operation."""
-        operation = self.scheduler.operation(name, weight)
+        operation = self.scheduler.operations.declare(name, weight)
         self.made += count
         return [FakeTicket(self.made - count + 1 + i, operation) for i in range(count)]
 
@@ -65,3 +65,8 @@ def homes(cores):
 def numbers(tickets):
     """Their numbers, in order."""
     return [ticket.number for ticket in tickets]
+
+
+def held_by(scheduler, seat):
+    """The tickets that the process on a seat holds, by number."""
+    return scheduler._ledger[seat].held

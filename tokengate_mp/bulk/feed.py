@@ -137,9 +137,9 @@ class Feed:
         self.name = options.operation_type
         self.bell: Callable[[], object] | None = None
         self._function = ManyCalls(function, pace.most_ns)
-        self._index, self._operation = sender.enrol(self._function, options)
-        if pace.most_ns is not None:
-            self._operation.divisible = True
+        self._index, self._operation = sender.enrol(
+            self._function, options, divisible=pace.most_ns is not None
+        )
         self._source = Source(rows)
         self._width = width
         self._writable = options.writable
@@ -234,12 +234,11 @@ class Feed:
             return
         self._pace.sent(batch.count, monotonic_ns() - began, len(record))
         self._flying.add(batch)
+        # Batches differ, and the scheduler has measured those before.
         duration = self._pace.duration(batch.count)
-        if duration is not None:  # batches differ, and what the scheduler knows is of earlier ones
-            self._operation.expect(duration)
         try:
             batch.token = self.sender.forward(
-                number, self._operation, record, self._function, batch
+                number, self._operation, record, self._function, batch, expected=duration
             )
         except BaseException:
             # In this order, as in `arrived`.

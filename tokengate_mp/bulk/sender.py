@@ -31,18 +31,37 @@ class Sender(Protocol):
     def next_number(self) -> int:
         """The number of the next token."""
 
-    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
-        """Make a function known; the index it travels by, and the operation it counts as."""
+    def enrol(
+        self, function: Callable[..., Any], options: TokenOptions, *, divisible: bool = False
+    ) -> tuple[int, Operation]:
+        """Make a function known; the index it travels by, and the operation it counts as.
 
-    def forward(
+        Args:
+            function: The function.
+            options: How its tokens are treated.
+            divisible: Whether a core can be asked to give part of a token back that it runs.
+        """
+
+    def forward(  # noqa: PLR0913 - all that such a call is
         self,
         number: int,
         operation: Operation,
         record: bytes | AttachedRecord,
         function: Callable[..., Any],
         recipient: Recipient,
+        *,
+        expected: int | None = None,
     ) -> ForwardingToken[Any]:
-        """Take in an encoded call whose outcome goes to `recipient`."""
+        """Take in an encoded call whose outcome goes to `recipient`.
+
+        Args:
+            number: The token's number.
+            operation: What it is a call of.
+            record: The call.
+            function: The function.
+            recipient: Where the outcome goes.
+            expected: How long the call will probably take, ns, if that is known.
+        """
 
     def withdraw(self, token: ForwardingToken[Any]) -> None:
         """Nobody wants the outcome of a token any more."""

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,10 +75,10 @@ class Voices:
 
     Args:
         cores: How many there are.
-        held: Gives the tokens that a core has, by number.
+        held: Gives the token that a core has of a number, if it has that.
     """
 
-    def __init__(self, cores: int, held: Callable[[int], Mapping[int, Ticket]]) -> None:
+    def __init__(self, cores: int, held: Callable[[int, int], Ticket | None]) -> None:
         self._held = held
         self._before = dict.fromkeys(range(1, cores + 1), 0)
         self._listening: dict[Listener, int] = {}  # by its core, which may have several processes
@@ -119,7 +119,7 @@ class Voices:
 
     def operation_of(self, core: int, token_id: str) -> str | None:
         """What a token is a call of, if the core still has it."""
-        held = self._held(core).get(int(token_id.rpartition("-")[2]))
+        held = self._held(core, int(token_id.rpartition("-")[2]))
         return None if held is None else held.operation.name
 
 

@@ -105,23 +105,28 @@ class TokenControl:
         """End the token with this id; False if there is none that has not ended."""
         self._turns.take_in()
         number = Token.number_of(token_id)
-        ticket = None if number is None else self._scheduler.find(number)
+        ticket = None if number is None else self._scheduler.accounts.find(number)
         return ticket is not None and self._kill(cast("Token[Any]", ticket), reason)
 
     def kill_all(self, operation: str, reason: str) -> int:
         """End all tokens of an operation; how many there were."""
         self._turns.take_in()
-        unended = tokens_of(self._scheduler.unended())
+        unended = tokens_of(self._scheduler.accounts.unended())
         return self._kill_each([t for t in unended if t.operation_type == operation], reason)
 
     def drain(self, operation: str | None, reason: str) -> int:
         """End the waiting tokens, all or those of one operation; how many there were."""
         self._turns.take_in()
-        return self._kill_each(tokens_of(self._scheduler.waiting_tickets(operation)), reason)
+        return self._kill_each(
+            tokens_of(self._scheduler.accounts.waiting_tickets(operation)), reason
+        )
 
     def pause_admission(self, *, paused: bool) -> None:
         """Send no token to any core for as long as this is set."""
-        self._scheduler.paused = paused
+        if paused:
+            self._scheduler.pause_admission()
+        else:
+            self._scheduler.resume_admission()
         self._turns.request_turn()
 
     def pause_operation(self, operation: str, *, paused: bool) -> None:
@@ -188,7 +193,7 @@ class TokenControl:
 
     def _holder(self, token: Token[Any]) -> Incarnation | None:
         """The process that was sent a token and has not answered for it."""
-        return self._supervisor.living.get(self._scheduler.handover.seat_of(token))
+        return self._supervisor.living.get(self._scheduler.accounts.seat_of(token))
 
     def _tell(self, incarnation: Incarnation, token: Token[Any]) -> None:
         began = incarnation.runs(token.number)
@@ -206,11 +211,11 @@ class TokenControl:
         del self._timers[number]
         core = incarnation.core
         gone = self._supervisor.living.get(incarnation.seat) is not incarnation
-        held = self._scheduler.held(incarnation.seat)
-        if gone or number not in held:
+        accounts, seat = self._scheduler.accounts, incarnation.seat
+        if gone or accounts.held_ticket(seat, number) is None:
             return
         # (A thread that was stopped just after it published names a token that has been settled.)
-        running = held.keys() & incarnation.running()
+        running = [t.number for t in accounts.held_among(seat, incarnation.running())]
         if number not in running and running:
             # It lies behind another one, and is dropped when its turn comes.
             self._look_later(incarnation, token, began=began)
@@ -239,7 +244,7 @@ class TokenControl:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        for token in tokens_of(self._scheduler.unended()):
+        for token in tokens_of(self._scheduler.accounts.unended()):
             self._scheduler.killed(token)
             try:
                 self.deliver_error(token, error(token))

@@ -26,14 +26,13 @@ def end_lost(
         control: Who delivers the errors.
     """
     pid, why, seat = incarnation.launched.process.pid, incarnation.condemned, incarnation.seat
-    held = scheduler.held(seat)
-    running = tokens_of([held[number] for number in incarnation.running() if number in held])
+    running = tokens_of(scheduler.accounts.held_among(seat, incarnation.running()))
     errors: dict[int, BaseException] = {
         token.number: WorkerLost(pid, exitcode, _doing(token), why) for token in running
     }
     lost = scheduler.core_lost(seat, errors, monotonic_ns())
     if seat != incarnation.core:
-        scheduler.handover.left(seat)
+        scheduler.handover.end_draining(seat)
     for token in tokens_of(lost):
         control.deliver_error(token, errors[token.number])
     for token in tokens_of(lost):

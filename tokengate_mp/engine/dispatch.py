@@ -46,8 +46,7 @@ class Dispatch:
     def send(self) -> None:
         """Take in calls and send what is ordered."""
         self.take_in()
-        if self._scheduler.breakers.opened:
-            self._breaker_guard.end_blocked()
+        self._breaker_guard.end_blocked()
         pending_calls = self._pending_calls
         if pending_calls.unfinished:
             pending_calls.walk()
@@ -76,6 +75,7 @@ class Dispatch:
         """New functions, then new tokens: a token must find its function known."""
         # Taken first: those who made them have enrolled their functions before.
         tokens = self._intake.take()
+        expectations = self._intake.expectations
         functions = self._intake.functions
         if functions.news:
             for index, definition in functions.read_news():
@@ -84,6 +84,8 @@ class Dispatch:
                         incarnation.forget(index)
                     else:
                         incarnation.define(index, definition)
+        while expectations:
+            self._scheduler.expected(*expectations.popleft())
         if tokens:
             if self._pending_calls.arriving:
                 tokens = self._pending_calls.take_out(tokens)

@@ -10,6 +10,7 @@ lasted `TURN_NS` leaves what remains to the next one, and the loop runs in betwe
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final
@@ -36,6 +37,7 @@ from tokengate_mp.loops.host import Host
 from tokengate_mp.loops.timers import Timer
 from tokengate_mp.observe.stats import stats
 from tokengate_mp.scheduling.cores.recall import RECALL_NS
+from tokengate_mp.scheduling.operations import OperationRegistry
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.tokens.token import Token
@@ -71,13 +73,19 @@ class Engine:
         self._settings = settings
         self._host = host
         self._loop = host.loop
+        # Entered by callers in any thread, and by the same thread again (see there).
+        operations = OperationRegistry(settings.threads_per_core, threading.RLock())
         self._scheduler = scheduler = Scheduler(
-            len(settings.cpus), settings.threads_per_core, settings.routing, settings.poison_limit
+            len(settings.cpus),
+            settings.threads_per_core,
+            settings.routing,
+            settings.poison_limit,
+            operations,
         )
         self.admission = Admission(
             settings.max_pending, settings.max_pending_bytes, settings.on_full, self._pending
         )
-        self._voices = Voices(len(settings.cpus), scheduler.held)
+        self._voices = Voices(len(settings.cpus), scheduler.accounts.held_ticket)
         self._supervisor = supervisor = Supervisor(settings, host.loop, self, self._voices)
         self.control = TokenControl(
             host, scheduler, supervisor, self, self.admission, grace=settings.grace
@@ -174,7 +182,7 @@ class Engine:
             self._burst.look(now)
             # What has come in tells how much room the cores have; the first call of a burst does
             # not ask for that as long as there is any.
-            if self._burst.goes_on or not self._scheduler.has_room:
+            if self._burst.goes_on or not self._scheduler.accounts.has_room:
                 for incarnation in list(self._living.values()):
                     self._receiver.look_at(incarnation, now + TURN_NS)
             self._send()
@@ -221,7 +229,7 @@ class Engine:
             self._send()
             if self._look_before_sleep():
                 self.request_turn()
-            elif self._scheduler.unended_count:
+            elif self._scheduler.accounts.unended_count:
                 self._patience.run_within(MAX_SLEEP)
                 if self._scheduler.could_recall() or self._nested_tokens.claims:
                     self._recall.run_within(RECALL_NS / 1e9)
@@ -257,7 +265,7 @@ class Engine:
         for seat, incarnation in list(self._living.items()):
             if incarnation.arm():
                 continue
-            if incarnation.will_ring(len(self._scheduler.held(seat))):
+            if incarnation.will_ring(self._scheduler.accounts.held_count(seat)):
                 # It was about to when it was not asked to, and its next pause may be the end of a
                 # long token.
                 self._glance.run_within(PATIENT_NS / 1e9)
@@ -324,7 +332,9 @@ class Engine:
             deadline = monotonic_ns() + TURN_NS
             try:
                 self._receiver.look_at(incarnation, deadline)
-                if self._scheduler.has_waiting:  # those about to ring need not, if heard now
+                if (
+                    self._scheduler.accounts.has_waiting
+                ):  # those about to ring need not, if heard now
                     for other in list(self._living.values()):
                         if other is not incarnation and other.has_news():
                             self._receiver.look_at(other, deadline)
@@ -334,7 +344,9 @@ class Engine:
             self._break(error)
         else:
             urgent = (
-                self._scheduler.has_waiting or self._nested_tokens.claims or self._intake.count()
+                self._scheduler.accounts.has_waiting
+                or self._nested_tokens.claims
+                or self._intake.count()
             )
             if urgent and monotonic_ns() <= deadline:
                 self._turn_in_loop()
@@ -377,7 +389,7 @@ class Engine:
         return self._intake.arena
 
     def _pending(self) -> int:
-        return self._scheduler.unended_count + self._intake.count()
+        return self._scheduler.accounts.unended_count + self._intake.count()
 
     async def join(self) -> None:
         """Wait, in the coordinator's loop, until every token has ended."""

@@ -73,6 +73,8 @@ class Intake:
         cores: How many core domains there are.
         next_number: Gives the number of the next token.
         arena: Where large arguments go; None: with all others.
+        expectations: How long tokens of operations will run, ns, as said with calls that came since
+            the last turn.
     """
 
     next_number = staticmethod(next_number)
@@ -92,26 +94,38 @@ class Intake:
         self._callbacks = callbacks
         self.cores = scheduler.cores
         self._scheduler = scheduler
+        self._operations = scheduler.operations
         self._turns = turns
         self._pending_calls = pending_calls
         self._admission = admission
         self._breaker_guard = breaker_guard
         self._inbox: list[Token[Any]] = []
         self._visitors: deque[Token[Any]] = deque()
+        self.expectations: deque[tuple[Operation, int]] = deque()
         self._calls_left = 0
         self.arena: ParentArena | None = None
 
-    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
+    def enrol(
+        self, function: Callable[..., Any], options: TokenOptions, *, divisible: bool = False
+    ) -> tuple[int, Operation]:
         """Make a function known: its index, and the operation that its tokens count as.
+
+        Args:
+            function: The function.
+            options: How its tokens are treated.
+            divisible: Whether a core can be asked to give part of a token back that it runs.
 
         Raises:
             PayloadError: The function cannot be sent to a core process.
         """
         index = self.functions.index(function, options.operation_type, options.policy.lead)
-        operation = self._scheduler.operation(
-            options.operation_type, options.weight, options.policy
+        operation = self._operations.declare(
+            options.operation_type,
+            options.weight,
+            options.policy,
+            divisible=divisible,
+            tags=options.tags,
         )
-        operation.tags.update(options.tags)
         return index, operation
 
     def vouch(self, token: Token[Any]) -> None:
@@ -120,7 +134,7 @@ class Intake:
         Raises:
             PayloadError: It is not this coordinator's.
         """
-        if not self._scheduler.knows(token.operation):
+        if not self._operations.knows(token.operation):
             raise PayloadError(
                 f"{token!r} was made under another coordinator, which was stopped; pass its "
                 "result instead, or make the call anew under this one"
@@ -171,7 +185,7 @@ class Intake:
             if self._calls_left <= 0:
                 self._turns.turn_within_call()
                 # The next call asks for a turn in the loop; after a lone one there is none to take.
-                burst = HUNGRY_CALLS if self._scheduler.has_room else SATED_CALLS
+                burst = HUNGRY_CALLS if self._scheduler.accounts.has_room else SATED_CALLS
                 self._calls_left = min(burst, room - 1 if room else self._admission.vacancies())
             elif not self._turns.turn_due:
                 self._turns.request_turn()
@@ -222,15 +236,25 @@ class Intake:
         self._calls_left = min(self._calls_left, room)
         return room
 
-    def forward(
+    def forward(  # noqa: PLR0913 - all that such a call is
         self,
         number: int,
         operation: Operation,
         record: bytes | AttachedRecord,
         function: Callable[..., Any],
         recipient: Recipient,
+        *,
+        expected: int | None = None,
     ) -> ForwardingToken[Any]:
         """Take in an encoded call, from any thread, whose outcome goes to `recipient`.
+
+        Args:
+            number: The token's number.
+            operation: What it is a call of.
+            record: The call.
+            function: The function.
+            recipient: Where the outcome goes.
+            expected: How long it will probably run, ns, if that differs from calls before.
 
         Raises:
             CoordinatorNotRunning: The coordinator was stopped, or its loop is closed.
@@ -251,6 +275,8 @@ class Intake:
         token.function = function
         token.created = monotonic_ns()
         token.recipient = recipient
+        if expected is not None:  # before the token: whoever takes that finds this
+            self.expectations.append((operation, expected))
         self._visit(token)
         return token
 

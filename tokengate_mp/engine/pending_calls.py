@@ -48,6 +48,7 @@ class PendingCalls:
 
     def __init__(self, scheduler: Scheduler, admission: Admission, control: TokenControl) -> None:
         self._scheduler = scheduler
+        self._relations = scheduler.relations
         self._admission = admission
         self._control = control
         self.arriving: dict[int, PendingCall] = {}
@@ -109,7 +110,7 @@ class PendingCalls:
                 there.append((need, at))
             else:
                 lacking.append((need.number, at))
-        self._scheduler.withheld(token, lacking)
+        self._relations.withheld(token, lacking)
         for need, at in there:
             if not self._fill(token, at, need, _carried(need)):
                 return
@@ -121,7 +122,7 @@ class PendingCalls:
 
         (In a loop, not from call to call: a chain may be long.)
         """
-        while ended := self._scheduler.take_ended():
+        while ended := self._relations.take_ended():
             for ticket, dependents in ended:
                 need = cast("Token[Any]", ticket)
                 self.needed.discard(need.number)
@@ -130,7 +131,7 @@ class PendingCalls:
                     token = cast("Token[Any]", dependent)
                     if token.stage.ended or not self._fill(token, at, need, value):
                         continue
-                    if self._scheduler.supplied(token):
+                    if self._relations.supplied(token):
                         self._release(token, cast("PlaceholderCall", token.record))
 
     def _fill(self, token: Token[Any], at: int, need: Token[Any], value: object) -> bool:
@@ -141,7 +142,7 @@ class PendingCalls:
         try:
             cast("PlaceholderCall", token.record).fill(at, value, need.core)
         except PayloadError as error:
-            self._scheduler.failed(token)
+            self._relations.failed(token)
             self._control.deliver_error(token, error)
             return False
         return True
@@ -157,13 +158,13 @@ class PendingCalls:
             killed.__cause__ = root
             self._control.deliver_error(token, killed)
         else:
-            self._scheduler.failed(token)
+            self._relations.failed(token)
             self._control.deliver_error(token, _dependency_failed(token, need, error))
 
     def _release(self, token: Token[Any], pending_call: PlaceholderCall) -> None:
         """All that a token needs is there."""
         pending_call.make_key()
-        self._scheduler.released(
+        self._relations.released(
             token, pending_call.key, pending_call.keep, monotonic_ns(), pending_call.home
         )
 

@@ -92,20 +92,20 @@ class Recycling:
         self._begun[incarnation.core] = now
         if not incarnation.shared:  # else it may have been up for long
             self._lead = now - incarnation.made
-        self._handover.begin(incarnation.core, self._limit if self._exact else None)
+        self._handover.begin_process(incarnation.core, self._limit if self._exact else None)
 
     def ended(self, incarnation: Incarnation) -> None:
         """A process has ended, and all outcomes that it left are settled; its tokens are not."""
         self._heavy.discard(incarnation)
         if incarnation.seat == incarnation.core:
-            incarnation.fruitful |= self._handover.answered(incarnation.core) > 0
+            incarnation.fruitful |= self._handover.answered_by_process(incarnation.core) > 0
 
     def look(self) -> None:
         """Go on with what is under way, and begin what is due."""
         for seat, incarnation in list(self._supervisor.living.items()):
             if seat == incarnation.core:
                 self._look_at(incarnation)
-            elif not self._scheduler.held(seat):
+            elif not self._scheduler.accounts.held_count(seat):
                 self._supervisor.dismiss(incarnation)
         if self._max_rss is not None:
             self._weighing.run_within(WEIGH_SECONDS)
@@ -144,7 +144,7 @@ class Recycling:
         if self._limit is None:
             return False
         core = incarnation.core
-        answered = self._handover.answered(core)
+        answered = self._handover.answered_by_process(core)
         if not self._exact:
             return answered >= self._limit
         age = monotonic_ns() - self._begun[core]
@@ -156,7 +156,7 @@ class Recycling:
         core = incarnation.core
         self._heavy.discard(incarnation)
         self._supervisor.relieve(core, self._handover.relieve(core))
-        if self._scheduler.held(incarnation.seat):
+        if self._scheduler.accounts.held_count(incarnation.seat):
             incarnation.recall()
         else:
             self._supervisor.dismiss(incarnation)
@@ -167,7 +167,11 @@ class Recycling:
         for core in self._begun:
             incarnation = self._supervisor.living.get(core)
             # One that has not done anything is not made smaller by another fresh one.
-            if incarnation is None or not incarnation.ready or not self._handover.answered(core):
+            if (
+                incarnation is None
+                or not incarnation.ready
+                or not self._handover.answered_by_process(core)
+            ):
                 continue
             pid = incarnation.launched.process.pid
             try:

@@ -8,7 +8,7 @@ tokens given back) is first brought into the same form.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any, Final, cast
@@ -20,7 +20,7 @@ from tokengate_mp.engine.nested.nested_tokens import NestedTokens
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.observe.history import History
-from tokengate_mp.scheduling.model.ticket import Ticket
+from tokengate_mp.scheduling.accounts import Accounts
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.tokens.deferred import deliver_encoded
 from tokengate_mp.tokens.forwarding import ForwardingToken
@@ -137,7 +137,7 @@ def settle(  # noqa: C901, PLR0912, PLR0913 - one loop for all tokens, so withou
     if observers:
         tell_observers(tokens)
     if portion:
-        _follow_up(portion, scheduler.held(seat))
+        _follow_up(portion, scheduler.accounts, seat)
 
 
 @dataclass(slots=True)
@@ -162,11 +162,11 @@ def _set_aside(scheduler: Scheduler, seat: int, portion: _Portion) -> None:
         scheduler.dropped(seat, portion.dropped)
 
 
-def _follow_up(portion: _Portion, held: Mapping[int, Ticket]) -> None:
+def _follow_up(portion: _Portion, accounts: Accounts, seat: int) -> None:
     """What may run user code, and end in Ctrl-C: all that has arrived is settled by now."""
     for number, count in portion.cut.items():
         # (It may have come back with this portion, with as many as that.)
-        batch = held.get(number)
+        batch = accounts.held_ticket(seat, number)
         if isinstance(batch, ForwardingToken):
             batch.cut(count)  # what was cut off is pickled, to go elsewhere
     if portion.interrupt is not None:

@@ -153,7 +153,7 @@ class _PrivateEngine(Engine):
         return True
 
     def request_turn_from_elsewhere(self) -> None:
-        if not (self._expecting and self._scheduler.unended_count):
+        if not (self._expecting and self._scheduler.accounts.unended_count):
             super().request_turn_from_elsewhere()
 
     def _turn_in_loop(self) -> None:
@@ -185,7 +185,9 @@ class _PrivateEngine(Engine):
         """Cancel every call that was not sent to a core."""
         with self._sending:
             self.take_in()
-            unsent = [token for token in self._scheduler.unended() if token.stage in _UNSENT]
+            unsent = [
+                token for token in self._scheduler.accounts.unended() if token.stage in _UNSENT
+            ]
         for token in unsent:
             recipient = token.recipient if isinstance(token, ForwardingToken) else None
             if recipient is not None:

@@ -89,7 +89,7 @@ def stats(  # noqa: PLR0913 - all that is shown
             for name, view in snapshot.operations.items()
         },
         "admission": {"paused": snapshot.paused},
-        "conductor": {"domains": snapshot.domains},
+        "conductor": {"domains": snapshot.chains},
         "sticky": {"pins": snapshot.pins},
         "shared_memory": {"limit": settings.max_shared_bytes, **_in_use(arena)},
     }

@@ -1,32 +1,48 @@
 """The scheduler: facts in, orders out.
 
-It decides which waiting token goes to which core, and when, and performs nothing. One thread at a
-time may call it. Time comes in as an argument, in ns of any one monotonic clock.
+It decides which waiting token goes to which core, and when, and performs nothing. Only the engine's
+thread calls it. (Other threads, in which calls are made, have a door of their own: `operations`.)
+Time comes in as an argument, in ns of any one monotonic clock.
 
     facts                                           orders that follow
+    expected(operation, duration)                   -
     submitted(tickets)                              assign(now): core → tickets to send there
     anchored(calls, now)                            assign(now)
-    withheld(ticket, needs)                         -
-    released(ticket, key, keep, now, home)          assign(now)
-    joined(ticket, lead, core, now)                 -
+    call_refused(ticket)                            take_blocked()
     core_ready(core)                                assign(now)
     settle(core, numbers, durations, now)           end these tickets, then assign(now)
     given_back(core, numbers)                       assign(now)
     dropped(core, numbers)                          assign(now)
     hungry(core, running)                           assign(now)
-    enlisted(number, lead, core)                    -
     claimed(ticket, core, waiting, now)             send it there
-    waits(core)                                     -
+    all_threads_wait(core)                          -
     parent_busy(cores, lasted)                      -
     core_lost(core, running, now)                   end these tickets as lost, then assign(now)
+    stranded(gone)                                  end these tickets as failed
     killed(ticket)                                  -
     tick(now)                                       end these tickets as timed out, then assign(now)
-    paused, pause(operation), resume(operation)     assign(now)
-    stranded(gone)                                  end these tickets as failed
+    pause_admission(), resume_admission()           assign(now)
+    pause(operation), resume(operation)             assign(now)
+    (a failure opens a breaker)                     take_blocked(): end these tickets as blocked
     (time passes)                                   overdue(now): take back what these cores hold
 
-Where tokens wait is the gate's affair, where they are held the ledger's; the router moves them from
-the one to the other. In facts, a process that was relieved is a core of its own (see `handover`).
+    facts of `relations`
+    withheld(ticket, dependencies)                  -
+    supplied(ticket)                                -
+    released(ticket, key, keep, now, home)          assign(now)
+    failed(ticket)                                  -
+    joined(ticket, lead, core, now)                 -
+    enlisted(number, lead, core)                    -
+    (a token ends that others depend on)            take_ended(): supply or end its dependents
+
+    facts of `handover`
+    begin_process(core, quota)                      -
+    relieve(core)                                   assign(now), once the next process is ready
+    end_draining(seat)                              -
+
+Waiting tokens are at the gate, held ones in the ledger; `assignment` moves them from the one to the
+other, and `endings` says how they leave. `accounts` finds them: to ask there changes nothing. In
+facts, a process that was relieved is a core of its own: its *seat* (see `handover`).
 """
 
 from __future__ import annotations
@@ -36,52 +52,141 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
+from tokengate_mp.config.settings import Routing
 from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.scheduling.accounts import Accounts
+from tokengate_mp.scheduling.assignment import Assignment
+from tokengate_mp.scheduling.cores.handover import Handover
+from tokengate_mp.scheduling.cores.ledger import Ledger, release_limits
+from tokengate_mp.scheduling.cores.recall import Recall
+from tokengate_mp.scheduling.cores.routing import Router
+from tokengate_mp.scheduling.endings import Endings
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.scheduling.model.ticket import Ticket
-from tokengate_mp.scheduling.model.weights import ALL_CORES, Cores
-from tokengate_mp.scheduling.relations import Relations, leads
+from tokengate_mp.scheduling.model.weights import ALL_CORES, Cores, as_set
+from tokengate_mp.scheduling.nested.conductor import Conductor, leads_chain
+from tokengate_mp.scheduling.operations import OperationRegistry
+from tokengate_mp.scheduling.policy.deadlines import Deadlines
+from tokengate_mp.scheduling.policy.retry import Retries
+from tokengate_mp.scheduling.relations import Relations
+from tokengate_mp.scheduling.snapshot import Snapshot, TicketStory, take_snapshot, tell_story
+from tokengate_mp.scheduling.waiting.dependencies import Dependencies
+from tokengate_mp.scheduling.waiting.gate import Gate
 
 _NOBODY: Final = frozenset[int]()
 _NONE: Final[Mapping[int, BaseException]] = MappingProxyType({})
 _operation: Callable[[Ticket], Operation] = attrgetter("operation")
 
 WAITING, ADMITTED = TokenState.WAITING, TokenState.ADMITTED
-COMPLETED, FAILED = TokenState.COMPLETED, TokenState.FAILED
-KILLED, TIMEOUT = TokenState.KILLED, TokenState.TIMEOUT
+COMPLETED = TokenState.COMPLETED
 
 
-class Scheduler(Relations):
-    """Admission, routing and accounting for a fixed number of cores (see `SchedulerState`)."""
+class Scheduler:
+    """Admission, routing and accounting for a fixed number of cores.
 
-    # ---- facts
+    Args:
+        cores: How many cores there are.
+        threads: Crew threads of each.
+        routing: "strict" keeps every class to its range; "work_conserving" lets a core with
+            nothing of its own to do borrow.
+        poison_limit: A token that has ended so many core processes is not run again.
+        operations: The registry that callers use; None: one for this thread alone.
+
+    Attributes:
+        cores: As above.
+        operations: The operations, which other threads may declare and ask.
+        relations: Takes the facts about tokens that depend on others, or were made in a chain.
+        handover: Takes the facts about processes that take over from each other.
+        accounts: Finds tokens.
+    """
+
+    def __init__(
+        self,
+        cores: int,
+        threads: int,
+        routing: Routing,
+        poison_limit: int = 2,
+        operations: OperationRegistry | None = None,
+    ) -> None:
+        self.cores = cores
+        self.operations = OperationRegistry(threads) if operations is None else operations
+        self._threads = threads
+        self._all: Cores = as_set(range(1, cores + 1))
+        self._breakers = self.operations.breakers
+        self._gate = Gate()
+        self._ledger = Ledger(cores, threads)
+        self._dependencies = Dependencies()
+        self._deadlines = Deadlines()
+        self._retries = Retries(poison_limit)
+        self._conductor = Conductor()
+        self._router = Router(self._gate, self._ledger, routing)
+        self._recall = Recall(self._ledger, self._router)
+        self._endings = Endings(
+            self._gate,
+            self._ledger,
+            self._conductor,
+            self._dependencies,
+            self._retries,
+            self._breakers,
+        )
+        self._assignment = Assignment(self._gate, self._ledger, self._router, self._conductor)
+        self.handover = Handover(self._ledger, self._withdraw_unsent)
+        self.relations = Relations(
+            self._gate,
+            self._ledger,
+            self._assignment,
+            self._conductor,
+            self._dependencies,
+            self._deadlines,
+            self._endings,
+        )
+        self.accounts = Accounts(
+            self._gate, self._ledger, self.handover, self._conductor, self._dependencies
+        )
+
+    # ---- facts about calls
+
+    def expected(self, operation: Operation, duration: int) -> None:
+        """Charge the tokens of an operation that come from now on as if each ran so long, ns."""
+        operation.expect(duration)
 
     def submitted(self, tickets: Sequence[Ticket]) -> None:
-        """New tokens, in the order of their calls; those killed on the way here stay ended."""
-        self._ledger.submitted += self._gate.enter(tickets)
-        if self._timed:
-            self._time(tickets)
-        if self._leading:
+        """Take in new tokens, in the order of their calls; such as were killed stay ended."""
+        operations = self.operations
+        self._ledger.submitted += self._gate.enter_new(tickets, limited=operations.any_limited)
+        if operations.any_timed:
+            self._deadlines.add_deadlines_of(tickets)
+        if operations.any_leading:
             for ticket in tickets:
-                if ticket.stage is WAITING and leads(ticket):
-                    self._conductor.open(ticket.number)
+                if ticket.stage is WAITING and leads_chain(ticket):
+                    self._conductor.open_chain(ticket.number)
 
     def anchored(self, calls: Collection[tuple[Ticket, bytes, int]], now: int) -> None:
-        """New tokens that go where others of the same key are.
+        """Take in new tokens that go where others of the same key are.
 
         Args:
             calls: Each token, its key, and for how long that stays pinned after its last token, ns.
             now: The time.
         """
-        self._gate.sticky.expire(now)
+        self._gate.sticky.expire_pins(now)
         self._ledger.submitted += self._gate.enter_anchored(calls)
-        if self._timed:
-            self._time([ticket for ticket, _, _ in calls])
+        if self.operations.any_timed:
+            self._deadlines.add_deadlines_of([ticket for ticket, _, _ in calls])
+
+    def call_refused(self, ticket: Ticket) -> None:
+        """Let a token be ended that waits, and whose breaker did not admit the call.
+
+        The call was made inside another token, and so is known only now.
+        """
+        if ticket.operation.breaker is not None:
+            self._breakers.refuse_waiting(ticket.operation.breaker)
+
+    # ---- facts about cores
 
     def core_ready(self, core: int) -> None:
-        """A process of this core can take tokens."""
-        self._evicted &= ~(1 << core)
-        self._ledger.enrol(self._ledger[core])
+        """Send tokens to a core from now on: its process can take some."""
+        self._endings.core_ready_again(core)
+        self._ledger.open_book(self._ledger[core])
 
     def settle(  # noqa: PLR0913 - the two rare kinds of outcome cost nothing as sets
         self,
@@ -93,15 +198,15 @@ class Scheduler(Relations):
         failed: Mapping[int, BaseException] = _NONE,
         blocked: Collection[int] = _NOBODY,
     ) -> list[Ticket]:
-        """Outcomes of a core have arrived.
+        """Take in outcomes of a core.
 
         Args:
             core: The core.
             numbers: Whose outcomes they are.
             durations: How long each of them ran, ns, in the same order.
             now: The time.
-            failed: Which of them raised, and what.
-            blocked: Which of them spent most of their time off the CPU.
+            failed: The errors of those that raised, by number.
+            blocked: The numbers of those that spent most of their time off the CPU.
 
         Returns:
             Their tickets in the same order, now COMPLETED or FAILED, or WAITING to be run again;
@@ -125,25 +230,25 @@ class Scheduler(Relations):
         book.progress = now
         book.floor = 0
         book.stuck = False
-        self._ledger.lightened(book)
+        self._ledger.update_room(book)
         self._ledger.ended[COMPLETED] += ended
         # Most batches are of one operation, and then there is nothing to sort.
         operations = set(map(_operation, tickets))
-        if self._gate.limits.by_name:
-            self._gate.limits.left(tickets)
+        if self.operations.any_limited:
+            release_limits(tickets)
         if len(operations) == 1 and not failed and not blocked:
             operation = operations.pop()
             operation.completed += ended
             operation.observe(durations, blocking=False)
         else:
-            self._sort(tickets, durations, failed, blocked, now)
-        if self._retries.trials or self.breakers.by_name:
-            self._completed(tickets, now)
-        self._left(tickets)
+            self._endings.sort_outcomes(tickets, durations, failed, blocked, now)
+        if self._retries.trials or self._breakers.by_name:
+            self._endings.count_completed(tickets, now)
+        self._endings.forget_ended(tickets)
         return tickets
 
     def given_back(self, core: int, numbers: Sequence[int]) -> None:
-        """A core gave back tokens it had not begun.
+        """Let tokens wait again that a core had not begun, and gave back.
 
         Raises:
             KeyError: The core does not hold one of them. Nothing has changed then.
@@ -151,11 +256,11 @@ class Scheduler(Relations):
         book = self._ledger[core]
         tickets = book.take_back(numbers)
         book.stuck = True
-        self._ledger.lightened(book)
-        self._reenter(tickets, given_back=True)
+        self._ledger.update_room(book)
+        self._endings.reenter_unbegun(tickets, given_back=True)
 
     def dropped(self, core: int, numbers: Sequence[int]) -> None:
-        """A core has ended, or not begun, tokens that had been ended here.
+        """Take tokens off a core that had been ended here, and that it ended or did not begin.
 
         Raises:
             KeyError: The core does not hold one of them. Nothing has changed then.
@@ -164,11 +269,11 @@ class Scheduler(Relations):
         tickets = book.take_back(numbers)
         book.answered += len(tickets)
         book.stuck = False
-        self._ledger.lightened(book)
-        self._reenter(tickets, given_back=True)
+        self._ledger.update_room(book)
+        self._endings.reenter_unbegun(tickets, given_back=True)
 
     def parent_busy(self, cores: Cores, lasted: int) -> None:
-        """The parent is busy making calls.
+        """Spare the cores beside the parent, which is busy making calls.
 
         Args:
             cores: The cores on whose CPU it is, as a set of bits; 0 if it is about to sleep.
@@ -177,7 +282,7 @@ class Scheduler(Relations):
         self._ledger.beside, self._ledger.away = cores, lasted
 
     def hungry(self, core: int, running: Iterable[int] = ()) -> None:
-        """A core has threads free, and every token it runs is blocked.
+        """Send a core more: it has threads free, and every token it runs is blocked.
 
         Args:
             core: The core.
@@ -185,8 +290,8 @@ class Scheduler(Relations):
         """
         book = self._ledger[core]
         if book.ready:
-            book.note_blocked(running)
-            book.floor = self.threads
+            book.mark_blocked(running)
+            book.floor = self._threads
             book.stuck = False
             self._ledger.open |= 0 if book.closed else book.bit
 
@@ -198,7 +303,7 @@ class Scheduler(Relations):
         now: int,
         stalled: Callable[[Ticket], bool],
     ) -> bool:
-        """A thread of this core waits for a token, and would rather run it itself.
+        """Place a token with a core of which a thread waits for it, and would run it itself.
 
         Args:
             ticket: The token.
@@ -211,30 +316,15 @@ class Scheduler(Relations):
             Whether it is to be sent there: it was waiting, and is ADMITTED now. It goes before all
             others, whatever its class and the core's window: that thread has nothing else to do.
         """
-        book = self._ledger[core]
-        if ticket.stage is not WAITING or self.paused or not book.ready:
-            return False
-        limit = ticket.operation.limit
-        if limit is not None and limit.free <= 0 and not stalled(ticket):
-            return False
-        if ticket.number in self._conductor.held:
-            return False  # it is on its way to its chain's core
-        if not self._gate.take(ticket, book.core, waiting):
-            return False  # its operation is paused, or it is not yet to run (again)
-        self._router.place(ticket, book, now)
-        self._conductor.landed(ticket.number, book.core)
-        return True
+        return self._assignment.claim(ticket, core, waiting, now, stalled)
 
-    def waits(self, core: int) -> None:
-        """Every thread of this core waits for a token: it would begin no other that it were sent.
-
-        It is open again when it has answered something.
-        """
+    def all_threads_wait(self, core: int) -> None:
+        """Send a core no more until it has answered something: each thread waits for a token."""
         if self._ledger[core].held:
             self._ledger.open &= ~(1 << core)
 
     def core_lost(self, core: int, running: Mapping[int, BaseException], now: int) -> list[Ticket]:
-        """The process of this core is gone, and all outcomes it left behind are settled.
+        """Take everything off a core whose process is gone, and whose outcomes are all settled.
 
         Args:
             core: The core.
@@ -242,113 +332,87 @@ class Scheduler(Relations):
             now: The time.
 
         Returns:
-            Those of them that had not ended and are not to be run again, now FAILED. What it held
-            besides waits again.
+            Those of them that had not ended and are not to be run again, now FAILED. All others
+            that it held wait again.
         """
         tickets = self._ledger.strike_off(self._ledger[core])
-        self._homeward.pop(core, None)
+        self._assignment.homeward.take_core(core)
         unended = [ticket for ticket in tickets if ticket.stage is ADMITTED]
         errors = [(t, running[t.number]) for t in unended if t.number in running]
-        lost = [t for t, error in errors if not self._run_again(t, error, now, lost=True)]
-        self._fail(lost, now)
-        self._reenter(unended, given_back=False)
+        again = self._endings.run_again
+        lost = [t for t, error in errors if not again(t, error, now, lost=True)]
+        self._endings.fail_tokens(lost, now)
+        self._endings.reenter_unbegun(unended, given_back=False)
         return lost
 
-    def killed(self, ticket: Ticket) -> bool:
-        """A token was ended on request; False if it had ended already.
-
-        It may be one that was not submitted yet.
-        """
-        if ticket.stage.ended:
-            return False
-        self._end(ticket, KILLED)
-        ticket.operation.killed += 1
-        return True
-
-    def tick(self, now: int) -> list[Ticket]:
-        """Time has passed: the tokens whose time is up, now TIMEOUT.
-
-        Those whose pause before another run is over can be assigned again.
-        """
-        for ticket in self._gate.postponed.take_due(now):
-            if not self._conductor.hold(ticket):
-                self._gate.interleave(ticket)
-        overdue = self._deadlines.due(now)
-        for ticket in overdue:
-            self._end(ticket, TIMEOUT, now)
-            ticket.operation.timeout += 1
-        return overdue
-
-    def pause(self, operation: str) -> None:
-        """Assign no token of this operation until it is resumed."""
-        self._gate.pause(operation)
-
-    def resume(self, operation: str) -> None:
-        """Assign them again."""
-        self._gate.resume(operation)
+    def _withdraw_unsent(self, core: int) -> None:
+        """Let tokens wait again that were placed with a core, and not sent there yet."""
+        tickets = self._assignment.take_back_unsent(core)
+        self._endings.reenter_unbegun(tickets, given_back=True)
 
     def stranded(self, gone: Cores = ALL_CORES) -> list[Ticket]:
-        """Waiting tokens that may run on no other core than those of `gone`, now FAILED.
+        """End the waiting tokens as FAILED that may run on no core but those of `gone`.
 
         Args:
             gone: Cores that will never be ready again, as a set of bits.
         """
         gone &= self._all
-        if gone & ~self._evicted:
-            self._evicted |= gone
-            self._gate.evict(gone)
-        reach = self._router.reach.items()
-        weights = [weight for weight, cores in reach if not cores & self._all & ~gone]
-        stranded: list[Ticket] = []
-        # With the first token of a key another one becomes the first.
-        while tickets := self._gate.empty(weights):
-            self._fail(tickets)
-            stranded += tickets
-        if self._conductor.members:
-            left = [core for core in range(1, self.cores + 1) if not gone >> core & 1]
-            homeless = self._conductor.evict(gone, left[0] if left else None)
-            self._fail(homeless)
-            stranded += homeless
-        return stranded
+        return self._endings.fail_stranded(gone, self._all & ~gone, self._router.reach)
+
+    # ---- facts from users, and from the clock
+
+    def killed(self, ticket: Ticket) -> bool:
+        """End a token as KILLED, submitted or not; False if it had ended already."""
+        if ticket.stage.ended:
+            return False
+        self._endings.end_early(ticket, TokenState.KILLED)
+        ticket.operation.killed += 1
+        return True
+
+    def pause_admission(self) -> None:
+        """Assign no token until `resume_admission`."""
+        self._assignment.paused = True
+
+    def resume_admission(self) -> None:
+        """Assign tokens again."""
+        self._assignment.paused = False
+
+    def pause(self, operation: str) -> None:
+        """Assign no token of an operation until it is resumed."""
+        self._gate.pause(operation)
+
+    def resume(self, operation: str) -> None:
+        """Assign the tokens of an operation again."""
+        self._gate.resume(operation)
+
+    def tick(self, now: int) -> list[Ticket]:
+        """End the tokens as TIMEOUT whose time is up at `now`.
+
+        Tokens whose pause before another run is over can be assigned again.
+        """
+        self._endings.resume_postponed(now)
+        overdue = self._deadlines.take_overdue(now)
+        for ticket in overdue:
+            self._endings.end_early(ticket, TokenState.TIMEOUT, now)
+            ticket.operation.timeout += 1
+        return overdue
 
     # ---- orders
 
     def assign(self, now: int) -> dict[int, list[Ticket]]:
-        """Which waiting tokens to send where, at this time; they are ADMITTED with this."""
-        if self.paused:
-            return {}
-        if self._gate.sticky.leaving:
-            self._gate.sticky.expire(now)
-        if not (self.has_waiting or self._homeward):
-            return {}
-        sender = self._admission_of_limited if self._gate.limits.by_name else self._router
-        orders = sender.assign(now)
-        if self._homeward:
-            homeward, self._homeward = self._homeward, {}
-            for core, tickets in homeward.items():
-                held = self._ledger[core].held
-                sent = [ticket for ticket in tickets if ticket.number in held]
-                orders[core] = sent + orders.get(core, [])
-        if self._conductor.members:
-            self._conduct(orders, now)
-        return orders
+        """Send waiting tokens: the tickets for each core, which are ADMITTED with this."""
+        return self._assignment.assign(now)
 
-    def _conduct(self, orders: dict[int, list[Ticket]], now: int) -> None:
-        """Pin the chains of leads that are sent, and send what is held for a chain's core."""
-        conductor = self._conductor
-        if conductor.unlanded:
-            for core, tickets in orders.items():
-                for ticket in tickets:
-                    conductor.landed(ticket.number, core)
-        if conductor.held:
-            for ticket, core in conductor.ready(self._ledger.ready, self._gate.paused):
-                self._router.place(ticket, self._ledger[core], now)
-                orders.setdefault(core, []).append(ticket)
+    def take_blocked(self) -> list[Ticket]:
+        """End the waiting tokens as FAILED whose breaker has opened."""
+        if not self._breakers.opened:
+            return []
+        return self._endings.fail_blocked(self.accounts.waiting_tickets())
 
     def next_tick(self) -> int | None:
         """When `tick` will have something to do, ns; None if never."""
         if self._deadlines or self._gate.postponed:
-            times = (self._deadlines.next(), self._gate.postponed.next_due())
+            times = (self._deadlines.next_deadline(), self._gate.postponed.next_due())
             return min((at for at in times if at is not None), default=None)
         return None
 
@@ -359,3 +423,31 @@ class Scheduler(Relations):
     def could_recall(self) -> bool:
         """Whether `overdue` will have an answer, now or later, if nothing else happens."""
         return self._recall.is_possible()
+
+    # ---- views
+
+    def snapshot(self, now: int | None = None) -> Snapshot:
+        """A frozen copy of all counts at `now`; None: as of the last time that was told."""
+        if now is not None:
+            self._gate.sticky.expire_pins(now)
+        return take_snapshot(
+            self._gate,
+            self._ledger,
+            self.operations.all_operations(),
+            self._conductor,
+            paused=self._assignment.paused,
+            now=now or 0,
+        )
+
+    def story(self, ticket: Ticket) -> TicketStory:
+        """The history of a token so far."""
+        return tell_story(ticket, self._gate, self._ledger)
+
+    def validate(self) -> None:
+        """Check every invariant that must hold between two facts.
+
+        Raises:
+            AssertionError: One is broken.
+        """
+        self.accounts.validate(self.operations.all_limits())
+        self._breakers.validate()

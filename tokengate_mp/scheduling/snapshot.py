@@ -1,4 +1,4 @@
-"""Frozen views of the scheduler, for whoever observes it."""
+"""Frozen views of the scheduler, for observers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.cores.ledger import Ledger
-from tokengate_mp.scheduling.model.operation import Operation, OperationView, views
+from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.scheduling.model.operation_view import OperationView, operation_views
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.scheduling.nested.conductor import Conductor
 from tokengate_mp.scheduling.waiting.gate import Gate
@@ -15,15 +16,15 @@ from tokengate_mp.scheduling.waiting.gate import Gate
 
 @dataclass(frozen=True, slots=True)
 class CoreView:
-    """One core at one moment.
+    """A core at one moment.
 
     Attributes:
         core: Its number, from 1.
-        ready: Whether a process of it takes tokens.
-        held: The numbers of the tokens it was sent and has not answered for, those that were killed
-            meanwhile among them.
-        ended: Those of them that have ended: they take its time all the same.
-        answered: Outcomes so far, over all its processes.
+        ready: Whether its process takes tokens.
+        held: The numbers of the tokens that the core was sent and has not answered for, tokens that
+            were killed meanwhile among them.
+        ended: The held tokens that have ended: they take the core's time all the same.
+        answered: Outcomes so far, over all processes of the core.
     """
 
     core: int
@@ -45,7 +46,7 @@ class Snapshot:
         killed: Tokens ended on request.
         timeout: Tokens whose time was up.
         paused: Whether no token is assigned.
-        domains: Chains that have tokens.
+        chains: Chains that have tokens.
         cores: Every core, core 1 first.
         operations: Every operation type, by name.
         pins: Keys that are pinned to a core.
@@ -58,7 +59,7 @@ class Snapshot:
     killed: int
     timeout: int
     paused: bool
-    domains: int
+    chains: int
     cores: tuple[CoreView, ...]
     operations: Mapping[str, OperationView]
     pins: int
@@ -66,7 +67,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class TicketStory:
-    """What has become of one token.
+    """The history of one token so far.
 
     Attributes:
         number: Its number.
@@ -75,7 +76,7 @@ class TicketStory:
         core: The core it was last sent to; None before.
         admitted: When that was, ns; None before.
         held: Whether that core has yet to answer for it.
-        ahead: How many tokens will leave its lane before it; None if it does not wait.
+        ahead: How many tokens will leave the lane before this token; None if it does not wait.
     """
 
     number: int
@@ -87,7 +88,7 @@ class TicketStory:
     ahead: int | None
 
 
-def snapshot(  # noqa: PLR0913 - everything that is counted
+def take_snapshot(  # noqa: PLR0913 - everything that is counted
     gate: Gate,
     ledger: Ledger,
     operations: Iterable[Operation],
@@ -96,7 +97,7 @@ def snapshot(  # noqa: PLR0913 - everything that is counted
     paused: bool,
     now: int = 0,
 ) -> Snapshot:
-    """All counts as they are now."""
+    """All counts at this moment."""
     ended = ledger.ended
     return Snapshot(
         waiting=len(gate) + len(conductor.held),
@@ -106,19 +107,19 @@ def snapshot(  # noqa: PLR0913 - everything that is counted
         killed=ended[TokenState.KILLED],
         timeout=ended[TokenState.TIMEOUT],
         paused=paused,
-        domains=len(conductor.domains),
+        chains=len(conductor.chains),
         cores=tuple(_core_views(ledger)),
-        operations=views(operations, gate.paused, now),
+        operations=operation_views(operations, gate.paused, now),
         pins=len(gate.sticky),
     )
 
 
 def _core_views(ledger: Ledger) -> Iterator[CoreView]:
-    """Every core, with what those of its processes hold that were relieved."""
-    relieved = [ledger[seat] for seat in ledger.relieved]
+    """Every core, with the tokens that its draining processes hold."""
+    draining = [ledger[seat] for seat in ledger.draining]
     for book in ledger.books:
         if book.bit:
-            others = [book, *(other for other in relieved if other.core == book.core)]
+            others = [book, *(other for other in draining if other.core == book.core)]
             tickets = [ticket for other in others for ticket in other.held.values()]
             yield CoreView(
                 book.core,
@@ -129,8 +130,8 @@ def _core_views(ledger: Ledger) -> Iterator[CoreView]:
             )
 
 
-def story(ticket: Ticket, gate: Gate, ledger: Ledger) -> TicketStory:
-    """What has become of one token so far."""
+def tell_story(ticket: Ticket, gate: Gate, ledger: Ledger) -> TicketStory:
+    """The history of a token so far."""
     sent = ticket.core is not None
     return TicketStory(
         number=ticket.number,

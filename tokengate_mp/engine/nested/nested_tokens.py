@@ -157,8 +157,9 @@ class NestedTokens:
         self._functions.adopt(enrolment.function, enrolment.definition)
         name = enrolment.operation_type
         # It cannot be refused: the calls are made already.
-        incarnation.enrolled[record.number] = self._scheduler.operation(
-            name, cast("Weight", enrolment.weight), self._scheduler.agreeing(name, policy)
+        operations = self._scheduler.operations
+        incarnation.enrolled[record.number] = operations.declare(
+            name, cast("Weight", enrolment.weight), operations.agreed_policy(name, policy)
         )
 
     def _called(self, incarnation: Incarnation, record: Outcome) -> None:
@@ -183,14 +184,14 @@ class NestedTokens:
                 raise TypeError("a call of a chain that needs nothing is a record")
             pending_call.chain = lead, seed
             token = self._made(incarnation, record, pending_call, seed)
-            self._scheduler.enlisted(token.number, lead, incarnation.core)
+            self._scheduler.relations.enlisted(token.number, lead, incarnation.core)
             self._pending_calls.enter(token, pending_call)
             return
         # Should its core die before it has begun, it is sent to the next process as it is here.
         if request:
             request = encode((record.number, CHAINED, encode((lead, seed, request))))
         token = self._made(incarnation, record, request, seed)
-        self._scheduler.joined(token, lead, incarnation.seat, monotonic_ns())
+        self._scheduler.relations.joined(token, lead, incarnation.seat, monotonic_ns())
         if begun is not None:
             self._run_on_top(incarnation, record.number, begun)
 
@@ -311,7 +312,7 @@ class NestedTokens:
         """Send no more to processes of which every thread waits: others can begin it."""
         for seat, incarnation in self._living.items():
             if incarnation.waits():
-                self._scheduler.waits(seat)
+                self._scheduler.all_threads_wait(seat)
 
     def _hint(self, token: NestedToken, claimant: Incarnation) -> None:
         """Tell a process what the token needs that it waits for: it may run that first."""
@@ -352,7 +353,7 @@ class NestedTokens:
 
     def _holder(self, token: Ticket) -> Incarnation | None:
         """The process that was sent a token."""
-        return self._living.get(self._scheduler.handover.seat_of(token))
+        return self._living.get(self._scheduler.accounts.seat_of(token))
 
     def _ask(self, token: Token[Any], holder: Incarnation) -> None:
         """Have a core give back what it has not begun: once for each time that it got the token."""

@@ -60,9 +60,9 @@ class Orphans:
 
     def waits_late(self, incarnation: Incarnation, waiter: int) -> None:
         """A token was found to wait for another one: if it had just been ended, that ends too."""
-        held = self._scheduler.held(incarnation.seat)
-        if waiter in held and held[waiter].stage.ended:
-            self.forsake(held[waiter])
+        ticket = self._scheduler.accounts.held_ticket(incarnation.seat, waiter)
+        if ticket is not None and ticket.stage.ended:
+            self.forsake(ticket)
 
     def dropped(self, token: NestedToken) -> None:
         """A process refers to a token no more, since the one that did there was ended."""
@@ -79,7 +79,7 @@ class Orphans:
         """The tokens that this one waits for, and nobody else does. It waits no more then."""
         tokens = self._waits.alone(waiter.number)
         self._waits.gone(waiter.number)
-        holder = self._living.get(self._scheduler.handover.seat_of(waiter))
+        holder = self._living.get(self._scheduler.accounts.seat_of(waiter))
         above = None if holder is None else self._known.get(holder.on_top.get(waiter.number, 0))
         if above is not None and not self._waits.has_other(above.number, waiter.number):
             tokens.append(above)  # which it may never have claimed

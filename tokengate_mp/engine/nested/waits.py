@@ -115,9 +115,9 @@ class Waits:
 
     def _node(self, ticket: Ticket) -> _Node:
         limit = ticket.operation.limit
-        if ticket.stage is TokenState.WAITING and limit is not None and limit.free <= 0:
-            return _Node(every=False, needs=self._scheduler.counted(limit))
-        incarnation = self._living.get(self._scheduler.handover.seat_of(ticket))
+        if ticket.stage is TokenState.WAITING and limit is not None and limit.room <= 0:
+            return _Node(every=False, needs=self._scheduler.accounts.counted_by(limit))
+        incarnation = self._living.get(self._scheduler.accounts.seat_of(ticket))
         if ticket.stage is not TokenState.ADMITTED or incarnation is None:
             return _FREE
         return self._held(ticket, incarnation)
@@ -134,7 +134,7 @@ class Waits:
         token = cast("Token[Any]", ticket)
         if isinstance(token, NestedToken) and token.chain is not None:
             # It can be run there alone, by a thread that has done with what it runs.
-            held = self._scheduler.held(incarnation.seat)
-            return _Node(every=False, needs=[held[n] for n in running if n in held])
+            held = self._scheduler.accounts.held_among(incarnation.seat, running)
+            return _Node(every=False, needs=held)
         self._call_back(token, incarnation)
         return _FREE

@@ -3,8 +3,8 @@
 Each process has a *seat*, under which its outcomes are accounted. That of the process which gets a
 core's tokens is the core's number. When it is *relieved*, it gets a seat beyond those of all cores,
 and takes along what it holds; the core's book is empty then, and its next process starts with that.
-So the core goes on at once, while the old process finishes what it has, however long that takes;
-and tokens that are made inside those, and stay with them, are accounted there too.
+So the core goes on at once, while the old process is *draining*: it finishes what it has, however
+long that takes; and tokens that are made inside those, and stay with them, are accounted there too.
 
 A process may have a *quota* of tokens. When it has been sent that many, its core is closed until
 another process has taken over.
@@ -19,33 +19,33 @@ from tokengate_mp.scheduling.model.ticket import Ticket
 
 
 class Handover:
-    """Which process of a core gets its tokens.
+    """The seats of all processes, and the quota of each that gets a core's tokens.
 
     Args:
-        ledger: Who holds what.
-        cores: How many cores there are.
-        withdraw: Lets wait again what was put in a core's book and has not been sent to it.
+        ledger: The books of all seats.
+        withdraw: Lets tokens wait again that are in a core's book and have not been sent to it.
     """
 
-    __slots__ = ("_cores", "_free", "_ledger", "_withdraw")
+    __slots__ = ("_free", "_ledger", "_withdraw")
 
-    def __init__(self, ledger: Ledger, cores: int, withdraw: Callable[[int], object]) -> None:
+    def __init__(self, ledger: Ledger, withdraw: Callable[[int], object]) -> None:
         self._ledger = ledger
-        self._cores = cores
         self._withdraw = withdraw
         self._free: list[int] = []
 
-    def begin(self, core: int, quota: int | None) -> None:
-        """The next process of a core will be sent so many tokens at most; None: any number.
+    def begin_process(self, core: int, quota: int | None) -> None:
+        """Count anew for a core's next process, which gets tokens once the core is ready.
 
-        It gets none before the core is ready.
+        Args:
+            core: The core.
+            quota: The most tokens that the process will be sent; None: any number.
         """
         book = self._ledger[core]
         book.quota = UNLIMITED if quota is None else quota
         book.before = book.answered
 
     def relieve(self, core: int) -> int:
-        """A core's process gets no more tokens, and keeps what it holds: its seat from now on.
+        """Send a core's process no more tokens: the seat under which it keeps what it holds.
 
         The core is not ready any more.
         """
@@ -63,18 +63,18 @@ class Handover:
         own.blocked = book.blocked
         book.held, book.load, book.blocked = {}, 0, set()
         ledger.strike_off(book)
-        ledger.relieved.add(seat)
+        ledger.draining.add(seat)
         return seat
 
-    def left(self, seat: int) -> None:
-        """A process that was relieved has ended, and what it held is settled."""
+    def end_draining(self, seat: int) -> None:
+        """Free the seat of a process that was relieved, has ended, and whose tokens are settled."""
         own = self._ledger[seat]
         book = self._ledger[own.core]
         book.answered += own.answered
         book.before += own.answered
         own.answered = 0
         own.ready = False
-        self._ledger.relieved.discard(seat)
+        self._ledger.draining.discard(seat)
         self._free.append(seat)
 
     def seat_of(self, ticket: Ticket) -> int:
@@ -84,19 +84,14 @@ class Handover:
             return 0
         if ticket.number in self._ledger[core].held:
             return core
-        held = (s for s in self._ledger.relieved if ticket.number in self._ledger[s].held)
+        held = (s for s in self._ledger.draining if ticket.number in self._ledger[s].held)
         return next(held, 0)
 
-    def seats(self, core: int) -> list[int]:
-        """The seats of all processes of a core: first that which gets its tokens."""
-        relieved = (s for s in self._ledger.relieved if self._ledger[s].core == core)
-        return [core, *relieved]
-
-    def answered(self, core: int) -> int:
-        """How many outcomes the process of a core has given that gets its tokens."""
+    def answered_by_process(self, core: int) -> int:
+        """How many outcomes the process that gets a core's tokens has given."""
         book = self._ledger[core]
         return book.answered - book.before
 
     def is_closed(self, core: int) -> bool:
-        """Whether the process of a core has been sent all that it may be."""
+        """Whether the process that gets a core's tokens was sent its whole quota."""
         return self._ledger[core].closed

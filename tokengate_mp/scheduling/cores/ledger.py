@@ -1,16 +1,15 @@
-"""Who holds what: the tokens each core was sent and has not answered for, and the counts.
+"""The ledger: the tokens each core was sent and has not answered for, and the counts.
 
 A token is in exactly one place: in a lane of the gate, in the book of one core, or ended. (One that
 is killed while a core holds it has ended, and stays in the book until the core answers: it takes
 that core's time all the same.)
 
-Whoever needs a core looks it up in a set, never core by core, so that a token costs the same
-however many cores there are.
+A core is chosen from a set, never core by core, so that a token costs the same however many cores
+there are.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import attrgetter
@@ -28,25 +27,25 @@ _cost: Callable[[Ticket], int] = attrgetter("cost")
 
 
 class Book:
-    """What one core holds.
+    """The account of one seat: the tokens that its process holds, and their cost.
 
     Attributes:
         core: Its number.
         held: The tokens it was sent and has not answered for, by number, in the order of sending.
         load: What they were charged, ns.
-        blocked: The numbers of those of them that were found to be blocked.
-        reach: Where they could run as well: the ranges of all classes it was sent since it last
-            held nothing.
-        ready: Whether a process of it has taken over.
-        bit: The core as a set; empty for the book of a process that was relieved (see `handover`).
-        quota: How many more tokens its process may be sent.
-        closed: Whether its process has been sent all that it may be.
-        answered: Outcomes so far, over all its processes.
-        before: How many of them were those of earlier processes.
-        progress: When it last answered or was sent something while it held nothing, ns.
-        floor: How many tokens it may hold at any rate, because its crew had threads free.
-        stuck: Whether it gave tokens back and has not finished one since. Whatever it were sent
-            would lie there as what it gave back did.
+        blocked: The numbers of held tokens that were found to be blocked.
+        reach: Where held tokens could run as well: the ranges of all classes that were sent since
+            nothing was held.
+        ready: Whether a process has taken over.
+        bit: The core as a set; empty for the book of a draining process (see `handover`).
+        quota: How many more tokens the process may be sent.
+        closed: Whether the process was sent its whole quota.
+        answered: Outcomes so far, over all processes of this seat.
+        before: How many of these outcomes came from earlier processes.
+        progress: When the process last answered, or was sent something while it held nothing, ns.
+        floor: How many tokens may be held at any rate, because the crew had threads free.
+        stuck: Whether tokens were given back and none has finished since: others that were sent
+            now would lie there as those did.
     """
 
     __slots__ = (
@@ -83,7 +82,7 @@ class Book:
         self.stuck = False
 
     def strike(self, numbers: Iterable[int]) -> list[Ticket]:
-        """Take the tokens with these numbers out of `held`, all or none; `load` is not changed.
+        """Take tokens out of `held` by number, all or none; `load` is not changed.
 
         Raises:
             KeyError: The core does not hold one of them.
@@ -92,7 +91,7 @@ class Book:
         try:
             tickets.extend(map(self.held.pop, numbers))
         except KeyError:
-            # What a core is wrong about must not vanish with it: the rest is still to be ended.
+            # The tokens before the wrong number must not vanish: they are still to be ended.
             self.held.update((ticket.number, ticket) for ticket in tickets)
             raise
         if self.blocked:
@@ -100,65 +99,63 @@ class Book:
         return tickets
 
     def take_back(self, numbers: Iterable[int]) -> list[Ticket]:
-        """Take the tokens with these numbers out of the book, all or none.
+        """Take tokens out of the book by number, all or none.
 
         Raises:
             KeyError: The core does not hold one of them.
         """
         tickets = self.strike(numbers)
         self.load -= sum(map(_cost, tickets))
-        for ticket in tickets:
-            if ticket.operation.limit is not None:
-                ticket.operation.limit.held -= 1
+        release_limits(tickets)
         return tickets
 
-    def note_blocked(self, numbers: Iterable[int]) -> None:
-        """Those of these tokens that are held are blocked, until they end."""
+    def mark_blocked(self, numbers: Iterable[int]) -> None:
+        """Count the held tokens among `numbers` as blocked, until they end."""
         self.blocked.update(self.held.keys() & numbers)
 
     @property
     def spared(self) -> int:
-        """What blocked tokens were charged, ns: others that compute have it, beside them."""
+        """The charge of blocked tokens, ns: others that compute have that time beside them."""
         return sum([self.held[number].cost for number in self.blocked])
 
     def may_reopen(self, threads: int, window: int) -> bool:
-        """Whether it should be offered tokens again after it was full."""
+        """Whether the core should be offered tokens again after it was full."""
         if self.stuck or len(self.held) > pacing.FEWER_HELD:
             return False
         load = self.load - self.spared  # whether for the next token that counts, is seen there
         return load <= pacing.low_water(window) or len(self.held) < threads
 
     def has_more(self) -> bool:
-        """Whether it holds more than the core can be running: two tokens, or one that is many."""
+        """Whether more is held than the core can be running: two tokens, or a batch of calls."""
         held = self.held
         return len(held) > 1 or any(ticket.operation.divisible for ticket in held.values())
 
     def overdue_since(self) -> int:
-        """Since when something has been waiting in it behind something else, at the least, ns.
+        """Since when, at the least, something has lain behind something else, ns.
 
         Either nothing has come out of the core since then, or the token that follows the oldest
-        one has lain there since then. It must have more.
+        has lain there since then. Requires `has_more`.
         """
         following = next(islice(self.held.values(), 1, None), None)
         return self.progress if following is None else min(self.progress, following.admitted)
 
 
 class Ledger:
-    """The books of all cores, and how many tokens there are in each state.
+    """The books of all seats, and how many tokens have ended in each state.
 
     Attributes:
-        books: The book of each core, core 1 first; then those of processes that were relieved.
-        relieved: The places of these among the books, from 1.
+        books: The book of each core, core 1 first; then the books of draining processes.
+        draining: The seats of draining processes: places among the books, from 1.
         ended: How many tokens have ended in each final state.
-        submitted: How many there have been.
+        submitted: How many tokens there have been.
         ready: The cores that can be sent tokens.
-        open: Those of them with room in their window (see `pacing`).
-        idle: Those of them that hold nothing.
-        window: How much work a core may hold, ns, by what waited at the last order.
+        open: Ready cores with room in their window (see `pacing`).
+        idle: Ready cores that hold nothing.
+        window: How much work a core may hold, ns, as of the last order.
         away: For how long the parent may not come to send anything, ns.
-        beside: Cores on the CPU that the parent runs on: they come after the others.
-        recallable: Those of them that hold more than they can be running, and were not asked to
-            give back what they have not begun since they were last sent or answered anything.
+        beside: Cores on the CPU that the parent runs on, which come after the others.
+        recallable: Ready cores that hold more than they can be running, and were not asked to give
+            back what they have not begun since they were last sent or answered anything.
     """
 
     __slots__ = (
@@ -166,12 +163,12 @@ class Ledger:
         "away",
         "beside",
         "books",
+        "draining",
         "ended",
         "idle",
         "open",
         "ready",
         "recallable",
-        "relieved",
         "submitted",
         "window",
     )
@@ -179,8 +176,9 @@ class Ledger:
     def __init__(self, cores: int, threads: int) -> None:
         self._threads = threads
         self.books = [Book(core) for core in range(1, cores + 1)]
-        self.relieved: set[int] = set()
-        self.ended: Counter[TokenState] = Counter()
+        self.draining: set[int] = set()
+        # (Complete from the first: other threads may add up the values meanwhile.)
+        self.ended = {state: 0 for state in TokenState if state.ended}
         self.submitted = 0
         self.window = pacing.WINDOW_NS
         self.ready: Cores = 0
@@ -194,20 +192,25 @@ class Ledger:
         return self.books[core - 1]
 
     def __iter__(self) -> Iterator[Ticket]:
-        """The tokens that cores hold and that have not ended."""
+        """Tokens that cores hold and that have not ended."""
         return (
             ticket for book in self.books for ticket in book.held.values() if not ticket.stage.ended
         )
 
-    def enrol(self, book: Book) -> None:
-        """A core can be sent tokens."""
+    @property
+    def unended_count(self) -> int:
+        """How many of the submitted tokens have not ended."""
+        return self.submitted - sum(self.ended.values())
+
+    def open_book(self, book: Book) -> None:
+        """Count a core as ready: tokens can be sent to its process."""
         book.ready = True
         book.closed = False
         self.ready |= book.bit
-        self.lightened(book)
+        self.update_room(book)
 
-    def close(self, book: Book) -> None:
-        """A core's process gets no more tokens."""
+    def close_book(self, book: Book) -> None:
+        """Send a core no more tokens until its next process is ready."""
         book.closed = True
         others = ~book.bit
         self.ready &= others
@@ -215,7 +218,7 @@ class Ledger:
         self.idle &= others
 
     def strike_off(self, book: Book) -> list[Ticket]:
-        """A core is gone: everything that it held."""
+        """Take everything out of the book of a core that is gone."""
         tickets = book.take_back(list(book.held))
         book.ready = book.stuck = book.closed = False
         book.floor = book.reach = 0
@@ -226,8 +229,15 @@ class Ledger:
         self.recallable &= others
         return tickets
 
-    def loaded(self, book: Book, load: int, reach: Cores, now: int) -> None:
-        """Tokens charged `load` ns, which could run on the cores of `reach`, were put in a book."""
+    def add_load(self, book: Book, load: int, reach: Cores, now: int) -> None:
+        """Charge a book for tokens that were put into it.
+
+        Args:
+            book: The book.
+            load: The charge, ns.
+            reach: The cores on which the tokens could run.
+            now: The time, ns.
+        """
         bit = book.bit
         if self.idle & bit:
             self.idle &= ~bit
@@ -238,8 +248,8 @@ class Ledger:
         if book.has_more():
             self.recallable |= bit
 
-    def lightened(self, book: Book) -> None:
-        """Tokens were taken out of a book."""
+    def update_room(self, book: Book) -> None:
+        """Find out, after tokens were taken out of a book, what its core can be sent."""
         bit = book.bit
         if not book.held:
             book.stuck = False
@@ -258,10 +268,10 @@ class Ledger:
             self.recallable &= ~bit
 
     def validate(self) -> None:
-        """Check what must always hold.
+        """Check the invariants.
 
         Raises:
-            AssertionError: It does not.
+            AssertionError: One is broken.
         """
         for book in self.books:
             name, bit = f"core {book.core}", book.bit
@@ -281,3 +291,11 @@ class Ledger:
                 assert ticket.stage is TokenState.ADMITTED or ticket.stage.ended, f"{ticket}"
         held = [number for book in self.books for number in book.held]
         assert len(held) == len(set(held)), "two cores hold the same token"
+
+
+def release_limits(tickets: Iterable[Ticket]) -> None:
+    """Count tokens off the limits of their operations: cores hold them no more."""
+    for ticket in tickets:
+        limit = ticket.operation.limit
+        if limit is not None:
+            limit.held -= 1

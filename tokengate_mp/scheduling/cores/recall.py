@@ -1,6 +1,6 @@
-"""Recall: taking back what a core has not begun, for one that has nothing to do.
+"""Recall: taking back what a core has not begun, for another that has nothing to do.
 
-That is tokens, and the calls of one that is a batch of them.
+That is tokens, and calls of a token that is a batch of them.
 
 What was sent to a core can turn out to lie behind a token that takes much longer than the others.
 So when a core is idle and nothing waits, cores that have been slow for `RECALL_NS` are asked to
@@ -19,18 +19,18 @@ from tokengate_mp.scheduling.cores.routing import Router
 from tokengate_mp.scheduling.model.weights import members
 
 RECALL_NS: Final = 4_000_000
-"""How long a token may lie behind another one, ns, before an idle core may have it.
+"""How long a token may lie behind another, ns, before an idle core may have it.
 
-Long beside what it costs to send it elsewhere. (Whoever is merely working through a full window is
-asked as well then, and shares the rest of it: the cores end together.)
+Long beside the cost of sending it elsewhere. (A core that is merely working through a full window
+is asked as well then, and shares the rest of that: the cores end together.)
 """
 
 
 class Recall:
-    """Whom to ask, and when.
+    """Chooses the cores to ask, and when.
 
     Args:
-        ledger: Who holds what.
+        ledger: The tokens that each core holds.
         router: Where tokens may run.
     """
 
@@ -41,7 +41,7 @@ class Recall:
         self._router = router
 
     def overdue(self, now: int) -> list[int]:
-        """Cores to ask now; they are not asked again until something has changed."""
+        """Cores to ask at `now`; none is named again until something has changed."""
         due = [book.core for book in self._recallable() if now - book.overdue_since() >= RECALL_NS]
         for core in due:
             self._ledger.recallable &= ~(1 << core)

@@ -14,7 +14,7 @@ first: on a core that several classes may use, they come first in that order.
    and then those that borrow.
 
 So no core goes without while another one is given more than a helping. A borrowed core gives way to
-its own classes at the very next order; what it was leases by then is a window at most.
+its own classes at the very next order; what was sent to it by then is a window at most.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Router:
     """Moves tokens from the gate's lanes to the ledger's books.
 
     Args:
-        gate: Where they wait.
-        ledger: Where it is noted which core they were sent to.
+        gate: Where tokens wait.
+        ledger: Where it is noted which core each was sent to.
         routing: Whether cores borrow.
 
     Attributes:
@@ -79,7 +79,7 @@ class Router:
             lane.reach = self.reach[weight]
 
     def assign(self, now: int) -> dict[int, list[Ticket]]:
-        """Send out what there is room for: the tokens for each core, now ADMITTED."""
+        """Send out as much as there is room for: the tokens for each core, now ADMITTED."""
         orders: dict[int, list[Ticket]] = {}
         ledger, gate = self._ledger, self._gate
         if not ledger.open:
@@ -91,7 +91,7 @@ class Router:
             return orders
         for share in served:
             if not share.home & ledger.ready & ~ledger.idle:
-                share.position.reset()
+                share.position.go_to_front()
         if ledger.idle:
             # Where all are idle, and none beside the parent, there is none that little work suits.
             little = ledger.beside or ledger.idle != ledger.ready
@@ -100,12 +100,12 @@ class Router:
             served = self._pass(served, orders, now, idle=True)
         if served and ledger.open:
             self._pass(served, orders, now, idle=False)
-        if gate.wanted:  # what waited for the first of its key to be sent, just now
+        if gate.wanted:  # tokens that waited for the first of their key to be sent, just now
             self._serve_pinned(orders, now)
         return orders
 
     def _window(self, now: int) -> int:
-        """How much work a core may hold, ns."""
+        """Work that a core may hold at `now`, ns."""
         work = 0
         for lane in self._gate.lanes.values():
             if not lane.queue:
@@ -116,14 +116,14 @@ class Router:
         return pacing.window(work, len(self._ledger.books), self._ledger.away)
 
     def _serve_pinned(self, orders: dict[int, list[Ticket]], now: int) -> None:
-        """Give the cores that are open what is pinned to them."""
+        """Give open cores the tokens that are pinned to them."""
         gate = self._gate
         for core in members(gate.wanted & self._ledger.open):
-            self._fill(self._ledger[core], gate.pinned[core], _ALL, orders, now)
-            gate.note_served(gate.pinned[core])
+            self._fill_book(self._ledger[core], gate.pinned[core], _ALL, orders, now)
+            gate.lane_served(gate.pinned[core])
 
     def _with_waiting(self) -> list[Share]:
-        """The shares that have anything to hand out: often, after one token, none has."""
+        """The shares that have anything to hand out: often, after a single token, none has."""
         lanes = self._gate.lanes
         found: list[Share] = []
         for share in self._shares:
@@ -134,7 +134,7 @@ class Router:
         return found
 
     def _place_little(self, served: list[Share], orders: dict[int, list[Ticket]], now: int) -> bool:
-        """Place whole lanes that come to little work; whether there was any."""
+        """Place whole lanes that come to little work; False if there was none."""
         lanes = self._gate.lanes
         before = len(orders)
         for share in served:
@@ -144,12 +144,12 @@ class Router:
                     continue
                 waiting = len(lane.queue) * lane.queue[0].operation.cost
                 core = self._core_for_little(share, waiting) if waiting <= LITTLE_NS else 0
-                if core and self._fill(self._ledger[core], lane, waiting, orders, now):
-                    share.served(weight)
+                if core and self._fill_book(self._ledger[core], lane, waiting, orders, now):
+                    share.end_turn(weight)
         return len(orders) > before
 
     def _core_for_little(self, share: Share, waiting: int) -> int:
-        """The core to give this little work to without waking one that need not be; or 0."""
+        """The core to give little work to, without waking another that need not be; or 0."""
         ledger = self._ledger
         beside, idle = ledger.beside, ledger.idle
         apart = ledger.open & ~beside
@@ -168,8 +168,8 @@ class Router:
     def goes_home(self, ticket: Ticket, core: int) -> bool:
         """Whether a token that has just got into its lane can go to a core where its data is warm.
 
-        It can where that disturbs nothing: no other token waits, and the core has room, and is idle
-        itself or has none beside it that is. The token is taken out of its lane then.
+        That is so where it disturbs nothing: no other token waits, and the core has room, and is
+        idle itself or has none beside it that is. The token is taken out of its lane then.
         """
         ledger, lane = self._ledger, self._gate.lanes[ticket.operation.weight]
         bit, reach = 1 << core, self.reach[ticket.operation.weight]
@@ -184,7 +184,7 @@ class Router:
         return True
 
     def place(self, ticket: Ticket, book: Book, now: int) -> None:
-        """Put one token that is in no lane into a book; it is ADMITTED with this."""
+        """Put a token that is in no lane into a book, and make it ADMITTED."""
         operation = ticket.operation
         ticket.stage = ADMITTED
         ticket.core = book.core
@@ -194,12 +194,12 @@ class Router:
         if operation.limit is not None:
             operation.limit.held += 1
         book.quota -= 1
-        self._ledger.loaded(book, ticket.cost, self.reach[operation.weight], now)
+        self._ledger.add_load(book, ticket.cost, self.reach[operation.weight], now)
         if book.quota <= 0:
-            self._ledger.close(book)
+            self._ledger.close_book(book)
 
     def starving(self) -> Cores:
-        """Cores that hold nothing, and for which nothing waits."""
+        """Idle cores for which nothing waits."""
         starving = self._ledger.idle
         for weight, lane in self._gate.lanes.items():
             if lane:
@@ -209,7 +209,7 @@ class Router:
     def _pass(
         self, served: list[Share], orders: dict[int, list[Ticket]], now: int, *, idle: bool
     ) -> list[Share]:
-        """Serve the idle cores once, or all that are open, round by round until that is done.
+        """Serve the idle cores once, or all that are open, round by round.
 
         Returns:
             The shares that still have something to hand out.
@@ -220,7 +220,7 @@ class Router:
             given = False
             for share in served:
                 cores = ledger.idle if idle else ledger.open
-                given |= self._place(share, cores & share.home, share.position, orders, now)
+                given |= self._help_each(share, cores & share.home, share.position, orders, now)
             served = self._with_waiting()
             if self._borrows and served:
                 at_home = 0  # cores for which something of their own still waits
@@ -228,13 +228,13 @@ class Router:
                     at_home |= share.home
                 for share in served:
                     cores = (ledger.idle if idle else ledger.open) & ~at_home
-                    given |= self._place(share, cores, share.away, orders, now)
+                    given |= self._help_each(share, cores, share.away, orders, now)
                 served = self._with_waiting()
             if idle or not served or not ledger.open:
                 break
         return served
 
-    def _place(
+    def _help_each(
         self,
         share: Share,
         cores: Cores,
@@ -242,7 +242,7 @@ class Router:
         orders: dict[int, list[Ticket]],
         now: int,
     ) -> bool:
-        """Give each of these cores a helping from the lanes of a share; whether any got one."""
+        """Give each of `cores` a helping from the lanes of a share; False if none got any."""
         ledger, lanes = self._ledger, self._gate.lanes
         given = False
         while cores:
@@ -259,21 +259,21 @@ class Router:
             core = position.pick(cores)
             cores &= ~(1 << core)
             share.take_turn(weight)
-            spent = self._fill(ledger[core], lane, helping - share.given, orders, now)
+            spent = self._fill_book(ledger[core], lane, helping - share.given, orders, now)
             given |= spent > 0
             share.given += spent
             # A class that was given what little room was left has the rest of its turn to come.
             if not lane.queue or share.given + lane.queue[0].operation.cost > helping:
-                share.served(weight)
+                share.end_turn(weight)
         return given
 
-    def _fill(  # noqa: C901 - one loop for all tokens, so without calls
+    def _fill_book(  # noqa: C901 - one loop for all tokens, so without calls
         self, book: Book, lane: Lane, helping: int, orders: dict[int, list[Ticket]], now: int
     ) -> int:
-        """Give a core a helping from one lane; what it was charged for it, ns.
+        """Give a core a helping from one lane, and return the charge, ns.
 
-        It stays open until there turns out to be no room for a token: what fits depends on the
-        token, since long ones that fit no window go by their number (see `pacing.floor`).
+        The core stays open until there turns out to be no room for a token: what fits depends on
+        the token, since long ones that fit no window go by their number (see `pacing.floor`).
         """
         queue, held, core = lane.queue, book.held, book.core
         window = self._ledger.window
@@ -317,15 +317,15 @@ class Router:
         if batch:
             lane.sent_at = now
             book.quota -= len(batch)
-            self._ledger.loaded(book, spent, lane.reach, now)
+            self._ledger.add_load(book, spent, lane.reach, now)
             if self._gate.sticky.unplaced:
-                self._gate.placed(batch, core)
+                self._gate.pin_keys(batch, core)
             if core in orders:
                 orders[core] += batch
             else:
                 orders[core] = batch
         if book.quota <= 0:
-            self._ledger.close(book)
+            self._ledger.close_book(book)
         elif full or len(held) >= MAX_HELD:
             self._ledger.open &= ~(1 << core)
         return spent

@@ -1,1 +1,1 @@
-"""The nouns of scheduling: tickets, operations, weight classes, costs."""
+"""The nouns of scheduling: ticket, operation, limit, breaker, weight class, window."""

@@ -28,12 +28,12 @@ WINDOW_NS: Final = 12_000_000
 """How much work a core may hold when little else waits, ns."""
 
 DEEP_NS: Final = 144_000_000
-"""How much it may hold when much more waits, ns."""
+"""How much work a core may hold when much more waits, ns."""
 
 DEEPEST_NS: Final = 500_000_000
-"""How much it may hold then, at the end of a long burst of calls, ns.
+"""How much work a core may hold at the end of a long burst of calls, ns.
 
-Whoever makes calls hands the tokens to `gather` next. Nobody sends anything meanwhile, and the
+A caller hands the tokens to `gather` next. Nobody sends anything meanwhile, and the
 garbage collector may go through all of them: with 65,536 tokens of 0.1 ms, made in half a second,
 both cores had nothing to do for 0.3 s.
 """
@@ -61,7 +61,7 @@ of a few milliseconds.
 """
 
 OVERHEAD_NS: Final = 4_000
-"""What a core process needs for a token besides running its function, ns.
+"""Time that a core process needs for a token besides running its function, ns.
 
 (Decoding, bookkeeping and encoding, as measured with no-op tokens on CPython 3.11.)
 """
@@ -70,7 +70,7 @@ UNKNOWN_NS: Final = WINDOW_NS // 4
 """The cost assumed for an operation that has not been measured yet, ns."""
 
 UNKNOWN_FLOOR: Final = 1
-"""How many tokens a core may hold before one that has not been measured must wait for room."""
+"""Tokens that a core may hold before a token that was never measured must wait for room."""
 
 PREFETCH_NS: Final = 25_000_000
 """Tokens up to this cost are worth fetching while the one before still runs, ns.
@@ -86,7 +86,7 @@ It bounds the memory of a core process, and the outcomes that the parent may fin
 """
 
 FEWER_HELD: Final = MAX_HELD * 2 // 3
-"""A core that held so many is sent more once it holds no more than this: a low water by number."""
+"""Tokens below which a core that held `MAX_HELD` is sent more: a low water by number."""
 
 
 def smoothed(mean: float, durations: Sequence[int], *, first: bool) -> float:
@@ -101,7 +101,7 @@ def smoothed(mean: float, durations: Sequence[int], *, first: bool) -> float:
 
 
 def cost(mean: float, threads: int, *, blocking: bool) -> int:
-    """What one token is charged against its core's window, ns.
+    """The charge of one token against its core's window, ns.
 
     Args:
         mean: Mean duration of its operation, ns.
@@ -112,10 +112,10 @@ def cost(mean: float, threads: int, *, blocking: bool) -> int:
 
 
 def window(waiting: int, cores: int, away: int = 0) -> int:
-    """How much work a core may hold, ns.
+    """Work that a core may hold, ns.
 
     Args:
-        waiting: How much work waits, ns, as far as it is known how long that takes.
+        waiting: How much work waits, ns, as far as durations are known.
         cores: How many cores there are for it.
         away: For how long the parent may not come to send more, ns.
     """
@@ -124,26 +124,25 @@ def window(waiting: int, cores: int, away: int = 0) -> int:
 
 
 def low_water(window_ns: int) -> int:
-    """A core whose window was full is sent more once it holds no more work than this, ns.
+    """Work below which a core whose window was full is sent more, ns.
 
     A core that is busy rings when about a third of its window is done (see `worker.crew.wake_up`).
-    So each
-    time it does there is room again, and what it still holds lasts until more arrives.
+    So each time it does there is room again, and what it still holds lasts until more arrives.
     """
     return window_ns * 2 // 3
 
 
 def nearly_dry(window_ns: int) -> int:
-    """A core that holds no more work than this is sent the next token, however long that is, ns.
+    """Work below which a core is sent the next token, however long that is, ns.
 
-    It may not ring again before it has nothing to do. (And the cores would run dry one and all
-    while a long token at the head of a lane waits for the first that is.)
+    The core may not ring again before it has nothing to do. (And all cores would run dry while a
+    long token at the head of a lane waits for the first that is.)
     """
     return window_ns // 3
 
 
 def helping(waiting: int, cores: int, window_ns: int) -> int:
-    """How much work a core is given in one visit, ns: few tokens spread over all that have room.
+    """Work that a core is given in one visit, ns: few tokens spread over all that have room.
 
     Args:
         waiting: How much work waits, ns.

@@ -1,19 +1,15 @@
-"""What scheduling sees of a token."""
+"""A token, as far as scheduling is concerned."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tokengate_mp.lifecycle import TokenState
-
-if TYPE_CHECKING:
-    from tokengate_mp.scheduling.model.operation import (
-        Operation,  # which knows its limit, and so lanes
-    )
+from tokengate_mp.scheduling.model.operation import Operation
 
 
 class Ticket(Protocol):
-    """A token, as far as scheduling is concerned.
+    """The part of a token that the scheduler reads and writes.
 
     The coordinator's `Token` is one: a record of its own for each token would cost as much memory
     and time as the scheduling itself.

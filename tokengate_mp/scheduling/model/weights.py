@@ -28,17 +28,17 @@ FIRST_CORE: Final[dict[Weight, int]] = {"heavy": 1, "medium": 2, "light": 3}
 
 
 def home(weight: Weight, cores: int) -> range:
-    """The cores that a class prefers, of `cores` in all."""
+    """The range of cores that a class prefers, of `cores` in all."""
     return range(min(FIRST_CORE[weight], cores), cores + 1)
 
 
 def as_set(cores: Iterable[int]) -> Cores:
-    """These cores as a set."""
+    """A set of core numbers as bits."""
     return sum(1 << core for core in cores)
 
 
 def members(cores: Cores) -> Iterator[int]:
-    """The numbers of the cores in a set (no complement), in order."""
+    """Core numbers of a set (no complement), in order."""
     while cores:
         lowest = cores & -cores
         yield lowest.bit_length() - 1
@@ -55,12 +55,12 @@ class Position:
         self._front = cores[-1] if backward and cores else cores.start
         self._at = self._front
 
-    def reset(self) -> None:
+    def go_to_front(self) -> None:
         """Begin at the front again."""
         self._at = self._front
 
     def pick(self, candidates: Cores) -> int:
-        """The next core among `candidates` (not empty), going round; the position moves past it."""
+        """Choose the next core among `candidates` (not empty), going round, and move past that."""
         if self.backward:
             onward = candidates & ((2 << self._at) - 1)
             core = (onward or candidates).bit_length() - 1
@@ -80,7 +80,7 @@ class Share:
         classes: The classes, in turn.
         home: Their range, as a set of cores.
         position: Where in their range the next tokens go.
-        away: Where outside it they go when they borrow a core.
+        away: Where outside the range tokens go when they borrow a core.
         given: How much work the class whose turn it is was given in this turn, ns.
     """
 
@@ -97,18 +97,18 @@ class Share:
         self.given = 0
 
     def in_turn(self) -> tuple[Weight, ...]:
-        """The classes, beginning with the one whose turn it is."""
+        """The classes, beginning with that whose turn has come."""
         return self.classes[self._turn :] + self.classes[: self._turn]
 
     def take_turn(self, weight: Weight) -> None:
-        """It is this class's turn, or still is: those before it have nothing to be given."""
+        """Give a class the turn, or let it go on: the classes before it have nothing waiting."""
         turn = self.classes.index(weight)
         if turn != self._turn:
             self._turn = turn
             self.given = 0
 
-    def served(self, weight: Weight) -> None:
-        """A class was given all that a turn gives: the next turn is that of the one after it.
+    def end_turn(self, weight: Weight) -> None:
+        """End the turn of a class that was given all that a turn gives.
 
         Not before, if there was no room for all: so in the long run each is given the same (as in
         deficit round robin, Shreedhar and Varghese, 1995).
@@ -118,7 +118,7 @@ class Share:
 
 
 def shares(cores: int) -> tuple[Share, ...]:
-    """All classes, those with the narrowest range first: on a core they share, they come first."""
+    """All classes, the narrowest range first: on a shared core these come first."""
     by_front: dict[int, list[Weight]] = {}
     for weight in WEIGHTS:
         by_front.setdefault(home(weight, cores).start, []).append(weight)

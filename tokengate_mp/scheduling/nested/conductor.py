@@ -1,12 +1,12 @@
 """The conductor: chains, each of which stays on one core.
 
-A lead opens a *domain*, which has the lead's number. The core that the lead is sent to is the
-domain's from then on, and every token made while the lead or one of its descendants runs is run
-there. A domain counts its *pending* tokens: one with the lead, one more for each that joins, one
+A lead opens a *chain*, which goes by the lead's number. The core that the lead is sent to is the
+chain's from then on, and every token made while the lead or one of its descendants runs is run
+there. A chain counts its *pending* tokens: one with the lead, one more for each that joins, one
 less for each that ends, however that happens. At zero it is released.
 
 Members are made on their core and never wait elsewhere, with one exception: what a core that died
-had not begun, and what is to be run again. Such tokens are *held* for the domain's core, and go to
+had not begun, and what is to be run again. Such tokens are *held* for the chain's core, and go to
 its next process, all of them; or, should there be none any more, to another core, all of them.
 """
 
@@ -17,12 +17,18 @@ from collections.abc import Iterable, Iterator
 from tokengate_mp.scheduling.model.ticket import Ticket
 
 
-class Domain:
-    """One chain.
+def leads_chain(ticket: Ticket) -> bool:
+    """Whether a token is the lead of a chain."""
+    policy = ticket.operation.policy
+    return policy is not None and policy.lead is not None
+
+
+class Chain:
+    """A lead and the tokens that were made while it, or a descendant of it, ran.
 
     Attributes:
         lead: The number of its lead.
-        core: The core that it is pinned to; None until the lead was sent to one.
+        core: The core that the chain is pinned to; None until the lead was sent to one.
         pending: How many of its tokens have not ended.
     """
 
@@ -38,88 +44,88 @@ class Conductor:
     """All chains.
 
     Attributes:
-        domains: By their leads' numbers.
-        members: The domains that a token counts in, by its number: that of the chain that it was
-            made in, and as a lead also its own. The first of them says where it runs.
+        chains: All chains, by their leads' numbers.
+        members: The chains that a token counts in, by its number: the chain that it was made in,
+            and for a lead also its own. The first of them says where it runs.
         unlanded: The leads that have not been sent to a core.
-        held: Tokens that wait for the core of their domain, by number.
+        held: Tokens that wait for the core of their chain, by number.
     """
 
-    __slots__ = ("_looked", "domains", "held", "members", "unlanded")
+    __slots__ = ("_looked", "chains", "held", "members", "unlanded")
 
     def __init__(self) -> None:
-        self.domains: dict[int, Domain] = {}
-        self.members: dict[int, tuple[Domain, ...]] = {}
+        self.chains: dict[int, Chain] = {}
+        self.members: dict[int, tuple[Chain, ...]] = {}
         self.unlanded: set[int] = set()
         self.held: dict[int, Ticket] = {}
-        # For which cores and names all that is held has been looked through. Nothing of it can be
-        # sent before these are others, or more is held.
+        # The cores and names for which all held tokens were looked through. None can be sent before
+        # these change, or more is held.
         self._looked: tuple[int, frozenset[str]] | None = None
 
-    def open(self, lead: int) -> Domain:
-        """A lead: its new domain, on the core of the chain that it was made in, if it was in one.
+    def open_chain(self, lead: int) -> Chain:
+        """Open the chain of a lead, on the core of the chain that it was made in, if in any.
 
         Such a lead has to join that chain first.
         """
         outer = self.members.get(lead, ())
-        domain = self.domains[lead] = Domain(lead, outer[0].core if outer else None)
-        if domain.core is None:
+        chain = self.chains[lead] = Chain(lead, outer[0].core if outer else None)
+        if chain.core is None:
             self.unlanded.add(lead)
-        self._count(lead, domain)
-        return domain
+        self._count(lead, chain)
+        return chain
 
-    def join(self, number: int, lead: int, core: int) -> Domain:
-        """A token was made in a chain, on its core: the domain.
+    def join_chain(self, number: int, lead: int, core: int) -> Chain:
+        """Count a token that was made in a chain, on the chain's core.
 
         A thread that a token leaves behind may make calls when its chain has ended: those are a
         chain of their own, under the same number.
         """
-        domain = self.domains.get(lead)
-        if domain is None:
-            domain = self.domains[lead] = Domain(lead, core)
-        self._count(number, domain)
-        return domain
+        chain = self.chains.get(lead)
+        if chain is None:
+            chain = self.chains[lead] = Chain(lead, core)
+        self._count(number, chain)
+        return chain
 
-    def _count(self, number: int, domain: Domain) -> None:
-        domain.pending += 1
-        self.members[number] = (*self.members.get(number, ()), domain)
+    def _count(self, number: int, chain: Chain) -> None:
+        chain.pending += 1
+        self.members[number] = (*self.members.get(number, ()), chain)
 
-    def landed(self, number: int, core: int) -> None:
-        """A lead was sent to a core."""
+    def pin_chain(self, number: int, core: int) -> None:
+        """Pin the chain of a token to the core it was sent to, if it is a lead without a core."""
         if number in self.unlanded:
             self.unlanded.discard(number)
-            self.domains[number].core = core
+            self.chains[number].core = core
 
-    def taken_back(self, number: int) -> bool:
-        """A token of a chain was given back unbegun; whether it may go to any core again.
+    def may_go_anywhere(self, number: int) -> bool:
+        """Whether a token that was given back unbegun may go to any core again.
 
-        A lead may, as long as nothing depends on where it was.
+        A lead may, and its chain loses the core, as long as nothing depends on where it was.
         """
-        domains = self.members.get(number, ())
-        if len(domains) == 1 and domains[0].lead == number and domains[0].pending == 1:
-            domains[0].core = None
+        chains = self.members.get(number, ())
+        if len(chains) == 1 and chains[0].lead == number and chains[0].pending == 1:
+            chains[0].core = None
             self.unlanded.add(number)
             return True
-        return not domains
+        return not chains
 
     def hold(self, ticket: Ticket) -> bool:
-        """Keep a token for the core of its chain; False if it is in none that has a core."""
-        domains = self.members.get(ticket.number)
-        if domains is None or domains[0].core is None:
+        """Hold a token for the core of its chain; False if it is in no chain that has a core."""
+        chains = self.members.get(ticket.number)
+        if chains is None or chains[0].core is None:
             return False
         self.held[ticket.number] = ticket
         self._looked = None
         return True
 
-    def unhold(self, number: int) -> bool:
-        """A token that is held has ended, or is sent; False if it is not held."""
+    def drop_held(self, number: int) -> bool:
+        """Hold a token no more that has ended; False if it is not held."""
         return self.held.pop(number, None) is not None
 
-    def ready(self, cores: int, paused: Iterable[str]) -> Iterator[tuple[Ticket, int]]:
-        """Take those that are held for one of these cores, oldest first, each with its core.
+    def take_sendable(self, cores: int, paused: Iterable[str]) -> Iterator[tuple[Ticket, int]]:
+        """Take the tokens that are held for any of `cores`, oldest first, each with its core.
 
         Args:
-            cores: A set of bits.
+            cores: Cores that are ready, as a set of bits.
             paused: The operations whose tokens may not be sent now.
         """
         asked = cores, frozenset(paused)
@@ -133,29 +139,29 @@ class Conductor:
                 yield ticket, core
         self._looked = asked
 
-    def left(self, number: int) -> None:
-        """A token has ended."""
-        for domain in self.members.pop(number, ()):
-            domain.pending -= 1
-            if not domain.pending:
-                del self.domains[domain.lead]
+    def leave_chains(self, number: int) -> None:
+        """Count a token that has ended off its chains."""
+        for chain in self.members.pop(number, ()):
+            chain.pending -= 1
+            if not chain.pending:
+                del self.chains[chain.lead]
         self.unlanded.discard(number)
         self.held.pop(number, None)
 
-    def evict(self, gone: int, core: int | None) -> list[Ticket]:
-        """Cores will never be ready again: their chains move, each as a whole.
+    def move_chains(self, gone: int, core: int | None) -> list[Ticket]:
+        """Move the chains of cores that will never be ready again, each as a whole.
 
         Args:
-            gone: Those cores, as a set of bits.
+            gone: The cores, as a set of bits.
             core: Where to; None if there is no core left.
 
         Returns:
-            The tokens that cannot be run anywhere.
+            Held tokens that can be run nowhere.
         """
         self._looked = None
-        for domain in self.domains.values():
-            if core is not None and domain.core is not None and gone >> domain.core & 1:
-                domain.core = core
+        for chain in self.chains.values():
+            if core is not None and chain.core is not None and gone >> chain.core & 1:
+                chain.core = core
         if core is not None:
             return []
         stranded = list(self.held.values())
@@ -163,18 +169,18 @@ class Conductor:
         return stranded
 
     def validate(self) -> None:
-        """Check what must always hold.
+        """Check the invariants.
 
         Raises:
-            AssertionError: It does not.
+            AssertionError: One is broken.
         """
-        pending = dict.fromkeys(self.domains, 0)
-        for number, domains in self.members.items():
-            for domain in domains:
-                assert self.domains.get(domain.lead) is domain, f"{number} is in no known domain"
-                pending[domain.lead] += 1
-        for lead, domain in self.domains.items():
-            assert domain.pending == pending[lead] > 0, f"domain {lead} counts {domain.pending}"
-            assert (domain.core is None) == (lead in self.unlanded), f"domain {lead}: its core"
+        pending = dict.fromkeys(self.chains, 0)
+        for number, chains in self.members.items():
+            for chain in chains:
+                assert self.chains.get(chain.lead) is chain, f"{number} is in no known chain"
+                pending[chain.lead] += 1
+        for lead, chain in self.chains.items():
+            assert chain.pending == pending[lead] > 0, f"chain {lead} counts {chain.pending}"
+            assert (chain.core is None) == (lead in self.unlanded), f"chain {lead}: its core"
         assert self.held.keys() <= self.members.keys(), "a token is held, and in no chain"
-        assert self.unlanded <= self.domains.keys(), "a lead without a domain"
+        assert self.unlanded <= self.chains.keys(), "a lead without a chain"

@@ -1,6 +1,6 @@
 """Running a token again after a failed run: how often, for what, and after which pause.
 
-A token is run again at most `retries` times, after errors of the types in `retry_on`. One whose
+A token is run again at most `retries` times, after errors of the types in `retry_on`. A token whose
 process died is run again under the same terms (as `WorkerLost` is an error like others), or freely
 if it is declared `idempotent`; but not after it has taken `poison_limit` processes with it.
 
@@ -27,7 +27,7 @@ _SPACE: Final = 1 << 64
 
 
 def pause(base: int, run: int, number: int) -> int:
-    """How long to wait before a token is run again, ns.
+    """The pause before a token is run again, ns.
 
     Args:
         base: `backoff`, ns.
@@ -40,12 +40,12 @@ def pause(base: int, run: int, number: int) -> int:
 
 
 class Trial:
-    """What has become of the runs of one token so far.
+    """The failed runs of one token so far.
 
     Attributes:
-        errors: What they ended with.
+        errors: The error of each.
         deaths: How many of them took their process with them.
-        used: How many of its `retries` it has used.
+        used: How many of the token's `retries` are used.
     """
 
     __slots__ = ("deaths", "errors", "used")
@@ -69,13 +69,13 @@ class Retries:
         self._poison_limit = poison_limit
         self.trials: dict[int, Trial] = {}
 
-    def again(self, ticket: Ticket, error: BaseException, *, lost: bool) -> int | None:
-        """A run has failed: the pause before the next one, ns; None if there is to be none.
+    def pause_before_next(self, ticket: Ticket, error: BaseException, *, lost: bool) -> int | None:
+        """Count a failed run, and give the pause before the next, ns; None: there is to be none.
 
         Args:
             ticket: The token.
-            error: What the run ended with.
-            lost: Whether it ended with its process.
+            error: The error that the run ended with.
+            lost: Whether the run ended with its process.
         """
         policy = ticket.operation.policy
         if policy is None:
@@ -95,14 +95,14 @@ class Retries:
         trial.used += 1
         return pause(policy.backoff_ns, trial.used, number)
 
-    def forget(self, ticket: Ticket) -> None:
-        """The token has ended, otherwise than by failing."""
+    def drop_trial(self, ticket: Ticket) -> None:
+        """Drop the record of a token that has ended otherwise than by failing."""
         self.trials.pop(ticket.number, None)
 
-    def end(self, ticket: Ticket) -> None:
-        """The token has failed for good: its last error gets the earlier ones attached.
+    def close_trial(self, ticket: Ticket) -> None:
+        """Attach the earlier errors of a token that has failed for good to its last.
 
-        They are the `__context__` of one another, and the last one has a note about each.
+        Each is the `__context__` of the next, and the last has a note about each.
         """
         trial = self.trials.pop(ticket.number, None)
         if trial is None:

@@ -1,6 +1,6 @@
-"""Which tokens wait for which others to end, and how many each still waits for.
+"""Dependencies: which tokens wait for which others to end.
 
-There is no cycle: a token can need only such as there were before it.
+There is no cycle: a token can depend only on such as there were before it.
 """
 
 from __future__ import annotations
@@ -11,54 +11,58 @@ from tokengate_mp.scheduling.model.ticket import Ticket
 
 
 class Dependencies:
-    """The needs of tokens that have not got what they need.
+    """The unmet dependencies of tokens that wait for others.
 
     Attributes:
-        needed: By number, those that are needed and have not ended: who needs each, and as which of
-            its needs. (Dependents that have ended meanwhile are among them.)
-        ended: Those that were needed and have ended since they were last asked for.
-        lacking: By number, how many needs each waiting dependent still has.
+        dependents: By the number of a token that has not ended: each token that depends on it, with
+            the place of the dependency among that one's own. (Some may have ended meanwhile.)
+        ended: Tokens that others depend on and that have ended since the last `take_ended`.
+        missing: By the number of a dependent that waits: how many dependencies are not supplied.
     """
 
-    __slots__ = ("ended", "lacking", "needed")
+    __slots__ = ("dependents", "ended", "missing")
 
     def __init__(self) -> None:
-        self.needed: dict[int, list[tuple[Ticket, int]]] = {}
+        self.dependents: dict[int, list[tuple[Ticket, int]]] = {}
         self.ended: list[Ticket] = []
-        self.lacking: dict[int, int] = {}
+        self.missing: dict[int, int] = {}
 
-    def add(self, ticket: Ticket, needs: Iterable[tuple[int, int]]) -> None:
-        """A token needs others, which have not ended.
+    def add_dependent(self, ticket: Ticket, dependencies: Iterable[tuple[int, int]]) -> None:
+        """Remember on which tokens, none of which has ended, a token depends.
 
         Args:
-            ticket: The token.
-            needs: Their numbers, each with which of its needs it is.
+            ticket: The dependent.
+            dependencies: Their numbers, each with its place among the dependent's dependencies.
         """
-        lacking = 0
-        for number, at in needs:
-            self.needed.setdefault(number, []).append((ticket, at))
-            lacking += 1
-        self.lacking[ticket.number] = lacking
+        missing = 0
+        for number, at in dependencies:
+            self.dependents.setdefault(number, []).append((ticket, at))
+            missing += 1
+        self.missing[ticket.number] = missing
 
-    def note(self, tickets: Iterable[Ticket]) -> None:
-        """Tokens may have ended."""
+    def forget_dependent(self, ticket: Ticket) -> None:
+        """Drop the count of a token that waits for no other any more."""
+        self.missing.pop(ticket.number, None)
+
+    def collect_ended(self, tickets: Iterable[Ticket]) -> None:
+        """Find those of `tickets` that have ended, for their dependents to be told."""
         for ticket in tickets:
             if ticket.stage.ended:
-                self.lacking.pop(ticket.number, None)
-                if ticket.number in self.needed:
+                self.missing.pop(ticket.number, None)
+                if ticket.number in self.dependents:
                     self.ended.append(ticket)
 
     def take_ended(self) -> list[tuple[Ticket, list[tuple[Ticket, int]]]]:
-        """Those that were needed and have ended since the last time, each with who needed it."""
+        """Take the tokens that have ended since the last time, each with its dependents."""
         ended, self.ended = self.ended, []
         taken = []
         for ticket in ended:
-            dependents = self.needed.pop(ticket.number, None)
-            if dependents is not None:  # else it was noted twice
+            dependents = self.dependents.pop(ticket.number, None)
+            if dependents is not None:  # else it was collected twice
                 taken.append((ticket, dependents))
         return taken
 
-    def supplied(self, ticket: Ticket) -> bool:
-        """A token got one of its needs; whether it has all of them now."""
-        self.lacking[ticket.number] -= 1
-        return not self.lacking[ticket.number]
+    def supply(self, ticket: Ticket) -> bool:
+        """Count a dependency of a token as met; True if that was the last."""
+        self.missing[ticket.number] -= 1
+        return not self.missing[ticket.number]

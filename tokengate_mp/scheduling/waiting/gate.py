@@ -1,14 +1,16 @@
 """Admission: where tokens wait, in a lane for each weight class.
 
-Tokens leave a lane first in, first out. One that ends while it waits, or is taken before its turn,
-is only counted off; the lane lets go of it when it comes up, or when such are the larger part.
+Tokens leave a lane first in, first out. A token that ends while it waits, or is taken before its
+turn, is only counted off; the lane drops its entry when that comes up, or when such entries are the
+larger part.
 
 Tokens of an operation that is paused wait in a lane of their own, which no core is served from; so
 pausing costs the others nothing.
 
 A token whose key is pinned to a core waits in a lane of that core's own, out of reach of all others
-(see `sticky`). One that needs others which have not ended is withheld: it waits in no lane at all.
-Those of an operation that has a limit wait before their lane, in an limited queue (see `limit`).
+(see `sticky`). A token that depends on others which have not ended is withheld: it waits in no lane
+at all. Tokens of an operation that has a concurrency limit wait before their lane, in a limited
+queue (see `limited_queue`).
 """
 
 from __future__ import annotations
@@ -22,22 +24,23 @@ from typing import Final
 
 from tokengate_mp.config.options import WEIGHTS, Weight
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.scheduling.model.concurrency_limit import ConcurrencyLimits
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.scheduling.model.weights import Cores, members
-from tokengate_mp.scheduling.waiting.lane import Lane, Taken, waiting
+from tokengate_mp.scheduling.waiting.lane import Lane, waiting
+from tokengate_mp.scheduling.waiting.limited_queue import LimitedQueues
 from tokengate_mp.scheduling.waiting.postponed import Postponed
 from tokengate_mp.scheduling.waiting.sticky import Pin, Sticky
+from tokengate_mp.scheduling.waiting.taken import Taken
 
 CREATED, WAITING = TokenState.CREATED, TokenState.WAITING
 ADMITTED = TokenState.ADMITTED
 
 INTERLEAVE: Final = 16
-"""How many tokens may leave a lane before one that is run again, should so many wait."""
+"""How many tokens may leave a lane before a token that is run again, should so many wait."""
 
 
 class Gate:
-    """All lanes, and what waits outside of them.
+    """All lanes, and the tokens that wait outside of them.
 
     Attributes:
         lanes: The lane of each weight class: tokens that may be sent to a core.
@@ -47,13 +50,13 @@ class Gate:
         postponed: Tokens that wait for their next run.
         withheld: Tokens that wait for others to end, by number.
         sticky: The keys, and which core each is pinned to.
-        limits: How many tokens of some operations cores may hold, and where the others wait.
-        taken: Those that were taken out of a lane before their turn.
+        limited: Where tokens wait for room within the limit of their operation.
+        taken: Tokens that were taken out of a lane before their turn.
     """
 
     __slots__ = (
         "lanes",
-        "limits",
+        "limited",
         "paused",
         "pinned",
         "postponed",
@@ -71,31 +74,32 @@ class Gate:
         self.postponed = Postponed()
         self.withheld: dict[int, Ticket] = {}
         self.sticky = Sticky()
-        self.limits = ConcurrencyLimits()
+        self.limited = LimitedQueues()
         self.taken = Taken()
 
     def __len__(self) -> int:
-        outside = len(self.postponed) + len(self.withheld) + sum(1 for _ in self.sticky.behind())
+        behind = sum(1 for _ in self.sticky.all_behind())
+        outside = len(self.postponed) + len(self.withheld) + behind
         return sum(map(len, self._all_lanes())) + outside
 
     def __iter__(self) -> Iterator[Ticket]:
         """All waiting tokens, lane by lane."""
         in_lanes = (ticket for lane in self._all_lanes() for ticket in lane)
-        return chain(in_lanes, self.sticky.behind(), self.postponed, self.withheld.values())
+        return chain(in_lanes, self.sticky.all_behind(), self.postponed, self.withheld.values())
 
     def _all_lanes(self) -> Iterator[Lane]:
         lanes = (self.lanes.values(), self.pinned.values(), self.paused.values())
-        return chain(*lanes, self.limits.rooms())
+        return chain(*lanes, self.limited.all_queues())
 
     def has_any(self) -> bool:
-        """Whether a lane that cores are served from has any token, ended or not."""
+        """Whether a lane that cores are served from has any entry, waiting or gone."""
         for lane in self.lanes.values():
             if lane.queue:
                 return True
-        return bool(self.wanted) or (bool(self.limits.by_name) and self.limits.could_send())
+        return bool(self.wanted) or (bool(self.limited.by_limit) and self.limited.could_send())
 
     def _lane(self, ticket: Ticket) -> Lane | None:
-        """Where this token waits, if not outside; None: behind the first of its key."""
+        """The lane of a token that is not outside; None: behind the first of its key."""
         held_back = self.paused.get(ticket.operation.name) if self.paused else None
         if held_back is not None:
             return held_back
@@ -107,7 +111,7 @@ class Gate:
         else:
             lane = self._lane_of_core(pin.core)
         limit = ticket.operation.limit
-        return lane if limit is None else limit.room(lane)
+        return lane if limit is None else self.limited.queue_before(lane, limit)
 
     def _lane_of_core(self, core: int) -> Lane:
         lane = self.pinned.get(core)
@@ -116,7 +120,7 @@ class Gate:
         return lane
 
     def _queue(self, ticket: Ticket) -> deque[Ticket]:
-        """Where this token is to be put."""
+        """The queue to put a token into."""
         lane = self._lane(ticket)
         if lane is None:
             return self.sticky.members[ticket.number].behind
@@ -126,14 +130,19 @@ class Gate:
 
     # ---- in
 
-    def enter(self, tickets: Iterable[Ticket]) -> int:
-        """Put new tokens at the end of their lanes; how many there were.
+    def enter_new(self, tickets: Iterable[Ticket], *, limited: bool) -> int:
+        """Put new tokens at the end of their lanes.
 
-        One that was killed on its way here has ended already, and does not enter.
+        Args:
+            tickets: The tokens. A token that was killed on its way here does not enter.
+            limited: Whether any operation has a concurrency limit.
+
+        Returns:
+            How many have entered.
         """
         queues = {weight: lane.queue for weight, lane in self.lanes.items()}
         paused = self.paused
-        apart = bool(paused or self.limits.by_name)
+        apart = bool(paused or limited)
         entered = 0
         for ticket in tickets:
             if ticket.stage is CREATED:
@@ -146,12 +155,16 @@ class Gate:
         return entered
 
     def enter_anchored(self, calls: Iterable[tuple[Ticket, bytes, int]]) -> int:
-        """The same for tokens that have a key, each with the key and how long to keep it, ns."""
+        """Put new tokens that have a key where others of that key are; how many have entered.
+
+        Args:
+            calls: Each token, its key, and for how long to keep that pinned, ns.
+        """
         entered = 0
         for ticket, key, keep in calls:
             if ticket.stage is CREATED:
                 ticket.stage = WAITING
-                pin = self.sticky.join(ticket, key, keep)
+                pin = self.sticky.join_key(ticket, key, keep)
                 if self.paused or ticket.operation.limit is not None:
                     self._queue(ticket).append(ticket)
                 elif pin.core is None:  # from here on this is what `_queue` would find
@@ -164,24 +177,24 @@ class Gate:
         return entered
 
     def withhold(self, ticket: Ticket) -> int:
-        """Let a new token wait outside the lanes; how many there were: 0 if it has ended."""
+        """Let a new token wait outside the lanes; how many have entered: 0 if it has ended."""
         if ticket.stage is not CREATED:
             return 0
         ticket.stage = WAITING
         self.withheld[ticket.number] = ticket
         return 1
 
-    def release(self, ticket: Ticket, key: bytes | None, keep: int) -> None:
+    def release_withheld(self, ticket: Ticket, key: bytes | None, keep: int) -> None:
         """Put a token that was withheld at the end of its lane, or where its key says."""
         del self.withheld[ticket.number]
         if key is not None:
-            self.sticky.join(ticket, key, keep)
+            self.sticky.join_key(ticket, key, keep)
         self._queue(ticket).append(ticket)
 
     def reenter(self, tickets: Iterable[Ticket]) -> None:
-        """Put tokens that were admitted, but never begun, back where they came from.
+        """Put tokens that were admitted, but never begun, back into their lanes.
 
-        They go to the front, oldest first: they have waited longest.
+        To the front, oldest first: they have waited longest.
         """
         for ticket in sorted(tickets, key=attrgetter("number"), reverse=True):
             ticket.stage = WAITING
@@ -201,10 +214,10 @@ class Gate:
     def postpone(self, ticket: Ticket, until: int) -> None:
         """Hold a token that is to be run again until that time, ns."""
         ticket.stage = WAITING
-        self.postponed.add(ticket, until)
+        self.postponed.hold_until(until, ticket)
 
     def lets_pass(self, ticket: Ticket) -> bool:
-        """Whether tokens of its operation are not held back."""
+        """Whether the operation of a token is not paused."""
         return ticket.operation.name not in self.paused
 
     def pause(self, name: str) -> None:
@@ -212,11 +225,11 @@ class Gate:
         if name in self.paused:
             return
         held_back: list[Ticket] = []
-        for lane in (*self.lanes.values(), *self.pinned.values(), *self.limits.rooms()):
+        for lane in (*self.lanes.values(), *self.pinned.values(), *self.limited.all_queues()):
             mine = [ticket for ticket in lane if ticket.operation.name == name]
             if mine:
                 lane.replace([ticket for ticket in lane if ticket.operation.name != name])
-                self.note_served(lane)
+                self.lane_served(lane)
                 held_back += mine
         for pin in self.sticky.unplaced.values():
             held_back += [t for t in waiting(pin.behind) if t.operation.name == name]
@@ -225,7 +238,7 @@ class Gate:
         self.reenter(held_back)
 
     def resume(self, name: str) -> None:
-        """Let them into their lanes again, each before those that were called after it."""
+        """Let the tokens of an operation into their lanes again, in the order of the calls."""
         held_back = self.paused.pop(name, None)
         if held_back is None:
             return
@@ -242,11 +255,11 @@ class Gate:
 
     # ---- out
 
-    def take(self, ticket: Ticket, core: int, waiting: Cores) -> bool:
-        """Take a waiting token out of its lane before its turn, for a core; whether it may be.
+    def take_early(self, ticket: Ticket, core: int, waiting: Cores) -> bool:
+        """Take a waiting token out of its lane before its turn, for a core; False if it may not be.
 
-        It is ADMITTED with this. One whose key is pinned to another core stays, unless that is one
-        of `waiting`, of which every thread waits. One whose key has no core yet gets it this one.
+        It is ADMITTED with this. A token whose key is pinned to another core stays, unless that is
+        one of `waiting`, of which every thread waits. A key that has no core yet gets this one.
         """
         outside = ticket.number in self.postponed or ticket.number in self.withheld
         if outside or not self.lets_pass(ticket):
@@ -259,48 +272,44 @@ class Gate:
         lane = self._lane(ticket)
         assert lane is not None, f"{ticket} waits behind another one"
         ticket.stage = ADMITTED
-        self.taken.note(ticket, lane)
-        self.note_served(lane)
-        self.placed([ticket], core)
+        self.taken.take_from(lane, ticket)
+        self.lane_served(lane)
+        self.pin_keys([ticket], core)
         return True
 
-    def returning(self, tickets: Iterable[Ticket]) -> None:
-        """Tokens are going to wait again."""
-        for lane in self.taken.clear_out(tickets):
-            self.note_served(lane)
+    def expect_again(self, tickets: Iterable[Ticket]) -> None:
+        """Remove old entries of tokens that are going to wait again, all before any does."""
+        for lane in self.taken.remove_entries(tickets):
+            self.lane_served(lane)
 
-    def discard(self, ticket: Ticket) -> None:
-        """Take note that a waiting token has ended."""
-        if self.postponed.discard(ticket) or self.withheld.pop(ticket.number, None) is not None:
+    def drop_ended(self, ticket: Ticket) -> None:
+        """Count off a token that has ended while it waited."""
+        if self.postponed.drop(ticket) or self.withheld.pop(ticket.number, None) is not None:
             return
         lane = self._lane(ticket)
         if lane is not None:
-            lane.discard()
-            self.note_served(lane)
+            lane.count_off()
+            self.lane_served(lane)
 
-    def empty(self, weights: Iterable[Weight]) -> list[Ticket]:
-        """Take all waiting tokens of these classes out of their lanes."""
+    def empty_lanes(self, weights: Iterable[Weight]) -> list[Ticket]:
+        """Take all waiting tokens of some classes out of their lanes."""
         emptied: list[Ticket] = []
         for weight in weights:
             door = self.lanes[weight]
-            for lane in (door, *(room for room in self.limits.rooms() if room.door is door)):
+            for lane in (door, *(q for q in self.limited.all_queues() if q.door is door)):
                 emptied += lane
                 lane.replace(())
         return emptied
 
-    def note_served(self, lane: Lane) -> None:
-        """Tokens have left a lane."""
+    def lane_served(self, lane: Lane) -> None:
+        """Update `wanted` after tokens have left a lane."""
         if lane.core and not lane.queue:
             self.wanted &= ~(1 << lane.core)
 
     # ---- keys
 
-    def placed(self, tickets: Iterable[Ticket], core: int) -> None:
-        """Tokens of the class lanes go to a core.
-
-        The keys that they are the first of are pinned to it, and those that wait behind them
-        follow.
-        """
+    def pin_keys(self, tickets: Iterable[Ticket], core: int) -> None:
+        """Pin to a core the keys whose first token goes there; the tokens behind follow."""
         for ticket in tickets:
             pin = self.sticky.unplaced.pop(ticket.number, None)
             if pin is not None:
@@ -325,16 +334,16 @@ class Gate:
         del self.sticky.unplaced[first.number]
         self._follow(pin, core)
 
-    def left(self, ticket: Ticket) -> None:
-        """A token has ended: its key counts it no more."""
+    def leave_key(self, ticket: Ticket) -> None:
+        """Count a token that has ended off its key, if it has any."""
         unplaced = self.sticky.unplaced
-        pin = self.sticky.leave(ticket.number)
+        pin = self.sticky.leave_key(ticket.number)
         if unplaced and pin is not None and pin.members and ticket.number in unplaced:
             del unplaced[ticket.number]
             self._hand_on(pin)
 
     def _hand_on(self, pin: Pin) -> None:
-        """Let the first that waits behind get the key its core; or else one that is held back."""
+        """Let the first token behind get the key its core; or else any that is held back."""
         ticket = next(waiting(pin.behind), None)
         if ticket is not None:
             while pin.behind.popleft() is not ticket:
@@ -344,22 +353,22 @@ class Gate:
         elif (ticket := next(waiting(pin.members.values()), None)) is not None:
             self.sticky.unplaced[ticket.number] = pin
 
-    def evict(self, gone: Cores) -> None:
-        """Cores will never be ready again, and hold nothing: their keys have to be placed anew."""
-        evicted = self.sticky.evict(gone)
+    def evict_keys(self, gone: Cores) -> None:
+        """Let the keys be placed anew of cores that hold nothing, and will never be ready again."""
+        unpinned = self.sticky.unpin_cores(gone)
         for core in members(self.wanted & gone):
             for ticket in self.pinned.pop(core):
                 self.sticky.members[ticket.number].behind.append(ticket)
-        for ticket in self.limits.evict(gone):
+        for ticket in self.limited.take_for_cores(gone):
             self.sticky.members[ticket.number].behind.append(ticket)
         self.wanted &= ~gone
-        for pin in reversed(evicted):
+        for pin in reversed(unpinned):
             self._hand_on(pin)
 
     # ---- views
 
     def ahead(self, ticket: Ticket) -> int | None:
-        """How many tokens will leave its lane before this one; None if it is in none."""
+        """How many tokens will leave the lane of a token before it does; None: it is in no lane."""
         if ticket.stage is not WAITING:
             return None
         if ticket.number in self.postponed or ticket.number in self.withheld:
@@ -369,12 +378,13 @@ class Gate:
         return next((ahead for ahead, other in enumerate(line) if other is ticket), None)
 
     def validate(self) -> None:
-        """Check what must always hold.
+        """Check the invariants.
 
         Raises:
-            AssertionError: It does not.
+            AssertionError: One is broken.
         """
         self.sticky.validate()
+        self.limited.validate()
         for weight, lane in self.lanes.items():
             for ticket in lane.queue:
                 assert ticket.operation.weight == weight, f"{ticket} is in the lane of {weight}"
@@ -388,7 +398,7 @@ class Gate:
             lane.validate()
             for ticket in lane:
                 assert self._lane(ticket) is lane, f"{ticket} is in the wrong lane"
-        for ticket in self.sticky.behind():
+        for ticket in self.sticky.all_behind():
             assert self._lane(ticket) is None, f"{ticket} waits behind another one"
         in_lanes = {ticket.number for lane in self._all_lanes() for ticket in lane}
         for ticket in (*self.postponed, *self.withheld.values()):

@@ -17,14 +17,14 @@ NEVER: Final = -(1 << 62)
 
 
 class Lane:
-    """The waiting tokens of one weight class, of an operation that is paused, or for one core.
+    """The waiting tokens of a weight class, of an operation that is paused, or for a single core.
 
     Args:
         core: The core that it is for; 0: for more than one.
 
     Attributes:
-        queue: The tokens in order, those that do not wait any more among them.
-        gone: How many of the queue those are: they have ended, or were taken before their turn.
+        queue: The tokens in order, and entries of such as do not wait any more.
+        gone: How many such entries there are: tokens that ended, or were taken before their turn.
         core: The core that it is for, or 0.
         reach: The cores that its tokens may be sent to.
         sent_at: When a core was last given any of its tokens, ns.
@@ -43,74 +43,35 @@ class Lane:
         return len(self.queue) - self.gone
 
     def __iter__(self) -> Iterator[Ticket]:
-        """Those that wait, in order."""
+        """Waiting tokens, in order."""
         return waiting(self.queue)
 
-    def discard(self) -> None:
-        """Take note that one of the waiting tokens waits no more."""
+    def count_off(self) -> None:
+        """Count a token of the queue as gone; entries are dropped once half of them are."""
         self.gone += 1
         if self.gone * 2 > len(self.queue):
-            self.tidy()
+            self.drop_gone()
 
-    def tidy(self) -> None:
-        """Let go of those that do not wait any more."""
+    def drop_gone(self) -> None:
+        """Drop the entries of tokens that do not wait any more."""
         if self.gone:
             self.replace(self)
 
     def replace(self, tickets: Iterable[Ticket]) -> None:
-        """Let these wait in it, and no others."""
+        """Let `tickets` wait in this lane, and no others."""
         self.queue = deque(tickets)
         self.gone = 0
 
     def validate(self) -> None:
-        """Check what must always hold.
+        """Check the invariants.
 
         Raises:
-            AssertionError: It does not.
+            AssertionError: One is broken.
         """
         gone = sum(ticket.stage is not WAITING for ticket in self.queue)
         assert gone == self.gone, f"{gone} of a lane wait no more, not {self.gone}"
 
 
-class Taken:
-    """Tokens that were taken out of a lane before their turn.
-
-    Looking for one in its lane would cost as much as there are before it. So it is let be there,
-    and has to be gone only when it is to wait again: else it would wait twice.
-    """
-
-    __slots__ = ("lanes",)
-
-    def __init__(self) -> None:
-        self.lanes: dict[int, Lane] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self.lanes)
-
-    def note(self, ticket: Ticket, lane: Lane) -> None:
-        """One was taken out of this lane, and does not wait any more."""
-        self.lanes[ticket.number] = lane
-        lane.discard()
-
-    def clear_out(self, tickets: Iterable[Ticket]) -> Iterator[Lane]:
-        """Clear the lanes of those of these tokens that may be in one, all before any waits again.
-
-        Yields:
-            Each of the lanes.
-        """
-        for ticket in tickets:
-            lane = self.lanes.pop(ticket.number, None)
-            if lane is not None:
-                lane.tidy()
-                yield lane
-
-    def left(self, tickets: Iterable[Ticket]) -> None:
-        """Those of these tokens that have ended will never wait again."""
-        for ticket in tickets:
-            if ticket.stage.ended:
-                self.lanes.pop(ticket.number, None)
-
-
 def waiting(tickets: Iterable[Ticket]) -> Iterator[Ticket]:
-    """Those of them that wait."""
+    """The waiting tokens among `tickets`."""
     return (ticket for ticket in tickets if ticket.stage is WAITING)

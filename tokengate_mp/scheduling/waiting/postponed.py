@@ -9,7 +9,7 @@ from tokengate_mp.scheduling.model.ticket import Ticket
 
 
 class Postponed:
-    """Those tokens, in the order in which their pauses end."""
+    """Postponed tokens, in the order in which their pauses end."""
 
     __slots__ = ("_due", "_tickets")
 
@@ -26,23 +26,23 @@ class Postponed:
     def __iter__(self) -> Iterator[Ticket]:
         return iter(self._tickets.values())
 
-    def add(self, ticket: Ticket, until: int) -> None:
-        """Hold a token until that time, ns."""
+    def hold_until(self, until: int, ticket: Ticket) -> None:
+        """Hold a token until a time, ns."""
         self._tickets[ticket.number] = ticket
         heappush(self._due, (until, ticket.number))
 
-    def discard(self, ticket: Ticket) -> bool:
+    def drop(self, ticket: Ticket) -> bool:
         """Take out a token that has ended; False if it is not here."""
         return self._tickets.pop(ticket.number, None) is not None
 
     def next_due(self) -> int | None:
-        """When the next pause is over, ns; None if there is none."""
+        """When the next pause is over, ns; None if no token is postponed."""
         while self._due and self._due[0][1] not in self._tickets:
             heappop(self._due)
         return self._due[0][0] if self._due else None
 
     def take_due(self, now: int) -> list[Ticket]:
-        """Take those whose pause is over."""
+        """Take the tokens whose pause is over at `now`, ns."""
         taken: list[Ticket] = []
         while (due := self.next_due()) is not None and due <= now:
             taken.append(self._tickets.pop(heappop(self._due)[1]))

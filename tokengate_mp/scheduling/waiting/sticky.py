@@ -24,16 +24,16 @@ from tokengate_mp.scheduling.waiting.lane import waiting
 
 
 class Pin:
-    """One key.
+    """A key, and the core that its tokens are sent to.
 
     Attributes:
         key: The key.
         core: The core it is pinned to; None until its first token has been sent to one.
         members: Its tokens that have not ended, by number, in the order in which they joined.
-        behind: Those that wait for the first one to be sent, some of which may have ended.
+        behind: Tokens that wait for the first to be sent, some of which may have ended.
         keep: How long it is kept after its last token, ns.
-        expires: When it goes, ns, given that no token comes before; None while there are any.
-        listed: Whether the registry has it on its list of those to go.
+        expires: When the pin goes, ns, unless a token comes before; None while there are any.
+        listed: Whether the registry has it on its list of pins to expire.
     """
 
     __slots__ = ("behind", "core", "expires", "keep", "key", "listed", "members")
@@ -41,7 +41,7 @@ class Pin:
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.core: int | None = None
-        # Ordered so that the first of them is found at once, however many were before it.
+        # Ordered: its first entry is found at once, however many were removed before.
         self.members: OrderedDict[int, Ticket] = OrderedDict()
         self.behind: deque[Ticket] = deque()
         self.keep = 0
@@ -53,10 +53,10 @@ class Sticky:
     """The registry of all keys.
 
     Attributes:
-        pins: By key: those that have tokens, and those that are kept.
+        pins: By key: pins that have tokens, and pins that are kept without any.
         members: The pin of each token that has one and has not ended, by the token's number.
-        unplaced: The keys without a core, by the number of the token that will get them one.
-        leaving: Pins to be kept, since when is still to be said.
+        unplaced: The keys without a core, by the number of the token whose core they will get.
+        leaving: Pins without tokens that are kept: from the time of the next `expire_pins` on.
     """
 
     __slots__ = ("_listed", "_sequence", "leaving", "members", "pins", "unplaced")
@@ -73,8 +73,8 @@ class Sticky:
         """How many keys are pinned to a core."""
         return len(self.pins) - len(self.unplaced)
 
-    def join(self, ticket: Ticket, key: bytes, keep: int) -> Pin:
-        """One more token of a key: its pin.
+    def join_key(self, ticket: Ticket, key: bytes, keep: int) -> Pin:
+        """Count a token for its key, and give the pin.
 
         Args:
             ticket: The token.
@@ -91,8 +91,8 @@ class Sticky:
         self.members[ticket.number] = pin
         return pin
 
-    def leave(self, number: int) -> Pin | None:
-        """A token has ended: its pin, if it had one and this is the first that is said of it."""
+    def leave_key(self, number: int) -> Pin | None:
+        """Count a token off that has ended: its pin; None if it has no key, or was counted off."""
         pin = self.members.pop(number, None)
         if pin is not None:
             del pin.members[number]
@@ -104,25 +104,25 @@ class Sticky:
                     del self.pins[pin.key]
         return pin
 
-    def evict(self, gone: Cores) -> list[Pin]:
-        """Cores will never be ready again: the pins that have lost theirs."""
-        evicted: list[Pin] = []
+    def unpin_cores(self, gone: Cores) -> list[Pin]:
+        """Free the keys of cores that will never be ready again: those that have tokens."""
+        unpinned: list[Pin] = []
         for pin in list(self.pins.values()):
             if pin.core is not None and gone >> pin.core & 1:
                 pin.core = None
                 if pin.members:
-                    evicted.append(pin)
+                    unpinned.append(pin)
                 else:
                     del self.pins[pin.key]
-        return evicted
+        return unpinned
 
-    def behind(self) -> Iterator[Ticket]:
-        """Those that wait for the first token of their key."""
+    def all_behind(self) -> Iterator[Ticket]:
+        """Tokens that wait for the first token of their key to be sent."""
         for pin in self.unplaced.values():
             yield from waiting(pin.behind)
 
-    def expire(self, now: int) -> None:
-        """Let those go whose time is up."""
+    def expire_pins(self, now: int) -> None:
+        """Drop the pins whose time is up at `now`, ns."""
         listed = self._listed
         for pin in self.leaving:
             if not pin.members and self.pins.get(pin.key) is pin:
@@ -147,10 +147,10 @@ class Sticky:
             heappush(self._listed, (pin.expires, self._sequence, pin))
 
     def validate(self) -> None:
-        """Check what must always hold.
+        """Check the invariants.
 
         Raises:
-            AssertionError: It does not.
+            AssertionError: One is broken.
         """
         counted = dict.fromkeys(self.pins, 0)
         for number, pin in self.members.items():

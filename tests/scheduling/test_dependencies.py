@@ -11,7 +11,7 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 
-class GraphMachine(RuleBasedStateMachine):
+class DependencyMachine(RuleBasedStateMachine):
     @initialize(cores=st.integers(1, 3))
     def start(self, cores):
         self.scheduler = Scheduler(cores, 4, "work_conserving")
@@ -34,7 +34,8 @@ class GraphMachine(RuleBasedStateMachine):
         self.tickets[ticket.number] = ticket
         self.needs[ticket.number] = set(chosen)
         self.filled[ticket.number] = [None] * len(chosen)
-        self.scheduler.withheld(ticket, [(number, at) for at, number in enumerate(chosen)])
+        dependencies = [(number, at) for at, number in enumerate(chosen)]
+        self.scheduler.relations.withheld(ticket, dependencies)
         assert ticket.stage is TokenState.WAITING
         if not chosen:
             self.release(ticket, key, home)
@@ -44,7 +45,7 @@ class GraphMachine(RuleBasedStateMachine):
         ledger = self.scheduler._ledger
         lanes = self.scheduler._gate.lanes.values()
         idle, waiting = ledger.idle, any(lane.queue for lane in lanes)
-        self.scheduler.released(ticket, key, 0, 0, home)
+        self.scheduler.relations.released(ticket, key, 0, 0, home)
         if ticket.stage is TokenState.ADMITTED:
             assert ticket.core == home
             assert key is None
@@ -54,7 +55,7 @@ class GraphMachine(RuleBasedStateMachine):
     @rule(home=st.integers(0, 3))
     def walk(self, home=0):
         """What the coordinator does with ends: they are passed on, until nothing is left to do."""
-        while ended := self.scheduler.take_ended():
+        while ended := self.scheduler.relations.take_ended():
             for need, dependents in ended:
                 assert self.ended(need.number)
                 for ticket, at in dependents:
@@ -66,8 +67,8 @@ class GraphMachine(RuleBasedStateMachine):
                     if need.stage is TokenState.KILLED:
                         assert self.scheduler.killed(ticket)
                     elif need.stage is TokenState.FAILED:
-                        self.scheduler.failed(ticket)
-                    elif self.scheduler.supplied(ticket):
+                        self.scheduler.relations.failed(ticket)
+                    elif self.scheduler.relations.supplied(ticket):
                         assert None not in self.filled[ticket.number]
                         self.release(ticket, None, home)
         for number, needs in self.needs.items():
@@ -119,10 +120,10 @@ class GraphMachine(RuleBasedStateMachine):
     def valid(self):
         self.scheduler.validate()
         unended = [n for n in self.tickets if not self.ended(n)]
-        assert numbers(self.scheduler.unended()) == unended
-        assert self.scheduler.unended_count == len(unended)
+        assert numbers(self.scheduler.accounts.unended()) == unended
+        assert self.scheduler.accounts.unended_count == len(unended)
         waiting = [n for n in unended if self.tickets[n].stage is TokenState.WAITING]
-        assert self.scheduler.waiting == len(waiting)
+        assert self.scheduler.accounts.waiting_count == len(waiting)
 
     def teardown(self):
         if not hasattr(self, "scheduler"):
@@ -133,14 +134,14 @@ class GraphMachine(RuleBasedStateMachine):
             for ticket in self.held():
                 self.scheduler.settle(ticket.core, [ticket.number], [MS], 0)
         self.walk()
-        assert self.scheduler.unended_count == 0
+        assert self.scheduler.accounts.unended_count == 0
         graph = self.scheduler._dependencies
-        assert not graph.needed
+        assert not graph.dependents
         assert not graph.ended
-        assert not graph.lacking
+        assert not graph.missing
 
 
-def test_dependants_go_where_their_data_is_warm():
+def test_dependents_go_where_their_data_is_warm():
     """To the core that made what they need, as long as no core is idle for it; else to any."""
     scheduler = Scheduler(3, 1, "work_conserving")
     maker = Maker(scheduler)
@@ -150,8 +151,8 @@ def test_dependants_go_where_their_data_is_warm():
 
     def release(home):
         (ticket,) = maker()
-        scheduler.withheld(ticket, [])
-        scheduler.released(ticket, None, 0, 0, home)
+        scheduler.relations.withheld(ticket, [])
+        scheduler.relations.released(ticket, None, 0, 0, home)
         return ticket
 
     for home in (3, 1, 2):
@@ -159,7 +160,7 @@ def test_dependants_go_where_their_data_is_warm():
         assert scheduler.assign(0) == {home: [ticket]}
     again = release(3)  # none is idle
     assert scheduler.assign(0) == {3: [again]}
-    for ticket in scheduler.unended():
+    for ticket in scheduler.accounts.unended():
         scheduler.settle(ticket.core, [ticket.number], [100_000], 0)
     first, second = release(1), release(1)
     orders = scheduler.assign(0)
@@ -167,9 +168,9 @@ def test_dependants_go_where_their_data_is_warm():
     assert list(orders.values()) == [[second]]  # on one that was idle
 
 
-TestGraph = GraphMachine.TestCase
-TestGraph.__doc__ = (
+TestDependencies = DependencyMachine.TestCase
+TestDependencies.__doc__ = (
     "A token gets into a lane exactly when all that it needs has completed, and ends when one of "
     "those failed or was killed; nothing is kept of what has ended."
 )
-TestGraph.settings = settings(max_examples=50, stateful_step_count=30)
+TestDependencies.settings = settings(max_examples=50, stateful_step_count=30)

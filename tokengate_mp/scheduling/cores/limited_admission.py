@@ -1,10 +1,9 @@
 """Limited admission: lets tokens of limited operations into the lanes, as far as they can be sent.
 
-Whoever was called before what is first in the lane comes to its front, for one order. What was not
-sent then goes back. So a token takes part in the order of the calls as if there were no limited
-queue,
-to within what is sent in one order; a limit counts nothing but what cores hold; and no lane ever
-keeps a token that may not be sent.
+A token that was called before the first in its lane comes to the front of that, for one order. If
+it was not sent then it goes back. So tokens take part in the order of the calls as if there were no
+limited queue, to within what is sent in one order; a limit counts nothing but what cores hold; and
+no lane ever keeps a token that may not be sent.
 
 When the lanes are empty and cores are still open, the others are let in too.
 """
@@ -17,24 +16,25 @@ from typing import Final
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.cores.ledger import Ledger
 from tokengate_mp.scheduling.cores.routing import Router
-from tokengate_mp.scheduling.model.concurrency_limit import ConcurrencyLimit, LimitedQueue
+from tokengate_mp.scheduling.model.concurrency_limit import ConcurrencyLimit
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.scheduling.waiting.gate import Gate
 from tokengate_mp.scheduling.waiting.lane import Lane
+from tokengate_mp.scheduling.waiting.limited_queue import LimitedQueue
 
 WAITING, ADMITTED = TokenState.WAITING, TokenState.ADMITTED
 
 AT_ONCE: Final = 256
-"""How many tokens of an operation are let in at once: those that are not sent have to go back."""
+"""Tokens of an operation that are let in at once: those that are not sent have to go back."""
 
 
 class LimitedAdmission:
-    """Has the router send what it can, that of limited operations too.
+    """Has the router send what it can, tokens of limited operations among the others.
 
     Args:
         gate: Where tokens wait.
         ledger: Which cores are open.
-        router: Who sends.
+        router: Sends what is in the lanes.
     """
 
     __slots__ = ("_gate", "_ledger", "_router")
@@ -45,7 +45,7 @@ class LimitedAdmission:
         self._router = router
 
     def assign(self, now: int) -> dict[int, list[Ticket]]:
-        """Send out what there is room for: the tokens for each core, now ADMITTED."""
+        """Send out as much as there is room for: the tokens for each core, now ADMITTED."""
         ledger = self._ledger
         inside = self._let_in(late=False)
         orders = self._router.assign(now)
@@ -59,14 +59,17 @@ class LimitedAdmission:
         return orders
 
     def _let_in(self, *, late: bool) -> dict[Lane, list[Ticket]]:
-        """Let tokens in, at the front; `late`: where nothing else waits.
+        """Let tokens in, at the front of their lanes.
+
+        Args:
+            late: Only where nothing else waits.
 
         Returns:
-            They, in their order, by lane.
+            The tokens that were let in, in order, by lane.
         """
         inside: dict[Lane, list[Ticket]] = {}
-        for limit in self._gate.limits.all():
-            if limit.free > 0 and limit.rooms:
+        for limit in self._gate.limited.by_limit:
+            if limit.room > 0:
                 self._choose(limit, inside, late=late)
         for door, tickets in inside.items():
             tickets.sort(key=attrgetter("number"))
@@ -77,25 +80,26 @@ class LimitedAdmission:
     def _choose(
         self, limit: ConcurrencyLimit, inside: dict[Lane, list[Ticket]], *, late: bool
     ) -> None:
-        """Take those of one operation that may come in out of their queues, oldest first."""
-        rooms = [room for room in limit.rooms.values() if room.door.reach & self._ledger.open]
-        for _ in range(min(limit.free, AT_ONCE)):
+        """Take the tokens of one operation that may come in out of their queues, oldest first."""
+        queues = self._gate.limited.queues_of(limit)
+        reachable = [queue for queue in queues if queue.door.reach & self._ledger.open]
+        for _ in range(min(limit.room, AT_ONCE)):
             oldest: LimitedQueue | None = None
-            for room in rooms:
-                first = _first(room)
-                if first is None or not _may_enter(first, room.door, late=late):
+            for queue in reachable:
+                first = _first_waiting(queue)
+                if first is None or not _may_enter(first, queue.door, late=late):
                     continue
                 if oldest is None or first.number < oldest.queue[0].number:
-                    oldest = room
+                    oldest = queue
             if oldest is None:
                 return
             inside.setdefault(oldest.door, []).append(oldest.queue.popleft())
 
     def _turn_back(self, inside: dict[Lane, list[Ticket]]) -> bool:
-        """Count what was sent, and take what was not out again; whether any was sent."""
+        """Count the tokens that were sent, and take the others out again; False if none was."""
         sent = False
         for door, tickets in inside.items():
-            # What is left of them is at the front still, in order.
+            # The others are at the front still, in order.
             staying = [ticket for ticket in tickets if ticket.stage is WAITING]
             for ticket in staying:
                 first = door.queue.popleft()
@@ -108,19 +112,19 @@ class LimitedAdmission:
             for ticket in reversed(staying):
                 limit = ticket.operation.limit
                 if limit is not None:
-                    limit.room(door).queue.appendleft(ticket)
-            self._gate.note_served(door)
+                    self._gate.limited.queue_before(door, limit).queue.appendleft(ticket)
+            self._gate.lane_served(door)
         return sent
 
 
-def _first(room: LimitedQueue) -> Ticket | None:
-    """The first that waits in an limited queue; those before it that wait no more are let go of."""
-    queue = room.queue
-    while queue:
-        if queue[0].stage is WAITING:
-            return queue[0]
-        queue.popleft()
-        room.gone -= 1
+def _first_waiting(queue: LimitedQueue) -> Ticket | None:
+    """The first waiting token of a limited queue; entries before that are dropped."""
+    entries = queue.queue
+    while entries:
+        if entries[0].stage is WAITING:
+            return entries[0]
+        entries.popleft()
+        queue.gone -= 1
     return None
 
 
