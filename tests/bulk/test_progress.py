@@ -11,9 +11,9 @@ import pytest
 import work
 
 from tokengate_mp import OperationsCoordinator, Progress, gather, task_token_guard
-from tokengate_mp.bulk import progress as subject
-from tokengate_mp.bulk.bars import RichBar, TqdmBar
-from tokengate_mp.bulk.progress import Meter, chosen, total_of
+from tokengate_mp.bulk import meter as subject
+from tokengate_mp.bulk.bars import RichBar, TqdmBar, chosen_progress
+from tokengate_mp.bulk.meter import Meter, total_of
 
 
 class Recording:
@@ -66,17 +66,17 @@ def test_a_meter_tells_at_most_so_often(clock):
     """What comes in between is told together, when it is time or at the end."""
     shown = Recording()
     meter = Meter(shown, 10)
-    meter.begin()
+    meter.begin_progress()
     for failed in (0, 1, 0):
-        meter.add(2, failed)
+        meter.count_calls(2, failed)
     clock[0] += 0.05
-    meter.look()
+    meter.tell_if_due()
     assert shown.told == [("start", 10), ("advance", 2, 0)]
     clock[0] += 0.06
-    meter.look()
-    meter.add(4)
-    meter.end()
-    meter.end()
+    meter.tell_if_due()
+    meter.count_calls(4)
+    meter.finish_progress()
+    meter.finish_progress()
     assert shown.told[2:] == [("advance", 4, 1), ("advance", 4, 0), ("finish",)]
 
 
@@ -84,25 +84,25 @@ def test_a_meter_keeps_an_error_until_it_is_asked(clock):
     """It tells nothing more then, but the end."""
     shown = Recording(fails="advance")
     meter = Meter(shown, None)
-    meter.begin()
-    meter.add(1)
+    meter.begin_progress()
+    meter.count_calls(1)
     clock[0] += 1
-    meter.add(1)
+    meter.count_calls(1)
     with pytest.raises(LookupError, match="advance"):
-        meter.check()
-    meter.check()
-    meter.end()
+        meter.raise_failure()
+    meter.raise_failure()
+    meter.finish_progress()
     assert shown.told == [("start", None), ("advance", 1, 0), ("finish",)]
 
 
 def test_a_meter_without_a_progress_does_nothing(clock):
     """As where nobody asked for one."""
     meter = Meter(None, 3)
-    meter.begin()
-    meter.add(3)
-    meter.look()
-    meter.check()
-    meter.end()
+    meter.begin_progress()
+    meter.count_calls(3)
+    meter.tell_if_due()
+    meter.raise_failure()
+    meter.finish_progress()
 
 
 @pytest.mark.parametrize(
@@ -125,17 +125,17 @@ def test_what_can_be_asked_for(monkeypatch):
     """A bar by True or by name, an object of one's own, or nothing."""
     own = Recording()
     assert isinstance(own, Progress)
-    assert chosen(own) is own
-    assert chosen(None) is None
-    assert chosen(False) is None
+    assert chosen_progress(own) is own
+    assert chosen_progress(None) is None
+    assert chosen_progress(False) is None
     pytest.importorskip("rich", reason="rich is not installed")
-    assert isinstance(chosen(True), RichBar)
-    assert isinstance(chosen("rich"), RichBar)
+    assert isinstance(chosen_progress(True), RichBar)
+    assert isinstance(chosen_progress("rich"), RichBar)
     for wrong in (1, Recording, [], object()):
         with pytest.raises(TypeError, match=r"start\(total\)"):
-            chosen(wrong)
+            chosen_progress(wrong)
     with pytest.raises(ValueError, match="'rich', 'tqdm', not 'bar'"):
-        chosen("bar")
+        chosen_progress("bar")
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_what_is_missing_is_named(wanted, missing, words):
 import importlib.util
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name: None if name in {missing.split()} else find(name)
-from tokengate_mp.bulk.progress import chosen
-try: chosen({wanted})
+from tokengate_mp.bulk.bars import chosen_progress
+try: chosen_progress({wanted})
 except ImportError as error: print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tokengate_mp.bulk.source as source_module
-from tokengate_mp.bulk.progress import total_of
+from tokengate_mp.bulk.meter import total_of
 from tokengate_mp.bulk.source import Source
 
 

@@ -25,7 +25,7 @@ class RichBar:
         self._failed = 0
 
     def start(self, total: int | None) -> None:
-        """Show it."""
+        """Show the bar."""
         rich = self._rich
         # Without the thread that would draw it ten times a second, told anything or not.
         self._bar = rich.Progress(
@@ -42,13 +42,13 @@ class RichBar:
         self._bar.refresh()
 
     def advance(self, count: int, failed: int) -> None:
-        """Draw it anew."""
+        """Draw the bar anew."""
         self._failed += failed
         words = f"{self._failed:,} failed" if self._failed else ""
         self._bar.update(self._task, advance=count, description=words, refresh=True)
 
     def finish(self) -> None:
-        """Leave it as it is."""
+        """Leave the bar as it is."""
         self._bar.stop()
 
 
@@ -61,18 +61,18 @@ class TqdmBar:
         self._failed = 0
 
     def start(self, total: int | None) -> None:
-        """Show it."""
+        """Show the bar."""
         self._bar = self._tqdm(total=total, unit="call")
 
     def advance(self, count: int, failed: int) -> None:
-        """Draw it anew."""
+        """Draw the bar anew."""
         self._failed += failed
         if failed:
             self._bar.set_postfix(failed=self._failed, refresh=False)
         self._bar.update(count)
 
     def finish(self) -> None:
-        """Leave it as it is."""
+        """Leave the bar as it is."""
         self._bar.close()
 
 
@@ -81,14 +81,14 @@ BARS: Final[dict[str, Callable[[], Progress]]] = {"rich": RichBar, "tqdm": TqdmB
 
 
 def bar(name: str | None) -> Progress:
-    """A new bar.
+    """Make a bar.
 
     Args:
-        name: What is to draw it; None for the first that is installed.
+        name: The library that draws the bar; None for the first that is installed.
 
     Raises:
-        ImportError: It is not installed.
-        ValueError: There is none of that name.
+        ImportError: The library is not installed.
+        ValueError: There is no bar of that name.
     """
     if name is None:
         for each in BARS:
@@ -108,3 +108,24 @@ def bar(name: str | None) -> Progress:
             name=name,
         )
     return BARS[name]()
+
+
+def chosen_progress(wanted: object) -> Progress | None:
+    """The progress that a user asked for; None for none.
+
+    Raises:
+        ImportError: The library that draws the bar is not installed.
+        TypeError: `wanted` is neither a bool, nor a name, nor a progress.
+        ValueError: There is no bar of that name.
+    """
+    if wanted is None or wanted is False:
+        return None
+    if wanted is True or isinstance(wanted, str):
+        return bar(None if wanted is True else wanted)
+    if isinstance(wanted, Progress) and not isinstance(wanted, type):
+        return wanted
+    raise TypeError(
+        f'progress must be True, "rich", "tqdm", or have the methods start(total), '
+        f"advance(count, failed) and finish(), as tokengate_mp.Progress says; not "
+        f"{wanted!r}"
+    )

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, overload
 
+from tokengate_mp.bulk.bars import chosen_progress
 from tokengate_mp.bulk.completed import as_completed
-from tokengate_mp.bulk.progress import Meter, Wanted, chosen
+from tokengate_mp.bulk.meter import Meter
+from tokengate_mp.bulk.progress import Wanted
 from tokengate_mp.tokens.token import Token
 
 R = TypeVar("R")
@@ -47,7 +49,7 @@ async def gather(
         Exception: What the first token that fails raises, or what the progress raises. The other
             tokens go on, and can be awaited.
     """
-    shown = chosen(progress)
+    shown = chosen_progress(progress)
     gathered = asyncio.gather(*tokens, return_exceptions=return_exceptions)
     if shown is None:
         return await gathered
@@ -69,14 +71,14 @@ async def gather(
             for left in (counting, gathered):
                 left.add_done_callback(_seen)
     finally:
-        meter.end()
+        meter.finish_progress()
 
 
 async def _count(tokens: Sequence[Token[Any]], meter: Meter) -> None:
-    meter.begin()
+    meter.begin_progress()
     async for token in as_completed(tokens):
-        meter.add(1, failed=int(token.cancelled() or token.exception() is not None))
-        meter.check()
+        meter.count_calls(1, failed=int(token.cancelled() or token.exception() is not None))
+        meter.raise_failure()
 
 
 def _seen(future: asyncio.Future[Any]) -> None:

@@ -12,9 +12,11 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from tokengate_mp.bulk.bars import chosen_progress
 from tokengate_mp.bulk.feed import Batch, Feed
+from tokengate_mp.bulk.meter import Meter, total_of
 from tokengate_mp.bulk.pace import Pace
-from tokengate_mp.bulk.progress import Meter, Wanted, chosen, total_of
+from tokengate_mp.bulk.progress import Wanted
 from tokengate_mp.bulk.results import PLAIN, TROUBLED, Raised, opened
 from tokengate_mp.bulk.sender import Sender
 from tokengate_mp.config.options import TokenOptions
@@ -82,7 +84,7 @@ class TokenMap(Generic[R]):
         try:
             async for batch in self._batches(ordered=self._ordered):
                 values, kind = opened(batch, feed.name)
-                meter.add(batch.count, _failed(values, kind))
+                meter.count_calls(batch.count, _failed(values, kind))
                 values.reverse()
                 while values:  # and keep none that was given
                     value = values.pop()
@@ -91,21 +93,21 @@ class TokenMap(Generic[R]):
                 feed.give_back(batch.count)
         finally:
             feed.cancel()
-            meter.end()
+            meter.finish_progress()
 
     async def _all(self) -> list[R]:
         feed, meter, parts = self._feed, self._meter, {}
         try:
             async for batch in self._batches(ordered=False):
                 values, kind = opened(batch, feed.name)
-                meter.add(batch.count, _failed(values, kind))
+                meter.count_calls(batch.count, _failed(values, kind))
                 if kind == TROUBLED:
                     values = [_plain(value, self._return_exceptions) for value in values]
                 parts[batch.first] = values
                 feed.give_back(batch.count)
         finally:
             feed.cancel()
-            meter.end()
+            meter.finish_progress()
         results: list[R] = []
         for first in sorted(parts) if self._ordered else parts:
             results += parts[first]
@@ -122,9 +124,9 @@ class TokenMap(Generic[R]):
 
         feed.bell = ring
         meter = self._meter
-        meter.begin()
+        meter.begin_progress()
         while True:
-            meter.check()
+            meter.raise_failure()
             news.clear()
             batch, more = _next(feed, ordered=ordered)
             if batch is not None:
@@ -135,7 +137,7 @@ class TokenMap(Generic[R]):
                 await asyncio.sleep(0)  # others want the loop
             # Not for ever: to see whether the coordinator's loop is still there.
             elif not await heard(news, STOPPED_SECONDS):
-                meter.look()
+                meter.tell_if_due()
 
 
 def synchronously(
@@ -246,13 +248,13 @@ def _by_batch(
     feed.bell = news.ring
     values: list[Any] = []
     try:
-        meter.begin()
+        meter.begin_progress()
         while True:
-            meter.check()
+            meter.raise_failure()
             batch, more = _next(feed, ordered=ordered)
             if batch is not None:
                 values, kind = opened(batch, feed.name)
-                meter.add(batch.count, _failed(values, kind))
+                meter.count_calls(batch.count, _failed(values, kind))
                 if kind == TROUBLED:  # raised here, where it is the end
                     values.reverse()
                     while values:
@@ -267,11 +269,11 @@ def _by_batch(
                 if left <= 0:
                     raise TimeoutError("the results were not all there in the time they had")
                 if not more and not news.wait(min(left, STOPPED_SECONDS)):
-                    meter.look()
+                    meter.tell_if_due()
     finally:
         values.clear()  # nothing is given after a close
         feed.cancel()
-        meter.end()
+        meter.finish_progress()
 
 
 def _next(feed: Feed, *, ordered: bool) -> tuple[Batch | None, bool]:
@@ -330,7 +332,7 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
     """
     if not iterables:
         raise TypeError("map() needs something to map over")
-    meter = Meter(chosen(progress), total_of(iterables) if progress else None)
+    meter = Meter(chosen_progress(progress), total_of(iterables) if progress else None)
     feed = Feed(
         sender,
         function,

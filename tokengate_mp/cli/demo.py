@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from tokengate_mp import OperationsCoordinator
 from tokengate_mp.bench.demos import burst, comparison, conductor, digits, pi, storm, waves
-from tokengate_mp.bulk.progress import Meter, chosen
+from tokengate_mp.bulk.bars import chosen_progress
+from tokengate_mp.bulk.meter import Meter
 from tokengate_mp.cli import screen
 from tokengate_mp.config.cpus import usable_cpus
 
@@ -151,14 +152,14 @@ def _showing(
             yield shown.advance
         return
     try:
-        meter = Meter(chosen(progress), total)
+        meter = Meter(chosen_progress(progress), total)
     except ImportError as error:
         raise ValueError(str(error)) from error  # it cannot be done as asked
-    meter.begin()
+    meter.begin_progress()
     try:
-        yield meter.add
+        yield meter.count_calls
     finally:
-        meter.end()
+        meter.finish_progress()
 
 
 def _burst(console: Console, asked: argparse.Namespace) -> bool:

@@ -39,19 +39,23 @@ _resolved = lru_cache(maxsize=64)(resolve)
 """A function that travels by value is made once in a process, for as long as it is in use."""
 
 
-def run_calls(level: int, definitions: tuple[bytes, ...], calls: Sequence[Call]) -> list[Any]:
+def run_calls(
+    level: int, nest: bytes, definitions: tuple[bytes, ...], calls: Sequence[Call]
+) -> list[Any]:
     """Make calls, in a core process.
 
     Args:
-        level: How many `Parallel` they are in.
+        level: How many `Parallel` the calls are in.
+        nest: Definition of the function that tells joblib how deep it is nested here. (It stands in
+            the backend's module, which is loaded with joblib, and not before.)
         definitions: The functions that are called by their place here.
         calls: The calls.
 
     Raises:
-        Exception: Whatever the first one raises that does.
+        Exception: What the first call raised that did not return.
     """
     functions = [_resolved(definition) for definition in definitions]
-    with _nested(level):
+    with _nested(level, nest):
         return [
             (functions[function] if type(function) is int else function)(*args, **kwargs)
             for function, args, kwargs in calls
@@ -59,49 +63,51 @@ def run_calls(level: int, definitions: tuple[bytes, ...], calls: Sequence[Call])
 
 
 def limit_threads(count: int) -> None:
-    """Let numeric libraries that are loaded from now on use so many threads."""
+    """Set how many threads numeric libraries use that are loaded from now on."""
     os.environ.update(dict.fromkeys(THREAD_LIMITS, str(count)))
 
 
 @contextmanager
-def _nested(level: int) -> Generator[None]:
-    """Have each `Parallel` within this block know how deep it is."""
-    nesting = _Nesting(level)
+def _nested(level: int, nest: bytes) -> Generator[None]:
+    """Have each `Parallel` within this block know how deep it is nested."""
+    nesting = _Nesting(level, nest)
     joblib = sys.modules.get(_JOBLIB)
     if joblib is not None:
-        nesting.begin(joblib)
+        nesting.configure_joblib(joblib)
     else:
         sys.meta_path.insert(0, nesting)
     try:
         yield
     finally:
-        nesting.end()
+        nesting.restore_joblib()
 
 
 class _Nesting:
-    """Tells joblib how deep it is; and, as a finder of modules, does so when it gets loaded."""
+    """Tells joblib how deep it is nested, now or, as a finder of modules, when joblib is loaded.
 
-    def __init__(self, level: int) -> None:
+    Args:
+        level: How many `Parallel` this process is in.
+        nest: Definition of what is called with joblib and the level, and gives its configuration.
+    """
+
+    def __init__(self, level: int, nest: bytes) -> None:
         self._level = level
+        self._nest = nest
         self._config: Any = None
 
-    def begin(self, joblib: ModuleType) -> None:
-        """Tell it, whose package may be only half loaded."""
-        from tokengate_mp.integrations.joblib_backend import NAME, TokenGateBackend  # noqa: PLC0415
+    def configure_joblib(self, joblib: ModuleType) -> None:
+        """Tell joblib's module, whose package may be only half loaded."""
+        self._config = resolve(self._nest)(joblib, self._level)
 
-        joblib.register_parallel_backend(NAME, TokenGateBackend)
-        nested = joblib.ThreadingBackend if self._level <= 1 else joblib.SequentialBackend
-        self._config = joblib.parallel_config(nested(nesting_level=self._level), n_jobs=None)
-
-    def end(self) -> None:
-        """Have it as it was."""
+    def restore_joblib(self) -> None:
+        """Give joblib the configuration back that was there before."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         if self._config is not None:
             self._config.unregister()
 
     def find_spec(self, name: str, _path: object, _target: object = None) -> ModuleSpec | None:
-        """Find joblib's module, by way of the others, and be told when it is loaded."""
+        """Find joblib's module by way of the other finders, and configure joblib once loaded."""
         if name != _JOBLIB:
             return None
         sys.meta_path.remove(self)
@@ -110,9 +116,9 @@ class _Nesting:
         if loader is not None:
             load: Callable[[ModuleType], None] = loader.exec_module
 
-            def load_and_begin(module: ModuleType) -> None:
+            def load_and_configure(module: ModuleType) -> None:
                 load(module)
-                self.begin(module)
+                self.configure_joblib(module)
 
-            loader.exec_module = load_and_begin  # type: ignore[method-assign]
+            loader.exec_module = load_and_configure  # type: ignore[method-assign]
         return spec

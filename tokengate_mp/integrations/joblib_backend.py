@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
+from types import ModuleType
 from typing import Any, Final
 
 from joblib.parallel import (
@@ -48,10 +49,10 @@ _backends: Final[weakref.WeakSet[TokenGateBackend]] = weakref.WeakSet()
 
 
 class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib publishes no types
-    """What `joblib.parallel_config(backend="tokengate")` makes.
+    """The backend that `joblib.parallel_config(backend="tokengate")` makes.
 
     Args:
-        nesting_level: How many `Parallel` it is in; joblib says that.
+        nesting_level: How many `Parallel` the backend is in; joblib says that.
         inner_max_num_threads: Threads that numeric libraries may use in each core process; default:
             one, or what `OMP_NUM_THREADS` and the like say.
         idle_worker_timeout: Seconds that core processes are kept after their last use; default 300.
@@ -92,10 +93,10 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
     # ---- what joblib asks
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """How many core processes `n_jobs` means; in a core process, one: the one there is.
+        """The number of core processes that `n_jobs` means; 1 in a core process.
 
         Raises:
-            ValueError: It is 0.
+            ValueError: `n_jobs` is 0.
         """
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
@@ -116,7 +117,7 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         idle_worker_timeout: float | None = None,
         **others: Any,
     ) -> int:
-        """Make ready for a `Parallel`; returns how many core processes it has.
+        """Make ready for a `Parallel`; returns its number of core processes.
 
         Raises:
             FallbackToBackend: One job needs no core process.
@@ -135,16 +136,16 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
                 self._release()
             self._jobs = jobs
             self._users += 1
-            self._leased()
+            self._ensure_lease()
         self.parallel = parallel
         return jobs
 
     def start_call(self) -> None:
-        """Functions are sent as they are now, once for each call of a `Parallel`."""
+        """Forget definitions: functions are sent anew, as of now, for each call of a `Parallel`."""
         self._definitions.clear()
 
     def terminate(self) -> None:
-        """A `Parallel` has ended."""
+        """End the use of this backend by one `Parallel`."""
         if _at_exit.is_set():
             return  # no thread starts any more, and everything has ended
         with self._lock:
@@ -155,7 +156,7 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             couriers = list(self._couriers.values())
             self._couriers.clear()
         for courier in couriers:
-            courier.end()
+            courier.finish_calls()
         self.reset_batch_stats()
 
     def submit(self, func: Any, callback: Any = None) -> Future[list[Any]]:
@@ -168,11 +169,11 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         try:
             if _at_exit.is_set():
                 raise RuntimeError("the interpreter ends")  # noqa: TRY301 - see below
-            definitions, calls = self._taken_apart(func.items)
+            definitions, calls = self._split_batch(func.items)
             with self._lock:
-                executor = self._leased().executor
+                executor = self._ensure_lease().executor
             level = (self.nesting_level or 0) + 1
-            future = executor.submit(run_calls, level, definitions, calls)
+            future = executor.submit(run_calls, level, _NEST, definitions, calls)
         except Exception as error:  # noqa: BLE001 - in joblib's callbacks nobody would hear of it
             future = Future()
             future.set_exception(error)
@@ -188,38 +189,38 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
     def _landed(self, future: Future[Any], courier: _Courier, callback: Any) -> None:
         self._flying.pop(future, None)
         if callback is not None:
-            courier.hand(lambda: callback(future))
+            courier.hand_over(lambda: callback(future))
 
     def retrieve_result_callback(self, out: Future[list[Any]]) -> list[Any]:
-        """The results of a batch.
+        """Return the results of a batch.
 
         Raises:
-            WorkerLost: Its core process died.
-            Exception: Whatever one of its calls raised.
+            WorkerLost: The core process of the batch died.
+            Exception: What one of its calls raised.
         """
         try:
             return out.result()
         except (CoreStartError, CoordinatorNotRunning):
-            self._fit = False  # the next one needs other core processes
+            self._fit = False  # the next Parallel needs other core processes
             raise
 
     def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: FBT001, FBT002 - joblib's
-        """End the calls of whatever `Parallel` is to end, also those that run."""
+        """End the calls of each `Parallel` that is aborted, running calls too."""
         del ensure_ready  # they are ready: no call takes others with it
         for future, parallel in list(self._flying.items()):
             if getattr(parallel, "_aborting", True):
-                kill = getattr(future, "kill", None)  # a failed one has none
+                kill = getattr(future, "kill", None)  # a future that failed at once has none
                 if kill is not None:
                     kill("joblib has no use for its result any more")
 
     # ---- executors
 
-    def _leased(self) -> Lease:
+    def _ensure_lease(self) -> Lease:
         if self._lease is None:
             self._fit = True
             self._lease = lease(Kind(self._jobs, self.inner_max_num_threads), self._idle_seconds)
-            # Forgotten without `terminate`, it has no use for it either.
-            self._forgotten = weakref.finalize(self, Lease.end, self._lease)
+            # A backend that is forgotten without `terminate` has no use for the lease either.
+            self._forgotten = weakref.finalize(self, Lease.end_use, self._lease)
             self._forgotten.atexit = False
         return self._lease
 
@@ -228,12 +229,12 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         if lease is not None:
             if self._forgotten is not None:
                 self._forgotten.detach()
-            lease.end(keep=self._fit)
+            lease.end_use(keep=self._fit)
 
     # ---- batches
 
-    def _taken_apart(self, items: list[Call]) -> tuple[tuple[bytes, ...], list[Call]]:
-        """The functions that are called, each once, and the calls with their places.
+    def _split_batch(self, items: list[Call]) -> tuple[tuple[bytes, ...], list[Call]]:
+        """Split a batch into its functions, each once, and its calls with the functions' places.
 
         Raises:
             PayloadError: A function cannot be sent.
@@ -267,18 +268,28 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         return found
 
 
+def nest_joblib(joblib: ModuleType, level: int) -> Any:
+    """Tell joblib, in a core process, how deep it is nested there; returns the configuration."""
+    joblib.register_parallel_backend(NAME, TokenGateBackend)
+    nested = joblib.ThreadingBackend if level <= 1 else joblib.SequentialBackend
+    return joblib.parallel_config(nested(nesting_level=level), n_jobs=None)
+
+
+_NEST: Final = define(nest_joblib)
+
+
 class _Courier:
-    """Runs callbacks one after the other, in a thread of its own."""
+    """A thread that runs callbacks one after the other."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self.hand = self._calls.put
+        self.hand_over = self._calls.put
         threading.Thread(
             target=_deliver, args=(self._calls,), name="tokengate-joblib", daemon=True
         ).start()
 
-    def end(self) -> None:
-        """Run those that it was handed, and no more."""
+    def finish_calls(self) -> None:
+        """End the thread when the callbacks that were handed over have run."""
         self._calls.put(None)
 
 
@@ -298,7 +309,7 @@ def _refuse(others: dict[str, Any]) -> None:
 
 
 def _abort_at_exit() -> None:
-    """What a generator that nobody has gone through to its end would still compute."""
+    """End what generators of results would still compute that are not at their end."""
     _at_exit.set()
     for backend in list(_backends):
         for future in list(backend._flying):  # noqa: SLF001 - of this module

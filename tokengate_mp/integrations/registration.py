@@ -15,7 +15,7 @@ def register_joblib_backend(*, make_default: bool = False) -> None:
         with joblib.parallel_config(backend="tokengate", n_jobs=-1):
             results = joblib.Parallel()(joblib.delayed(f)(x) for x in data)
 
-    The core processes are started by the first `Parallel` and kept for the next ones. May be called
+    The core processes are started by the first `Parallel` and kept for further ones. May be called
     again.
 
     Args:
@@ -46,6 +46,7 @@ def register_joblib_backend(*, make_default: bool = False) -> None:
 def shutdown_joblib_backend() -> None:
     """End the core processes that are kept for the next `Parallel`, and wait for that.
 
-    Those of a `Parallel` that still runs are not kept when it ends. The next one starts new ones.
+    Those of a `Parallel` that still runs are not kept when it ends. The next `Parallel` starts its
+    own.
     """
     reserve.clear()

@@ -19,11 +19,12 @@ GRACE = 0.2
 
 
 class Kind(NamedTuple):
-    """What makes executors equal.
+    """The properties by which executors are equal.
 
     Attributes:
         workers: Core processes.
-        inner_threads: Threads that numeric libraries may use in each; None: as for every core.
+        inner_threads: Threads that numeric libraries may use in each core process; None: as in
+            every other.
     """
 
     workers: int
@@ -31,7 +32,7 @@ class Kind(NamedTuple):
 
 
 class Lease:
-    """One use of an executor.
+    """A use of an executor.
 
     Attributes:
         executor: The executor.
@@ -43,11 +44,11 @@ class Lease:
         self._idle_seconds = idle_seconds
         self._over = False
 
-    def end(self, *, keep: bool = True) -> None:
-        """It is not used any more. May be called again.
+    def end_use(self, *, keep: bool = True) -> None:
+        """End the use of the executor. May be called again.
 
         Args:
-            keep: Whether it is fit for another use.
+            keep: Whether the executor is fit for another use.
         """
         with _lock:
             if self._over:
@@ -88,11 +89,11 @@ _watch: threading.Timer | None = None
 
 
 def lease(kind: Kind, idle_seconds: float) -> Lease:
-    """Use an executor of that kind, a kept one if there is one.
+    """Use an executor of a kind; a kept executor if there is any.
 
     Args:
-        kind: What it has to be like.
-        idle_seconds: How long it is kept after its last use.
+        kind: The properties of the executor.
+        idle_seconds: How long it is kept after its last use, seconds.
     """
     with _lock:
         for kept in _all:
@@ -108,7 +109,7 @@ def lease(kind: Kind, idle_seconds: float) -> Lease:
 
 
 def clear() -> None:
-    """Keep none: those that are not in use end now, and the others with their last use."""
+    """Keep no executors: idle executors end now, and the others with their last use."""
     with _lock:
         for kept in _all:
             kept.wanted = False
@@ -120,7 +121,7 @@ def clear() -> None:
 
 
 def _take_unwanted(spare: _Kept | None = None) -> list[_Kept]:
-    """Take out those that are idle, all but a wanted one to spare."""
+    """Take idle executors out of the reserve, all but `spare` if that is wanted."""
     unwanted = [kept for kept in _all if not kept.users and not (kept is spare and kept.wanted)]
     for kept in unwanted:
         _all.remove(kept)
@@ -149,7 +150,7 @@ def _stop_watching() -> None:
 
 
 def _look() -> None:
-    """End what has been idle for its time; look again if something still is."""
+    """End executors that were idle for their time, and look again later for the others."""
     global _watch  # noqa: PLW0603 - one for the process
     with _lock:
         if _watch is not threading.current_thread():
@@ -167,7 +168,7 @@ def _look() -> None:
 
 
 def _forget() -> None:
-    """In a fork of this process: the executors are the parent's."""
+    """Forget all executors in a fork of this process: they are the parent's."""
     global _lock, _watch  # noqa: PLW0603 - another thread may have held the lock
     _lock = threading.Lock()
     _watch = None
