@@ -107,12 +107,12 @@ def drops_late(tokens: list[Any]) -> int:
     calls: Any = this_process.calls
     token = tokens.pop()
     number, operation_type = token.number, token.operation_type
-    calls.crew.dropped.clear()
+    calls.known.dropped.clear()
     del token
-    taken = list(calls.crew.dropped)  # as another thread does that is about to say so
-    calls.crew.dropped.clear()
+    taken = list(calls.known.dropped)  # as another thread does that is about to say so
+    calls.known.dropped.clear()
     _held.append(calls.refer(number, operation_type))
-    calls.tell(0, DROP, value=taken)
+    calls.tell_parent(0, DROP, value=taken)
     return os.getpid()
 
 

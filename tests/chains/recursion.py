@@ -120,8 +120,8 @@ def goes_on_after_held(address: gates.Address, after: gates.Address) -> None:
 @task_token_guard(operation_type="heard_of_its_end")
 def heard_of_its_end(token_id: str) -> bool:
     """Whether this process has heard that a token was ended, which it is or was running."""
-    number, crew = int(token_id.rpartition("-")[2]), this_process.calls.crew
-    return crew.is_unwanted(number) or number not in crew.running()
+    number, crew = int(token_id.rpartition("-")[2]), this_process.calls._crew
+    return number in crew.interrupts.unwanted or number not in crew.mailbox.running_tokens()
 
 
 @task_token_guard(operation_type="status")

@@ -11,8 +11,8 @@ import pytest
 from tokengate_mp import OperationsCoordinator, PayloadError, task_token_guard
 from tokengate_mp.engine.functions import Functions as ParentsFunctions
 from tokengate_mp.wire.payload.definition import define
+from tokengate_mp.worker.run.function import Function
 from tokengate_mp.worker.run.functions import Functions
-from tokengate_mp.worker.run.invoke import Function
 
 
 def nested():
@@ -70,14 +70,14 @@ def test_a_core_forgets_no_function_that_its_tokens_call():
     """What was enrolled stays; what was not goes, and is not found by its key any more."""
     functions = Functions()
     for index, function in enumerate((gates.wait_at, gates.spin_at)):
-        functions.define(index, define(function))
-    assert functions.enrol("gates:wait_at", None) == 0
-    functions.add(7, Function(define(gates.report_to), None), "gates:report_to")
+        functions.define_function(index, define(function))
+    assert functions.enrolled_index("gates:wait_at", None) == 0
+    functions.add_function(7, Function(define(gates.report_to), None), "gates:report_to")
     for index in (0, 1, 7):
-        functions.forget(index)
+        functions.forget_function(index)
     assert list(functions) == [0, 7]
-    assert functions.enrol("gates:spin_at", None) is None
-    assert functions.enrol("gates:report_to", None) == 7
+    assert functions.enrolled_index("gates:spin_at", None) is None
+    assert functions.enrolled_index("gates:report_to", None) == 7
 
 
 def test_the_parent_adopts_what_it_has_dropped():

@@ -16,6 +16,7 @@ import handing_on
 import pytest
 
 from tokengate_mp import OperationsCoordinator
+from tokengate_mp.worker.crew.known_tokens import KnownTokens
 from tokengate_mp.worker.nested.calls import Calls
 from tokengate_mp.worker.nested.child_token import ChildToken
 
@@ -33,12 +34,12 @@ class Told(Calls):
     """Calls without a parent: they note what it is told."""
 
     def __init__(self):
-        self.crew = SimpleNamespace(made={}, dropped=[], forsaken=[], shield=nullcontext)
+        self.known = KnownTokens()
+        self._here = SimpleNamespace(shield=nullcontext)
         self.prefix = "test"
         self.told = []
-        self.referring = threading.RLock()
 
-    def tell(self, number, kind, first=0, second=0, value=0):
+    def tell_parent(self, number, kind, first=0, second=0, value=0):
         self.told.append(number)
 
 
@@ -91,12 +92,12 @@ def test_a_reference_takes_no_other_with_it():
     """One that goes when another stands in its place already leaves that there."""
     calls = Told()
     first, second = (ChildToken(calls, 1, "found") for _ in range(2))
-    calls.crew.made[1] = ref(second)
+    calls.known.by_number[1] = ref(second)
     del first
-    assert calls.crew.made[1]() is second
+    assert calls.known.by_number[1]() is second
     del second
-    assert calls.crew.made == {}
-    assert calls.crew.dropped == [1, 1]
+    assert calls.known.by_number == {}
+    assert list(calls.known.dropped) == [1, 1]
 
 
 def test_nothing_is_kept_of_tokens_that_were_called_back():

@@ -13,21 +13,21 @@ TOKEN = 7
 def interrupts() -> Interrupts:
     """Those of a crew of one thread, which is this one, in the middle of a token."""
     made = Interrupts(1)
-    made.enlist(0)
+    made.enlist_thread(0)
     made.running[0] = TOKEN
     return made
 
 
 def forget_all(interrupts: Interrupts) -> None:
     """The crew has had nothing to do, and then again: what came before the first time is gone."""
-    interrupts.forget()
-    interrupts.forget()
+    interrupts.forget_unwanted()
+    interrupts.forget_unwanted()
 
 
 def test_a_token_that_has_stepped_out_is_not_forgotten(interrupts: Interrupts) -> None:
     """It was ended while it was out of reach, and finds out whenever it steps in."""
     number = interrupts.step_out(0)
-    interrupts.end(TOKEN)
+    interrupts.end_token(TOKEN)
     forget_all(interrupts)
     with pytest.raises(Interrupted):
         interrupts.step_in(0, number)
@@ -37,7 +37,7 @@ def test_a_token_that_has_stepped_out_is_not_forgotten(interrupts: Interrupts) -
 def test_one_that_steps_in_just_now_is_not_forgotten(interrupts: Interrupts) -> None:
     """Nor while it looks whether it was ended: nothing was to be run in the meantime."""
     number = interrupts.step_out(0)
-    interrupts.end(TOKEN)
+    interrupts.end_token(TOKEN)
 
     class Looked(set[int]):
         def __bool__(self) -> bool:
@@ -52,8 +52,8 @@ def test_one_that_steps_in_just_now_is_not_forgotten(interrupts: Interrupts) -> 
 def test_a_token_that_has_ended_is_forgotten(interrupts: Interrupts) -> None:
     """Having stepped out and in keeps no number of what ends later."""
     interrupts.step_in(0, interrupts.step_out(0))
-    interrupts.leave(0, TOKEN)
-    interrupts.end(TOKEN)
+    interrupts.leave_reach(0, TOKEN)
+    interrupts.end_token(TOKEN)
     assert interrupts.unwanted
     forget_all(interrupts)
     assert not interrupts.unwanted
@@ -70,8 +70,8 @@ def test_a_token_that_was_hit_when_it_stepped_out_is_forgotten(interrupts: Inter
     with pytest.raises(Interrupted):
         interrupts.step_out(0)
     interrupts.running = [0]
-    interrupts.leave(0, TOKEN)
-    interrupts.end(TOKEN)
+    interrupts.leave_reach(0, TOKEN)
+    interrupts.end_token(TOKEN)
     forget_all(interrupts)
     assert not interrupts.unwanted
 
@@ -86,7 +86,7 @@ def test_a_token_that_is_missed_leaves_nothing_to_the_next_one(interrupts: Inter
             return slot
 
     interrupts.running = Left(interrupts.running)
-    interrupts.end(TOKEN)
+    interrupts.end_token(TOKEN)
     interrupts.step_in(0, interrupts.step_out(0))
     assert interrupts.unwanted == {TOKEN}
     assert interrupts.asked == [0]

@@ -24,12 +24,12 @@ def said() -> list[Any]:
 @pytest.fixture
 def handler(said: list[Any]) -> ForwardingHandler:
     """A handler in a process that runs no token."""
-    voice: Any = SimpleNamespace(
-        crew=None,
+    pipe: Any = SimpleNamespace(
+        token_here=lambda: (0, None),
         shield=nullcontext,
-        say=lambda _kind, text, _thread: said.append(msgspec.msgpack.decode(text)),
+        send=lambda _kind, text, _thread: said.append(msgspec.msgpack.decode(text)),
     )
-    return ForwardingHandler(voice, core=1, prefix="p")
+    return ForwardingHandler(pipe, core=1, prefix="p")
 
 
 def record(message: str) -> logging.LogRecord:

@@ -6,7 +6,7 @@ import threading
 
 from leaks import holdings
 
-from tokengate_mp.worker.run.starvation import Closer
+from tokengate_mp.worker.run.starvation import CloserLook
 
 
 def test_looking_at_threads_that_end_keeps_nothing_open() -> None:
@@ -14,7 +14,7 @@ def test_looking_at_threads_that_end_keeps_nothing_open() -> None:
     open_before = holdings().keys()
 
     def look() -> None:
-        Closer().blocked(1_000_000)
+        CloserLook().blocked(1_000_000)
 
     for _ in range(10):
         thread = threading.Thread(target=look)

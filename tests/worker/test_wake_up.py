@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 from tokengate_mp.wire.channel.mailbox import LOOKED, RUNNING
 from tokengate_mp.wire.protocol.control import PATIENT_NS
 from tokengate_mp.worker.crew import watchdog
-from tokengate_mp.worker.crew.wake_up import AMPLE_NS, COALESCE_NS, Bell
+from tokengate_mp.worker.crew.wake_up import AMPLE_NS, COALESCE_NS, WakeUp
 
 MS = 1_000_000
 RUNG = 10**12
 """The bell was rung then, monotonic ns."""
 
 
-def rung_bell(*, looked: int = 0) -> Bell:
-    """One that was rung at `RUNG`; the parent has looked at that time."""
+def rung_bell(*, looked: int = 0) -> WakeUp:
+    """A bell that was rung at `RUNG`; the parent has looked at that time."""
     words = memoryview(bytearray(8 * (RUNNING + 1))).cast("Q")
     words[LOOKED] = looked
-    bell = Bell(words)
-    bell.rung(RUNG)
+    bell = WakeUp(words)
+    bell.restart_wait(RUNG)
     return bell
 
 
@@ -94,22 +94,19 @@ def test_the_watchdog_rings_only_for_what_cannot_wait(
     monkeypatch: pytest.MonkeyPatch, running: list[int], due: int, rings: bool
 ) -> None:
     """A wake of the parent that the crew has put off is not brought forward by a look at it."""
-    monkeypatch.setattr(
-        watchdog, "starved_ns", lambda _thread: 0
-    )  # it keeps a file for each thread
+    # (The real one keeps a file for each thread.)
+    monkeypatch.setattr(watchdog, "starved_ns", lambda _thread: 0)
     bell = rung_bell()
     bell.due = monotonic_ns() + due
     rung: list[int] = []
     crew: Any = SimpleNamespace(
         outgoing=SimpleNamespace(unrung=True, published=0),
-        bell=bell,
-        ring=rung.append,
-        running=lambda: running,
-        has_mail=lambda: False,
+        reporter=SimpleNamespace(wake_up=bell, ring_parent=rung.append),
+        mailbox=SimpleNamespace(words=[0] * (RUNNING + 1), running_tokens=lambda: running),
+        inbox=SimpleNamespace(has_mail=lambda: False),
+        run_slot=SimpleNamespace(holder=0),
         natives={},
         threads=1,
-        holder=0,
     )
-    mailbox: Any = SimpleNamespace(words=[0] * (RUNNING + 1))
-    watchdog.Watchdog(crew, mailbox).look()
+    watchdog.Watchdog(crew).look_at_crew()
     assert bool(rung) is rings

@@ -19,7 +19,7 @@ from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, arguments_to_p
 from tokengate_mp.wire.payload.placeholders import FILLABLE, NOT_YET, Encoded, Placeholders
 from tokengate_mp.wire.protocol.pending_call import PendingCall, PlaceholderCall
 from tokengate_mp.wire.protocol.records import MAX_PAYLOAD, encode
-from tokengate_mp.worker.run.invoke import apply
+from tokengate_mp.worker.run.applied import apply
 
 if TYPE_CHECKING:
     from tokengate_mp.wire.arena.arena import Arena

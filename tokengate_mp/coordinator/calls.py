@@ -16,7 +16,7 @@ from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.loops.host import Host
 from tokengate_mp.tokens.token import Token
-from tokengate_mp.worker.run.invoke import apply
+from tokengate_mp.worker.run.applied import apply
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -37,7 +37,7 @@ from tokengate_mp.wire.payload.buffers import LARGE, pack_call
 from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
 from tokengate_mp.wire.protocol.initializer import pack_initializer, with_authkey
 from tokengate_mp.wire.protocol.records import MAX_PAYLOAD, encode
-from tokengate_mp.worker.run.invoke import apply
+from tokengate_mp.worker.run.applied import apply
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -23,7 +23,7 @@ from tokengate_mp.loops.cross_thread import in_loop, wait
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.tokens.observers import observers, tell_observers
 from tokengate_mp.wire.payload.attachments import AttachedRecord
-from tokengate_mp.wire.payload.placeholders import NOT_YET, reduced
+from tokengate_mp.wire.payload.placeholders import NOT_YET, reduce_token
 from tokengate_mp.wire.protocol.pending_call import PendingCall
 
 R = TypeVar("R")
@@ -254,7 +254,7 @@ class Token(asyncio.Future[R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As an argument of a call it stands for its value.
-        return reduced(self)
+        return reduce_token(self)
 
     def arrived(self) -> object:
         """Its value, or the value `Encoded`, if it is here; else `NOT_YET`."""

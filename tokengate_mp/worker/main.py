@@ -1,7 +1,8 @@
 """Entry of a core process.
 
-It is started by running the interpreter on `main` with the descriptors it needs and a line of
-settings, and ends when it is told to, or at once when the parent is gone.
+The process is started by running the interpreter on `main` with the descriptors it needs and a
+line of settings (`wire.protocol.brief`), and ends when it is told to, or at once when the parent is
+gone.
 
 The main thread is the first thread of the crew (what a user's function may only do there, like
 setting a signal handler, works with one thread per core). Control messages have a descriptor and a
@@ -38,10 +39,11 @@ from tokengate_mp.wire.protocol.control import (
     STOP,
     token_number,
 )
+from tokengate_mp.worker.crew.control import CrewControl
+from tokengate_mp.worker.crew.crew import Crew
 from tokengate_mp.worker.crew.watchdog import Watchdog
 from tokengate_mp.worker.nested.calls import Calls
-from tokengate_mp.worker.nested.nesting import NestingCrew
-from tokengate_mp.worker.output.streams import Voice, open_voice
+from tokengate_mp.worker.output.forwarding import Forwarding, forward_output
 from tokengate_mp.worker.run.initializer import initialize
 from tokengate_mp.worker.run.pinning import pin, yield_to_the_parent
 
@@ -67,17 +69,17 @@ def main(brief_json: str) -> None:
     for fd in brief.fds:
         os.set_inheritable(fd, False)
     mailbox = Mailbox.attach(brief.mailbox)
-    voice = open_voice(brief.output, brief.core, brief.prefix, mailbox.words)
+    output = forward_output(brief.output, brief.core, brief.prefix, mailbox.words)
     arena = None if brief.arena is None else CoreArena(brief.arena)
     this_process.open_core(brief.core, arena)
     if brief.initializer is not None:
         initialize(brief.initializer, brief.control)
     watchdog_bell = new_doorbell()
-    crew = voice.crew = NestingCrew(mailbox, brief.threads, watchdog_bell)
-    calls = Calls(crew, brief.process, brief.prefix)
-    this_process.open_calls(calls)
-    watchdog = Watchdog(crew, mailbox)
-    _thread("control", lambda: _control(brief.control, crew, watchdog, watchdog_bell, voice))
+    crew = Crew(mailbox, brief.threads, watchdog_bell, brief.prefix)
+    output.pipe.know_tokens(crew.here, crew.known.operation_of)
+    this_process.open_calls(Calls(crew, brief.process, brief.prefix))
+    control, watchdog = CrewControl(crew), Watchdog(crew)
+    _thread("control", partial(_serve, brief.control, control, watchdog, watchdog_bell, output))
     for slot in range(1, brief.threads):
         _thread(f"crew-{slot}", partial(crew.serve, slot))
     mailbox.words[READY] = 1
@@ -90,7 +92,7 @@ def _thread(name: str, body: Callable[[], None]) -> None:
 
 
 def _or_die(body: Callable[[], None]) -> None:
-    """Run `body`; should it raise, the whole process dies of it, and the parent starts another.
+    """Run `body`; should that raise, the whole process dies, and the parent starts another.
 
     A user's exception never gets here. This is for what should not happen: a process that went on
     without one of its threads would leave tokens for ever unanswered.
@@ -125,46 +127,50 @@ def _die_with_parent(lifeline: int) -> None:
         os._exit(ORPHANED)
 
 
-def _control(
-    control: int, crew: NestingCrew, watchdog: Watchdog, watchdog_bell: Doorbell, voice: Voice
+def _serve(
+    socket: int,
+    control: CrewControl,
+    watchdog: Watchdog,
+    watchdog_bell: Doorbell,
+    output: Forwarding,
 ) -> None:
     """Body of the control thread: messages of the parent, and the watchdog's looks."""
     waiting = select.poll()
-    waiting.register(control, select.POLLIN)
+    waiting.register(socket, select.POLLIN)
     waiting.register(watchdog_bell.fd, select.POLLIN)
     pause: float | None = None
     while True:
         ready = waiting.poll(None if pause is None else pause * 1000)
         if not ready:
-            pause = watchdog.look()
+            pause = watchdog.look_at_crew()
             continue
         for fd, _event in ready:
-            if fd != control:
+            if fd != socket:
                 watchdog_bell.silence()
-                watchdog.woken()
-                pause = watchdog.look()
+                watchdog.resume_looks()
+                pause = watchdog.look_at_crew()
                 continue
-            message = os.read(control, 1)
+            message = os.read(socket, 1)
             if message == RECALL:
-                crew.give_back()
+                control.give_back()
             elif message == END:
-                crew.end(token_number(_read(control, NUMBER_BYTES)))
+                control.end_token(token_number(_read(socket, NUMBER_BYTES)))
             elif message == LEAVE:
-                crew.stop()
+                control.stop_crew()
             elif message == STOP:
-                crew.stop()
-                voice.end()
-                if crew.running():
+                control.stop_crew()
+                output.flush_all()
+                if control.running_tokens():
                     os._exit(0)  # what is running has been ended already, as far as anybody cares
             else:
                 os._exit(ORPHANED)
 
 
-def _read(control: int, size: int) -> bytes:
-    """The rest of a message; a stream may break it anywhere."""
+def _read(socket: int, size: int) -> bytes:
+    """Read the rest of a message; a stream may break it anywhere."""
     read = b""
     while len(read) < size:
-        piece = os.read(control, size - len(read))
+        piece = os.read(socket, size - len(read))
         if not piece:
             os._exit(ORPHANED)
         read += piece

@@ -119,7 +119,7 @@ class _Here(threading.local):
 _here = _Here()
 
 
-def reduced(token: Needed) -> tuple[Any, ...]:
+def reduce_token(token: Needed) -> tuple[Any, ...]:
     """What a token is pickled as.
 
     Raises:

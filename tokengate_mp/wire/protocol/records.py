@@ -70,6 +70,9 @@ FIRST_NESTED: Final = 1 << NESTED_BITS
 MAX_PAYLOAD: Final = 2**32 - 1
 """The longest byte string in msgpack."""
 
+NUMBERS_PER_RECORD: Final = 64
+"""How many numbers, or names of blocks, go in one record: no ring is too short for those."""
+
 
 class Request(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """Parent to core: run a function, or learn one.

@@ -1,7 +1,7 @@
-"""What a core process says to the parent: outcomes, and all else, through one ring.
+"""The outcome ring as its core process writes it: outcomes, and all else that it says.
 
-Its threads take turns, by a lock. Ringing the parent for every outcome would cost more than a short
-token does, so writing and ringing are two things here, and the crew says when (see `bell`).
+The threads take turns, by a lock. Ringing the parent for every outcome would cost more than a short
+token does, so writing and ringing are two things here, and the crew says when (see `wake_up`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Outgoing:
         mailbox: The mailbox.
 
     Attributes:
-        lock: Held by whoever writes.
+        lock: Held while a record is written.
         published: Records so far.
-        unrung: Whether the parent may not know of them all: it was awake when its bell was to be
-            rung last, or there were some since.
+        unrung: Whether there may be records of which the parent does not know: it was awake when
+            its bell was to be rung last, or there were some since.
     """
 
     __slots__ = (
@@ -48,18 +48,18 @@ class Outgoing:
         self._parent = Ringing(mailbox.outcomes, mailbox.words, page.OUTCOMES_ARMED)
         self._room = Sleeper(mailbox.room)
 
-    def publish(self, number: int, record: bytes) -> None:
-        """Write a record.
+    def publish_record(self, number: int, record: bytes) -> None:
+        """Write a record, taking the lock.
 
         Args:
-            number: The number of the token that it is about.
+            number: The number of the token that the record is about.
             record: The record, of any length.
         """
         with self.lock:
-            self.write(number, record)
+            self.write_record(number, record)
 
-    def write(self, number: int, record: bytes) -> None:
-        """The same, for whoever holds the lock."""
+    def write_record(self, number: int, record: bytes) -> None:
+        """Write a record; the calling thread holds the lock."""
         if len(record) > self._writer.part_limit:
             self._write_in_pieces(number, record)
         elif not self._writer.append_records(record, 1):
@@ -85,17 +85,17 @@ class Outgoing:
                 return
             self._room.sleep()
 
-    def ring(self) -> None:
-        """Wake the parent, if it sleeps."""
+    def wake_parent(self) -> None:
+        """Wake the parent, if it sleeps, for all outcomes so far."""
         self.unrung = False  # first: another thread may publish meanwhile
         if not self._parent.ring_if_armed():
             self.unrung = True
 
-    def nudge(self) -> None:
-        """The same, for something that is no outcome: those may wait on."""
+    def nudge_parent(self) -> None:
+        """Wake the parent, if it sleeps, for something that is no outcome: those may wait on."""
         self._parent.ring_if_armed()
 
-    def abandon(self) -> None:
-        """In a fork of this process: what is written ends that."""
+    def cut_off_fork(self) -> None:
+        """Let the next record that is written here end the process, which is a fork of this one."""
         self._writer = Nowhere()
         self.lock = threading.Lock()  # another thread may have held the old one

@@ -1,4 +1,4 @@
-"""Lulls: the time between requests, and whether a core process sleeps through it.
+"""Spins: the time between requests, and whether a core process sleeps through it.
 
 Waking a process that sleeps costs far more than a short token does: a system call of whoever rings,
 the time until a CPU runs the process, and caches that are cold by then. Someone who awaits one
@@ -32,7 +32,7 @@ give_way: Final[Callable[[], object]] = (
 
 
 class Spin:
-    """Tells short spins from long ones, by those before.
+    """Tells short spins from long spins, by the spins before.
 
     Args:
         clock: The time, monotonic ns.
@@ -56,13 +56,13 @@ class Spin:
         self._streak = 0
         self.lone = False
 
-    def begins(self) -> bool:
-        """There is nothing to do; whether to expect something soon."""
+    def begin_spin(self) -> bool:
+        """Begin a time with nothing to do; return whether to expect something soon."""
         self._began = self._clock()
         self._streak = self._streak + 1 if self._short and self.lone else 0
         return self._streak >= STREAK
 
-    def watch(self, stirred: Callable[[], bool]) -> bool:
+    def stay_awake(self, stirred: Callable[[], bool]) -> bool:
         """Stay awake until there is something to do; False if there is nothing in time.
 
         Args:
@@ -75,6 +75,6 @@ class Spin:
             self._give_way()
         return True
 
-    def ends(self) -> None:
-        """There may be something to do."""
+    def end_spin(self) -> None:
+        """End the spin: there may be something to do."""
         self._short = self._clock() - self._began < AWAKE_NS

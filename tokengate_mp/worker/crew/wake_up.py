@@ -1,4 +1,4 @@
-"""When a core process rings for its outcomes.
+"""When a core process wakes its parent for outcomes.
 
 Ringing the parent for each of them would cost more than a short token does. Outcomes are published
 at once, but the bell rings only when nothing is left to run, when `COALESCE_NS` have passed since
@@ -21,14 +21,14 @@ AMPLE_NS: Final = 8_000_000
 comes, even if the parent is in the middle of something."""
 
 
-class Bell:
-    """How long the bell can wait.
+class WakeUp:
+    """How long the parent's bell can wait.
 
     Args:
         words: The status page of the mailbox.
 
     Attributes:
-        due: Until when it can, monotonic ns, by what was known when that was asked last.
+        due: Until when the bell can wait, monotonic ns, by what was known at the latest question.
     """
 
     __slots__ = ("_rung_at", "_words", "due")
@@ -39,7 +39,7 @@ class Bell:
         self._words = words
 
     def can_wait(self, now: int, ahead: int, last: int) -> bool:
-        """Whether it can wait until then, and longer, though `due` has passed.
+        """Return whether the bell can wait until then, and longer, though `due` has passed.
 
         Args:
             now: The time, monotonic ns.
@@ -57,7 +57,7 @@ class Bell:
         self.due = due
         return now <= due
 
-    def rung(self, now: int) -> None:
-        """It was rung, at this time: monotonic ns."""
+    def restart_wait(self, now: int) -> None:
+        """Count from a ring of the bell at this time, monotonic ns."""
         self._rung_at = now
         self.due = now + COALESCE_NS

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
-from threading import RLock
 from typing import Any, Protocol, cast
 from weakref import ref
 
@@ -30,21 +29,23 @@ from tokengate_mp.wire.protocol.records import (
     decode_request,
     encode,
 )
+from tokengate_mp.worker.crew.crew import Crew
+from tokengate_mp.worker.crew.unannounced import Member
 from tokengate_mp.worker.nested.child_token import ChildToken
-from tokengate_mp.worker.nested.enrolments import Enrolled, Enrolments
-from tokengate_mp.worker.nested.nesting import NestingCrew
-from tokengate_mp.worker.nested.unannounced import Member
+from tokengate_mp.worker.nested.enrolments import Enrolments
+from tokengate_mp.worker.nested.nested_runs import NestedRuns
 from tokengate_mp.worker.nested.waiting import Waiting
-from tokengate_mp.worker.run.context import CHAIN
+from tokengate_mp.worker.run.chain import CURRENT_CHAIN
+from tokengate_mp.worker.run.functions import Enrolled
 
 
 class Called(Protocol):
     """A decorated function, as far as a call inside a token is concerned.
 
     Attributes:
-        called: What is run for a call.
+        called: The plain function.
         token_options: How its tokens are treated.
-        inside: What enrolling it has given in this process.
+        inside: The result of enrolling it in this process; None before.
     """
 
     called: Callable[..., Any]
@@ -60,7 +61,7 @@ class Called(Protocol):
         *,
         anchored: bool,
     ) -> bytes | PendingCall:
-        """A call as a request, or more than that."""
+        """Encode a call as a request, or as more than that."""
 
 
 class Calls:
@@ -69,30 +70,36 @@ class Calls:
     Args:
         crew: The crew of this process.
         process: The number of this process.
-        prefix: What the ids of tokens begin with.
+        prefix: The beginning of the ids of tokens.
 
     Attributes:
-        prefix: The same.
-        crew: The same.
-        waiting: Waits for tokens.
-        referring: Held by whoever looks for a token that is known here, and makes or forgets it.
+        prefix: The beginning of the ids of tokens.
+        known: The tokens that this process refers to.
     """
 
-    def __init__(self, crew: NestingCrew, process: int, prefix: str) -> None:
-        self.prefix = crew.prefix = prefix
-        self.waiting = Waiting(crew)
-        self.crew = crew
+    def __init__(self, crew: Crew, process: int, prefix: str) -> None:
+        self.prefix = prefix
+        self.known = crew.known
+        self._crew = crew
+        self._here = crew.here
+        self._interrupts = crew.interrupts
+        self._reporter = crew.reporter
+        self._runs = runs = NestedRuns(crew)
+        self._waiting = waiting = Waiting(crew, runs)
+        # What tokens ask for goes straight there.
+        self.run_at_once = waiting.run_at_once
+        self.wait_until_known = waiting.wait_until_known
+        self.token_number = crew.here.token_number
         self._enrolments = Enrolments(crew, process)
         self._numbers = count(process << NESTED_BITS | 1)
         self._forked = False
-        self.referring = RLock()  # of two for the same token, one would never get its outcome
-        os.register_at_fork(after_in_child=self._close)
+        os.register_at_fork(after_in_child=self._cut_off_fork)
 
-    def _close(self) -> None:
-        """In a fork of this process: the mailbox is its parent's."""
+    def _cut_off_fork(self) -> None:
+        """Refuse calls, in a fork of this process: the mailbox is its parent's."""
         self._forked = True
-        self.referring = RLock()  # another thread may have held the old one
-        self.crew.abandon()
+        self.known.disown_lock()
+        self._crew.outgoing.cut_off_fork()
 
     def call(
         self, function: Called, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -107,12 +114,12 @@ class Calls:
             raise CoordinatorNotRunning.for_call(function.token_options.operation_type)
         enrolled: Enrolled | None = function.inside
         if enrolled is None:
-            enrolled = function.inside = self._enrolments.enrol(
+            enrolled = function.inside = self._enrolments.enrol_function(
                 function.called, function.token_options
             )
         number = next(self._numbers)
         made = time.monotonic_ns()
-        chain = CHAIN.get()
+        chain = CURRENT_CHAIN.get()
         # In a chain it is run in this process, and these need no encoding to stay as they are.
         record: bytes | PendingCall = b""
         request: Request | None = None
@@ -126,54 +133,58 @@ class Calls:
                 request = decode_request(record)
         token = ChildToken(self, number, enrolled.operation_type, request)
         token.retried = enrolled.retried
-        crew = self.crew
-        slot = crew.here.reach
-        running = 0 if slot is None else crew.interrupts.step_out(slot)
+        interrupts = self._interrupts
+        slot = self._here.reach
+        running = 0 if slot is None else interrupts.step_out(slot)
         token.maker = running
         try:
-            crew.made[number] = ref(token)
+            self.known.by_number[number] = ref(token)
             if not isinstance(record, bytes):
                 token.needs = cast("list[ChildToken]", list(record.needs))
                 self._tell_pending_call(token, made, enrolled, record)
             elif chain is None or request is None:
-                self.tell(number, CALL, made, enrolled.number, record)
+                self.tell_parent(number, CALL, made, enrolled.number, record)
             else:
                 token.seed = chain.seed
-                crew.link(Member(made, enrolled, chain, request, record))
+                self._runs.link_member(Member(made, enrolled, chain, request, record))
         finally:
             if slot is not None and running:
-                crew.interrupts.step_in(slot, running)
+                interrupts.step_in(slot, running)
         if enrolled.lead is not None:
             token.seed = enrolled.lead.seed(token.token_id)
         return token
 
     def map(self, function: Any, items: Iterator[Iterable[Any]], **options: Any) -> Any:
-        """Map a decorated function over items inside a token (see `child_map.ChildMap`)."""
-        from tokengate_mp.worker.nested.nested_map import ChildMap  # noqa: PLC0415 - few processes map
+        """Map a decorated function over items inside a token (see `nested_map.NestedMap`)."""
+        from tokengate_mp.worker.nested.nested_map import NestedMap  # noqa: PLC0415 - few processes map
 
-        return ChildMap(function, items, function.operation_type, **options)
+        return NestedMap(function, items, function.operation_type, **options)
 
     def _tell_pending_call(
         self, token: ChildToken, made: int, enrolled: Enrolled, pending_call: PendingCall
     ) -> None:
-        """Tell of a call that waits in the parent, for what it needs or where it is to go."""
-        chain = CHAIN.get()
+        """Tell the parent of a call that waits there, for its needs or for the choice of a core."""
+        chain = CURRENT_CHAIN.get()
         travelling = pending_call.travelling()
         if chain is None:
-            self.tell(token.number, CALL, made, enrolled.number, travelling)
+            self.tell_parent(token.number, CALL, made, enrolled.number, travelling)
         else:
             token.seed = chain.seed
             value = (*chain, travelling, None)
-            self.tell(token.number, LINK, made, enrolled.number, value)
+            self.tell_parent(token.number, LINK, made, enrolled.number, value)
 
-    def wait(self, token: ChildToken, deadline: float | None) -> bool:
-        """Wait until a token has ended, and before for those that it needs.
+    def wait_for(self, token: ChildToken, deadline: float | None) -> bool:
+        """Wait until a token has ended, and before that for the tokens that it needs.
 
         A thread that waits runs what it waits for, and nothing else: so it waits for each of them,
         as nobody else might run it.
 
+        Args:
+            token: The token.
+            deadline: Until when to wait, monotonic seconds; None for as long as it takes.
+
         Returns:
-            False if it has not ended by the deadline, monotonic seconds.
+            False if it has not ended by the deadline.
         """
         line = [token]
         while line:
@@ -186,26 +197,36 @@ class Calls:
                 return False
         return True
 
-    def kill(self, number: int, reason: str) -> None:
+    def request_kill(self, number: int, reason: str) -> None:
         """Ask the parent to end a token."""
-        with self.crew.shield():
-            self.tell(number, KILL, value=reason)
+        with self._here.shield():
+            self.tell_parent(number, KILL, value=reason)
 
     def refer(self, number: int, operation_type: str) -> ChildToken:
-        """The token of that number, which was found in what another token returned."""
-        with self.crew.shield():
-            with self.referring:
-                known = self.crew.made.get(number)
-                token = None if known is None else known()
+        """Return the token of that number, which was found in the result of another token."""
+        with self._here.shield():
+            known = self.known
+            with known.lock:
+                token = cast("ChildToken | None", known.find_token(number))
                 if token is not None:
                     return token
                 token = ChildToken(self, number, operation_type)
                 token.retried = True  # it may be, for all that is known here
-                self.crew.made[number] = ref(token)
+                known.by_number[number] = ref(token)
             # (That the one before it was dropped may be heard after this: the parent counts.)
-            self.tell(number, WANT, value=operation_type)
+            self.tell_parent(number, WANT, value=operation_type)
             return token
 
-    def tell(self, number: int, kind: int, first: int = 0, second: int = 0, value: Any = 0) -> None:
-        """Say something of a token to the parent (see `wire.protocol.records.Outcome`)."""
-        self.crew.say(number, encode((number, kind, first, second, value)))
+    def tell_parent(
+        self, number: int, kind: int, first: int = 0, second: int = 0, value: Any = 0
+    ) -> None:
+        """Tell the parent something about a token.
+
+        Args:
+            number: The token.
+            kind: The kind of record (see `wire.protocol.records.Outcome`).
+            first: The field `started` of the record.
+            second: The field `finished`.
+            value: The field `value`.
+        """
+        self._reporter.say(number, encode((number, kind, first, second, value)))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from tokengate_mp.errors import PayloadError, TokenKilled
 from tokengate_mp.wire.payload.buffers import detached
-from tokengate_mp.wire.payload.placeholders import FILLABLE, NOT_YET, Encoded, reduced
+from tokengate_mp.wire.payload.placeholders import FILLABLE, NOT_YET, Encoded, reduce_token
 from tokengate_mp.wire.protocol import delivery
 from tokengate_mp.wire.protocol.records import (
     BLOCKED,
@@ -19,25 +19,52 @@ from tokengate_mp.wire.protocol.records import (
     decode_outcome,
 )
 from tokengate_mp.wire.protocol.references import reference, refers
+from tokengate_mp.worker.crew.known_tokens import KnownTokens
 from tokengate_mp.worker.run.invoke import unwinding
 
 if TYPE_CHECKING:
     from tokengate_mp.lifecycle import TokenState
-    from tokengate_mp.worker.nested.calls import Calls
+
+
+class ChildCalls(Protocol):
+    """The calls of a core process, as far as a token is concerned.
+
+    Attributes:
+        prefix: The beginning of the ids of tokens.
+        known: The tokens that this process refers to.
+    """
+
+    prefix: str
+    known: KnownTokens
+
+    def run_at_once(self, token: ChildToken, request: Request) -> None:
+        """Run a token in the calling thread, if that can be done right now."""
+
+    def wait_for(self, token: ChildToken, deadline: float | None) -> bool:
+        """Wait until a token has ended; False for the deadline, monotonic seconds."""
+
+    def wait_until_known(self, token: ChildToken, deadline: float | None) -> bool:
+        """Wait until a token has ended, or its needs are known; False for the deadline."""
+
+    def refer(self, number: int, operation_type: str) -> ChildToken:
+        """Return the token of that number."""
+
+    def request_kill(self, number: int, reason: str) -> None:
+        """Ask the parent to end a token."""
 
 
 class ChildToken:
     """A call made inside a token; made by calling a decorated function there.
 
     Args:
-        calls: Where it was made.
+        calls: The calls of this process.
         number: Its number.
-        operation_type: The operation that it is a call of.
-        made: What to run, if it was put into the queue of this process.
+        operation_type: The operation of its call.
+        made: The request to run, if it waits in this process.
 
     Attributes:
         number: Its number.
-        operation_type: The operation that it is a call of.
+        operation_type: The operation of its call.
         begun: Whether a thread of this process has begun it.
         hint: The numbers and operations of the tokens that it needs, if the parent has told them.
         needs: Tokens that it needs, if it was called with them here.
@@ -68,7 +95,7 @@ class ChildToken:
     )
 
     def __init__(
-        self, calls: Calls, number: int, operation_type: str, made: Request | None = None
+        self, calls: ChildCalls, number: int, operation_type: str, made: Request | None = None
     ) -> None:
         self._calls = calls
         self._outcome: Outcome | None = None
@@ -78,7 +105,7 @@ class ChildToken:
         self.number = number
         self.operation_type = operation_type
         self.begun = False
-        self.request: Any = None
+        self.request: Request | None = None
         self.retried = False
         self.seed: str | None = None
         self.waiters = 0
@@ -93,7 +120,7 @@ class ChildToken:
 
     @property
     def state(self) -> TokenState:
-        """Where in its life it is, as far as this process knows.
+        """Its state, as far as this process knows.
 
         What waits in the parent and what another core runs looks the same from here: WAITING.
         """
@@ -107,7 +134,7 @@ class ChildToken:
         return TokenState.KILLED if killed else TokenState.FAILED
 
     def done(self) -> bool:
-        """Whether it has ended, and what became of it is known here."""
+        """Whether the token has ended, and its outcome is known here."""
         return self._outcome is not None
 
     def __await__(self) -> NoReturn:
@@ -117,7 +144,7 @@ class ChildToken:
         )
 
     def get(self, timeout: float | None = None) -> Any:
-        """Its result, waiting for it.
+        """Wait for the result, and return it.
 
         While this thread waits, others may run tokens in its place; and if the token can be run
         right here, this thread runs it.
@@ -133,33 +160,36 @@ class ChildToken:
         request = self._request
         if request is not None:  # which most that are waited for have: so these go straight on
             self._request = None
-            self._calls.waiting.at_once(self, request)
+            self._calls.run_at_once(self, request)
         if self._outcome is None:
             deadline = None if timeout is None else time.monotonic() + timeout
-            if not self._calls.wait(self, deadline):
+            if not self._calls.wait_for(self, deadline):
                 raise TimeoutError(f"{self!r} has not ended within {timeout} s")
         return self.result()
 
     def attempt(self, deadline: float | None) -> bool:
-        """Wait for it, running it if it can be run right here; False for the deadline.
+        """Wait for the outcome, running the token if that can be done here; False for the deadline.
 
-        It may not have ended even so: if it has `needs` then, those come first.
+        The token may not have ended even so: if it has `needs` then, those come first.
+
+        Args:
+            deadline: Until when to wait, monotonic seconds; None for as long as it takes.
         """
         request = self._request
         if request is not None:
             self._request = None
-            self._calls.waiting.at_once(self, request)
-        return self._outcome is not None or self._calls.waiting.until(self, deadline)
+            self._calls.run_at_once(self, request)
+        return self._outcome is not None or self._calls.wait_until_known(self, deadline)
 
     def take_needs(self) -> list[ChildToken]:
-        """The tokens that have to end before it can begin, and have not, as far as is known."""
+        """Return the tokens that have to end before this token can begin, as far as is known."""
         needs, self.needs = self.needs, []
         hint, self.hint = self.hint, []
         needs += [self._calls.refer(number, operation) for number, operation in hint]
         return [token for token in needs if not token.done()]
 
     def arrived(self) -> object:
-        """Its value, or the value `Encoded`, if it is here; else `NOT_YET`."""
+        """Return the value, or the value `Encoded`, if it is here; else `NOT_YET`."""
         outcome = self._outcome
         if outcome is None or outcome.kind & ~BLOCKED == RAISED:
             return NOT_YET
@@ -171,10 +201,10 @@ class ChildToken:
         return NOT_YET if refers(pickled) else Encoded(pickled)
 
     def result(self) -> Any:
-        """Its result.
+        """Return the result.
 
         Raises:
-            RuntimeError: It has not ended.
+            RuntimeError: The token has not ended.
             Exception: Whatever the function raised.
         """
         outcome = self._outcome
@@ -195,10 +225,10 @@ class ChildToken:
         return outcome.value
 
     def exception(self) -> BaseException | None:
-        """What its function raised; None if it returned.
+        """Return the exception that the function raised; None if the function returned.
 
         Raises:
-            RuntimeError: It has not ended.
+            RuntimeError: The token has not ended.
         """
         try:
             self.result()
@@ -214,18 +244,19 @@ class ChildToken:
         return self._error
 
     def kill(self, reason: str = "killed by the token that made it") -> bool:
-        """Ask the parent to end it; False if it is known to have ended already."""
+        """Ask the parent to end the token; False if it is known to have ended already."""
         if self._outcome is not None:
             return False
-        self._calls.kill(self.number, reason)
+        self._calls.request_kill(self.number, reason)
         return True
 
-    def arrive(self, record: bytes, *, here: bool) -> None:
-        """What became of it is known. The first to say so is right: what comes later is dropped.
+    def accept_outcome(self, record: bytes, *, here: bool) -> None:
+        """Take in the outcome. The first that comes is right: later ones are dropped.
 
         Args:
-            record: Its outcome.
-            here: Whether it was run in this process; the parent may think otherwise of it then.
+            record: The outcome.
+            here: Whether the token was run in this process; the parent may then think otherwise of
+                the outcome.
         """
         if self._outcome is None:
             outcome = decode_outcome(record)
@@ -236,18 +267,18 @@ class ChildToken:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As an argument of a call it stands for its value.
-        return reference(self) or reduced(self)
+        return reference(self) or reduce_token(self)
 
     def __del__(self) -> None:
-        crew, number = self._calls.crew, self.number
-        with self._calls.referring:
-            known = crew.made.get(number)
+        known, number = self._calls.known, self.number
+        with known.lock:
+            mine = known.by_number.get(number)
             # Its weak reference may be gone before this is called, and another one stand there.
-            if known is not None and ((there := known()) is None or there is self):
-                del crew.made[number]
+            if mine is not None and ((there := mine()) is None or there is self):
+                del known.by_number[number]
         # Told later: this may be called at any moment, also while a record is being written.
         forsaken = self.maker and self.maker == unwinding.token
-        (crew.forsaken if forsaken else crew.dropped).append(number)
+        (known.forsaken if forsaken else known.dropped).append(number)
 
     def __repr__(self) -> str:
         return f"<ChildToken {self.token_id} {self.operation_type} {self.state.name}>"

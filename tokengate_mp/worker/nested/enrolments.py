@@ -5,68 +5,48 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from tokengate_mp.config.options import TokenOptions
-from tokengate_mp.config.seeds import Lead
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.payload.codec import to_pickle
 from tokengate_mp.wire.payload.definition import define, key_of
 from tokengate_mp.wire.protocol.records import ENROL, NESTED_BITS, Enrolment, encode
-from tokengate_mp.worker.run.invoke import Function
-
-if TYPE_CHECKING:
-    from tokengate_mp.worker.nested.nesting import NestingCrew
-
-
-class Enrolled(NamedTuple):
-    """A function with its options, as the parent knows it from this process.
-
-    Attributes:
-        number: The number that calls name it by.
-        function: The function's index.
-        operation_type: The operation that they count as.
-        retried: Whether a token that failed may be run again.
-        kept: Whether the parent may have to send a token of it again that has begun.
-        lead: What makes its tokens leads; None if they are none.
-    """
-
-    number: int
-    function: int
-    operation_type: str
-    retried: bool
-    kept: bool
-    lead: Lead | None
+from tokengate_mp.worker.crew.crew import Crew
+from tokengate_mp.worker.run.function import Function
+from tokengate_mp.worker.run.functions import Enrolled
 
 
 class Enrolments:
-    """What is known so.
+    """Functions that this process has made known to the parent.
 
     Args:
         crew: The crew of this process.
         process: The number of this process.
     """
 
-    def __init__(self, crew: NestingCrew, process: int) -> None:
-        self._crew = crew
+    def __init__(self, crew: Crew, process: int) -> None:
+        self._here = crew.here
+        self._functions = crew.functions
+        self._reporter = crew.reporter
         self._indices = count(process << NESTED_BITS)
         self._enrolments: dict[tuple[int, str, str, bytes], int] = {}
         self._lock = Lock()
 
-    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> Enrolled:
+    def enrol_function(self, function: Callable[..., Any], options: TokenOptions) -> Enrolled:
         """Make a function known to the parent.
 
         Raises:
             PayloadError: The function cannot be sent.
         """
-        with self._crew.shield(), self._lock:
+        with self._here.shield(), self._lock:
             return self._enrol(function, options)
 
     def _enrol(self, function: Callable[..., Any], options: TokenOptions) -> Enrolled:
-        functions = self._crew.functions
+        functions = self._functions
         lead = options.policy.lead
         key = key_of(function)
-        index = None if key is None else functions.enrol(key, lead)
+        index = None if key is None else functions.enrolled_index(key, lead)
         if index is None:
             try:
                 definition = define(function, lead)
@@ -77,7 +57,7 @@ class Enrolments:
                     "without what it refers to."
                 ) from error
             index = next(self._indices)
-            functions.add(index, Function(definition, lead, function), key)
+            functions.add_function(index, Function(definition, lead, function), key)
         policy = to_pickle(options.policy)
         name, weight = options.operation_type, options.weight
         fresh = len(self._enrolments)
@@ -85,6 +65,6 @@ class Enrolments:
         if enrolment == fresh:
             # With the definition: the parent may have dropped it while that was on its way here.
             told = Enrolment(index, functions[index].definition, name, weight, policy)
-            self._crew.say(enrolment, encode((enrolment, ENROL, 0, 0, encode(told))))
+            self._reporter.say(enrolment, encode((enrolment, ENROL, 0, 0, encode(told))))
         retried = options.policy.retries > 0
         return Enrolled(enrolment, index, name, retried, retried or options.policy.idempotent, lead)

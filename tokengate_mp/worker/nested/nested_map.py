@@ -13,21 +13,22 @@ from typing import Any, Final
 from tokengate_mp.errors import belongs_to
 from tokengate_mp.worker.nested.child_token import ChildToken
 
-AHEAD: Final = 256
+BUFFERED_ITEMS: Final = 256
 """How many items are taken ahead of the results, unless the caller says else."""
 
 
-class ChildMap:
+class NestedMap:
     """The results of a function that is mapped over items inside a token.
 
-    It can be gone through once, with `for`; what is asked for waits as `get` does.
+    The results can be gone through once, with `for`; the next result is waited for as by `get`.
 
     Args:
         call: Makes a token of one item's arguments.
         items: The arguments of the calls.
         name: The operation, for the note that errors get.
         ordered: Whether results come in the order of the items, or those first that are there.
-        buffersize: The most items that are taken and not given back as results; None for `AHEAD`.
+        buffersize: How many items may be taken and not given back as results; None for
+            `BUFFERED_ITEMS`.
         return_exceptions: Whether errors are given like results.
 
     Raises:
@@ -55,14 +56,14 @@ class ChildMap:
         self._items = items
         self._name = name
         self._ordered = ordered
-        self._ahead = buffersize or AHEAD
+        self._ahead = buffersize or BUFFERED_ITEMS
         self._return_exceptions = return_exceptions
         self._under_way: deque[tuple[int, ChildToken]] = deque()
         self._taken = 0
         self._used = False
-        self._fill()
+        self._take_items()
 
-    def _fill(self) -> None:
+    def _take_items(self) -> None:
         """Take as many items as may be under way."""
         while len(self._under_way) < self._ahead:
             try:
@@ -83,7 +84,7 @@ class ChildMap:
             while self._under_way:
                 index, token = self._next()
                 yield self._result(index, token)
-                self._fill()
+                self._take_items()
         finally:
             self.close()
 
@@ -106,7 +107,7 @@ class ChildMap:
             raise
 
     def close(self) -> None:
-        """End it: what is under way is ended, and no item is taken any more."""
+        """End the map: end the tokens that are under way, and take no further item."""
         self._items = iter(())
         while self._under_way:
             self._under_way.pop()[1].kill("the map that it belongs to was closed before its end")

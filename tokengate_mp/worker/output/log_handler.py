@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -13,11 +13,9 @@ from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, to_pickle
 from tokengate_mp.wire.protocol import output as wire
 from tokengate_mp.wire.protocol.brief import OutputBrief
 from tokengate_mp.wire.protocol.failures import printable
+from tokengate_mp.worker.output.pipe import OutputPipe
 
-if TYPE_CHECKING:
-    from tokengate_mp.worker.output.streams import Voice
-
-LONGEST: Final = 1 << 20
+MAX_LOG_BYTES: Final = 1 << 20
 """A record longer than this, bytes, goes without its extra attributes, and cut."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -33,26 +31,33 @@ _BARE: Final = frozenset(
 """Attributes that stay when a record is cut: none of them is long."""
 
 
-def install(voice: Voice, brief: OutputBrief, core: int, prefix: str) -> None:
-    """Have the root logger forward records, and give loggers the levels that they have there."""
+def install(pipe: OutputPipe, brief: OutputBrief, core: int, prefix: str) -> None:
+    """Let the root logger forward records, and give loggers the levels they have in the parent.
+
+    Args:
+        pipe: The pipe to the parent.
+        brief: The settings.
+        core: The number of this core.
+        prefix: The beginning of the ids of tokens.
+    """
     for name, level in brief.levels.items():
         logging.getLogger(name or None).setLevel(level)
     logging.disable(brief.disabled)
-    logging.getLogger().addHandler(ForwardingHandler(voice, core, prefix))
+    logging.getLogger().addHandler(ForwardingHandler(pipe, core, prefix))
 
 
 class ForwardingHandler(logging.Handler):
     """Sends records to the parent, formatted as far as it takes this process to.
 
     Args:
-        voice: Where to.
+        pipe: The pipe to the parent.
         core: The number of this core.
-        prefix: What the ids of tokens begin with.
+        prefix: The beginning of the ids of tokens.
     """
 
-    def __init__(self, voice: Voice, core: int, prefix: str) -> None:
+    def __init__(self, pipe: OutputPipe, core: int, prefix: str) -> None:
         super().__init__()
-        self._voice = voice
+        self._pipe = pipe
         self._core = core
         self._prefix = prefix
         self._tracebacks = logging.Formatter()
@@ -73,8 +78,8 @@ class ForwardingHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record."""
         text = self._encoded(record)
-        with self._voice.shield():
-            self._voice.say(wire.LOG, text, threading.get_ident())
+        with self._pipe.shield():
+            self._pipe.send(wire.LOG, text, threading.get_ident())
 
     def _encoded(self, record: logging.LogRecord) -> bytes:
         fields = dict(record.__dict__)
@@ -84,10 +89,9 @@ class ForwardingHandler(logging.Handler):
         if record.exc_info and not record.exc_text:
             fields["exc_text"] = self._traceback(record)
         fields["tokengate_core"] = self._core
-        crew = self._voice.crew
-        number = 0 if crew is None else crew.token_here()
+        number, operation = self._pipe.token_here()
         fields["tokengate_token"] = f"{self._prefix}-{number}" if number else None
-        fields["tokengate_operation"] = crew.operation_of(number) if crew and number else None
+        fields["tokengate_operation"] = operation
         try:
             if SCALARS.issuperset(map(type, fields.values())) and _NAMES.issuperset(
                 map(type, fields)
@@ -97,7 +101,7 @@ class ForwardingHandler(logging.Handler):
                 text = _one_by_one(fields)
         except NOT_MSGPACK:
             text = _one_by_one(fields)
-        return text if len(text) <= LONGEST else _one_by_one(_cut(fields))
+        return text if len(text) <= MAX_LOG_BYTES else _one_by_one(_cut(fields))
 
     def _traceback(self, record: logging.LogRecord) -> str:
         try:
@@ -115,7 +119,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _one_by_one(fields: dict[str, Any]) -> bytes:
-    """The attributes as bytes, each as well as it can be sent."""
+    """Encode the attributes, each as well as it can be sent."""
     return _encode({printable(str(name)): _sendable(value) for name, value in fields.items()})
 
 
@@ -134,8 +138,8 @@ def _sendable(value: Any) -> Any:
 
 
 def _cut(fields: dict[str, Any]) -> dict[str, Any]:
-    """What is left of a record that is too long."""
-    length = LONGEST // 16
+    """Shorten a record that is too long."""
+    length = MAX_LOG_BYTES // 16
     cut = {name: value for name, value in fields.items() if name in _BARE}
     cut |= {name: value[-length:] for name in _TEXTS if (value := fields.get(name))}
     message = fields["msg"]

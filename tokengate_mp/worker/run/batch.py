@@ -46,7 +46,7 @@ class ManyCalls:
         self._most_ns = most_ns
 
     def __tokengate_define__(self) -> bytes:
-        """As it travels: as its function would by itself."""
+        """Pickle the wrapper, with its function as a definition."""
         return dumps(self, PROTOCOL)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -76,7 +76,7 @@ class ManyCalls:
         if self._most_ns is None:
             self._call_each(width, iter(left), values, raised)
         else:
-            token = this_process.calls.crew.token_here() if this_process.calls else 0
+            token = this_process.calls.token_number() if this_process.calls else 0
             with cuttable(token, left, started + self._most_ns) as rest:
                 self._call_each(width, rest, values, raised)
         nanoseconds = monotonic_ns() - started
@@ -94,7 +94,7 @@ class ManyCalls:
     def _call_each(
         self, width: int, rest: Iterator[Any], values: list[Any], raised: list[int]
     ) -> None:
-        """Call the function with these items; `raised` gets the places of failures in `values`."""
+        """Call the function with each item; `raised` gets the places of failures in `values`."""
         function, append = self._function, values.append
         while True:
             try:
@@ -140,7 +140,7 @@ def _encoded(nanoseconds: int, values: list[Any], raised: list[int]) -> bytes:
 def _pickle(
     values: list[Any], places: Iterable[int], raised: list[int], pickled: list[int]
 ) -> list[int]:
-    """Pickle the values in these places; those that cannot be raise, and are added to `raised`."""
+    """Pickle the values in some places; return `raised` with the places of those that cannot."""
     failed = set(raised)
     for place in places:
         value = values[place]

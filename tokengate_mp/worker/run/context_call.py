@@ -1,4 +1,4 @@
-"""Functions that run with the context variables of whoever called them."""
+"""Functions that run with the context variables of their caller."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokengate_mp.wire.payload.codec import dumps
 from tokengate_mp.wire.payload.context_vars import enter
 from tokengate_mp.wire.payload.definition import define, resolve
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
-from tokengate_mp.worker.run.context import CHAIN, Chain
+from tokengate_mp.worker.run.chain import CURRENT_CHAIN, ChainRef
 
 
 class InContext:
@@ -26,7 +26,7 @@ class InContext:
         self._function = function
 
     def __tokengate_define__(self) -> bytes:
-        """As it travels: as its function would by itself."""
+        """Pickle the wrapper, with its function as a definition."""
         return dumps(self, PROTOCOL)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -58,7 +58,7 @@ class InOneContext:
         self._carried = carried
 
     def __tokengate_define__(self) -> bytes:
-        """As it travels: as its function would by itself."""
+        """Pickle the wrapper, with its function as a definition."""
         return dumps(self, PROTOCOL)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -78,17 +78,17 @@ def run(carried: bytes, call: Callable[..., Any], /, *args: Any, **kwargs: Any) 
     Raises:
         Exception: What loading the values raises, or the function.
     """
-    return Context().run(_run, CHAIN.get(), carried, call, args, kwargs)
+    return Context().run(_run, CURRENT_CHAIN.get(), carried, call, args, kwargs)
 
 
 def _run(
-    chain: Chain | None,
+    chain: ChainRef | None,
     carried: bytes,
     call: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    CHAIN.set(chain)
+    CURRENT_CHAIN.set(chain)
     if carried:
         enter(carried)
     return call(*args, **kwargs)

@@ -18,11 +18,11 @@ from typing import Any, Final, NamedTuple
 
 
 class Cut(NamedTuple):
-    """What is left of a batch that was cut.
+    """The rest of a batch that was cut short.
 
     Attributes:
         token: The number of its token.
-        items: How many it will come back with, the one that is being done included.
+        items: How many items it will come back with, the item that is being done included.
     """
 
     token: int
@@ -35,8 +35,8 @@ class _Batch(NamedTuple):
     items: list[Any]
     rest: Iterator[Any]
 
-    def cut(self) -> Cut | None:
-        """Take away what is left; None if nothing is, or the batch is over."""
+    def cut_short(self) -> Cut | None:
+        """Take away the items that are left; None if there are none, or the batch is over."""
         count = len(self.items)
         # Its thread may not have come to the first item yet, and does that one then: a batch that
         # comes back with nothing done would be sent again for ever.
@@ -54,7 +54,7 @@ _under_way: Final[dict[int, _Batch]] = {}
 
 @contextmanager
 def cuttable(token: int, items: list[Any], until: int) -> Iterator[Iterator[Any]]:
-    """The items of a batch, one by one, for as long as it is not cut.
+    """Give the items of a batch in turn, for as long as the batch is not cut.
 
     Args:
         token: The number of its token.
@@ -75,13 +75,13 @@ def cuttable(token: int, items: list[Any], until: int) -> Iterator[Iterator[Any]
 
 
 def cut_overdue(now: int) -> tuple[list[Cut], int | None]:
-    """Cut those batches whose time is up.
+    """Cut each batch whose time is up.
 
     Args:
         now: Monotonic ns.
 
     Returns:
-        What is left of them; and how long the next one has, ns, or None if there is none.
+        The rests of those batches; and how long the next batch has, ns, or None if there is none.
     """
     batches = list(_under_way.values())
     left = [batch.until - now for batch in batches if batch.until > now]
@@ -89,10 +89,10 @@ def cut_overdue(now: int) -> tuple[list[Cut], int | None]:
 
 
 def cut_all() -> list[Cut]:
-    """Cut all batches, and say what is left of them."""
+    """Cut every batch, and return the rests."""
     return _cut(list(_under_way.values()))
 
 
 def _cut(batches: list[_Batch]) -> list[Cut]:
-    """What is left of those that were cut just now: of each once."""
-    return [cut for batch in batches if (cut := batch.cut()) is not None]
+    """Cut batches, and return the rest of each that had not been cut before."""
+    return [cut for batch in batches if (cut := batch.cut_short()) is not None]

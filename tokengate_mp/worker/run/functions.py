@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from threading import RLock
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from tokengate_mp.config.seeds import Lead
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire.payload.definition import about
-from tokengate_mp.worker.run.invoke import Function
+from tokengate_mp.worker.run.function import Function
+
+
+class Enrolled(NamedTuple):
+    """A function with its options, as this process has made it known to the parent.
+
+    Attributes:
+        number: The number that calls name it by.
+        function: The function's index.
+        operation_type: The operation that they count as.
+        retried: Whether a token that failed may be run again.
+        resendable: Whether the parent may have to send a token of it again that has begun.
+        lead: What makes its tokens leads; None if they are none.
+    """
+
+    number: int
+    function: int
+    operation_type: str
+    retried: bool
+    resendable: bool
+    lead: Lead | None
 
 
 class Functions(dict[int, Function]):
-    """Each by its index. What is not known stands there as well, and fails who calls it.
+    """All functions by index. An unknown index gives a function that raises when it is called.
 
     (A token that was ended may lie here unbegun when the function that it calls is forgotten.)
     """
@@ -28,8 +48,12 @@ class Functions(dict[int, Function]):
     def __missing__(self, _index: int) -> Function:
         return Function(b"", None, _unknown)
 
-    def define(self, index: int, definition: bytes) -> None:
-        """The parent tells of a function."""
+    def define_function(self, index: int, definition: bytes) -> None:
+        """Add a function that the parent has sent.
+
+        Raises:
+            WireError: The definition is none.
+        """
         if index in self:  # it was found here, and the parent tells everybody
             return
         key, lead = about(definition)
@@ -38,10 +62,11 @@ class Functions(dict[int, Function]):
             if key is not None:
                 self._indices.setdefault((key, lead), index)
 
-    def enrol(self, key: str, lead: Lead | None) -> int | None:
-        """The index of a function that tokens call here; None if the parent has told of none.
+    def enrolled_index(self, key: str, lead: Lead | None) -> int | None:
+        """Return the index of a function that tokens call here; None if the parent sent none.
 
-        It stays known: if the parent forgets it meanwhile, it is told of it anew.
+        From now on the function stays known here: if the parent forgets it meanwhile, the next
+        enrolment makes it known to the parent anew.
         """
         with self._lock:
             index = self._indices.get((key, lead))
@@ -49,16 +74,16 @@ class Functions(dict[int, Function]):
                 self._enrolled.add(index)
             return index
 
-    def add(self, index: int, function: Function, key: str | None) -> None:
-        """A function was found here."""
+    def add_function(self, index: int, function: Function, key: str | None) -> None:
+        """Add a function that a token of this process calls first."""
         with self._lock:
             self[index] = function
             self._enrolled.add(index)
             if key is not None:
                 self._indices[key, function.lead] = index
 
-    def forget(self, index: int) -> None:
-        """The parent has forgotten a function."""
+    def forget_function(self, index: int) -> None:
+        """Drop a function that the parent has forgotten, unless tokens call it from here."""
         with self._lock:
             if index in self._enrolled:
                 return

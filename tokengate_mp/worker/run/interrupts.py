@@ -24,22 +24,23 @@ _raise_in: Final[Callable[..., int]] = ctypes.pythonapi.PyThreadState_SetAsyncEx
 
 
 class Interrupted(BaseException):
-    """The token was ended from outside.
+    """Raised in the middle of a token that was ended from outside.
 
-    No `Exception`, so that a function which catches those goes on to its end all the same. One that
-    catches this, too, and does not come to an end, is ended with its process.
+    No `Exception`, so that a function which catches those goes on to its end all the same. A
+    function that catches this, too, and does not come to an end, is ended with its process.
     """
 
 
 class Interrupts:
-    """Who runs what, and who is to be interrupted.
+    """Which token each slot runs, and which tokens are to be interrupted.
 
     Args:
         threads: How many crew threads there are.
 
     Attributes:
-        running: The token that each may be interrupted in, or 0. Stored by the threads.
-        asked: The token that each was or is about to be interrupted in, or 0.
+        running: By slot, the token that the thread may be interrupted in, or 0. Stored by the
+            threads.
+        asked: By slot, the token that the thread was or is about to be interrupted in, or 0.
         unwanted: Tokens that were ended before they began, or while they were out of reach.
     """
 
@@ -64,8 +65,8 @@ class Interrupts:
         self._lock = threading.Lock()
         self._free: list[int] = []
 
-    def hire(self) -> int:
-        """A slot for a thread that is none of the crew, and runs a token all the same."""
+    def hire_slot(self) -> int:
+        """Give the calling thread a slot: a thread outside the crew that runs a token."""
         with self._lock:
             if self._free:
                 slot = self._free.pop()
@@ -74,31 +75,31 @@ class Interrupts:
                 self._idents.append(0)
                 self.asked.append(0)
                 self.running.append(0)
-        self.enlist(slot)
+        self.enlist_thread(slot)
         return slot
 
-    def release(self, slot: int) -> None:
-        """A slot that was hired is not needed any more."""
+    def release_slot(self, slot: int) -> None:
+        """Take back a slot that was hired."""
         with self._lock:
             self._free.append(slot)
 
-    def enlist(self, slot: int) -> None:
-        """This thread is the one of that slot."""
+    def enlist_thread(self, slot: int) -> None:
+        """Note the calling thread as the thread of that slot."""
         self._idents[slot] = threading.get_ident()
 
-    def forget(self) -> None:
-        """No token is left that could begin: the numbers of unwanted ones need not be kept.
+    def forget_unwanted(self) -> None:
+        """Forget numbers of unwanted tokens; called when no token is left that could begin.
 
-        But those are that have come since this was called last: a thread may just be about to begin
-        such a token, or the mail bring it. And those of tokens that have stepped out: however long
-        that lasts, they find out when they step in.
+        Kept are numbers that have come since the last such call: a thread may just be about to
+        begin that token, or the mail bring it. And those of tokens that have stepped out: however
+        long that lasts, they find out when they step in.
         """
         self.unwanted.difference_update(self._forgettable - self._stepped_out)
         self._forgettable = set(self.unwanted)
 
     # ---- the control thread
 
-    def end(self, number: int) -> None:
+    def end_token(self, number: int) -> None:
         """Interrupt a token, now or as soon as it begins."""
         # In this order: see above.
         self.unwanted.add(number)
@@ -124,17 +125,17 @@ class Interrupts:
     # ---- the thread itself
 
     def refuse_unwanted(self, number: int) -> None:
-        """About to begin.
+        """Check that a token which is about to begin is wanted still.
 
         Raises:
-            Interrupted: It is not wanted any more.
+            Interrupted: The token was ended meanwhile.
         """
         if number in self.unwanted:
             self.unwanted.discard(number)
             raise Interrupted
 
     def step_out(self, slot: int) -> int:
-        """Out of reach for a while, in the middle of a token: its number, for `step_in`."""
+        """Leave reach for a while, in the middle of a token; return its number, for `step_in`."""
         number = self.running[slot]
         if not number:
             return 0
@@ -148,7 +149,7 @@ class Interrupts:
         return number
 
     def step_in(self, slot: int, number: int) -> None:
-        """Within reach again.
+        """Come within reach again.
 
         Raises:
             Interrupted: The token was ended meanwhile.
@@ -157,11 +158,11 @@ class Interrupts:
         try:
             if self.unwanted:
                 self.refuse_unwanted(number)
-        finally:  # and not before: `forget` could come in between
+        finally:  # and not before: `forget_unwanted` could come in between
             self._stepped_out.discard(number)
 
-    def leave(self, slot: int, number: int) -> None:
-        """Out of reach from here on; what was raised and has not arrived is taken back."""
+    def leave_reach(self, slot: int, number: int) -> None:
+        """Leave reach for good, and take back an exception that was raised and has not arrived."""
         self.running[slot] = 0
         # It may have been hit in the middle of `step_out`, and then nothing steps in.
         self._stepped_out.discard(number)
@@ -178,11 +179,11 @@ class Shield:
     """Keeps a thread out of reach while its token does something that must not break off.
 
     Args:
-        interrupts: Told so.
-        slot: The slot of this thread; None if it runs no token.
+        interrupts: Those of the process.
+        slot: The slot of the thread; None if it runs no token.
 
     Attributes:
-        number: The token that it runs; 0 for none.
+        number: The token that the thread runs; 0 for none.
     """
 
     __slots__ = ("_interrupts", "_slot", "number")

@@ -20,7 +20,7 @@ def pin(cpu: int) -> bool:
 
 
 def yield_to_the_parent() -> None:
-    """Let this process's wake-ups no longer interrupt whatever runs on its CPU.
+    """Stop the wake-ups of this process from interrupting other work on its CPU.
 
     The parent has no CPU of its own, so it often shares one with a core process. As a process of
     the ordinary kind, that one would interrupt the parent each time the parent rings for it, run

@@ -17,7 +17,7 @@ _files: Final[dict[int, int]] = {}
 
 
 def starved_ns(thread: int) -> int:
-    """How long a thread of this process was ready to run so far while others had the CPU, ns.
+    """Return how long a thread was ready to run so far while others had the CPU, ns.
 
     0 where the system does not count it. (Some microseconds, most of them for the system call: not
     to be asked on a hot path.)
@@ -32,7 +32,7 @@ def starved_ns(thread: int) -> int:
 
 
 def _starved_here_ns() -> int:
-    """The same of this thread, which may be one of the user's own and end at any time.
+    """Return `starved_ns` of the calling thread, which may be a user's own and end at any time.
 
     Its file is not kept then: it would stay open, and the next thread with that id would find it.
     """
@@ -64,8 +64,8 @@ def _read(file: int) -> int:
         return 0
 
 
-class Closer:
-    """A closer look at one run in this thread; it begins when this is made."""
+class CloserLook:
+    """A closer look at a run of the calling thread, from the making of this object on."""
 
     __slots__ = ("_cpu", "_starved", "_whole")
 

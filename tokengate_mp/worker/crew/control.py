@@ -1,0 +1,53 @@
+"""What the control thread does to a crew."""
+
+from __future__ import annotations
+
+from tokengate_mp.wire.protocol.records import GIVEN_BACK, Request, encode
+from tokengate_mp.worker.crew.crew import Crew
+from tokengate_mp.worker.run.cutting import cut_all
+
+
+class CrewControl:
+    """Acts on the tokens of a crew; for the control thread alone.
+
+    Args:
+        crew: The crew.
+    """
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+
+    def running_tokens(self) -> list[int]:
+        """Return the tokens that threads are running."""
+        return self._crew.mailbox.running_tokens()
+
+    def stop_crew(self) -> None:
+        """Begin no further token; threads that wait for mail return from `Crew.serve`."""
+        self._crew.inbox.stop_reading()
+
+    def end_token(self, number: int) -> None:
+        """Interrupt a token, now or as soon as it begins; also a token that waits for another."""
+        self._crew.interrupts.end_token(number)
+        if self._crew.backlog.awaited:
+            self._crew.backlog.wake_waiting()
+
+    def give_back(self) -> None:
+        """Return to the parent every token, and every item of a batch, that no thread has begun."""
+        crew = self._crew
+        crew.inbox.take_waiting_mail()
+        queue, joined = crew.backlog.queue, crew.chains.joined
+        staying: list[Request] = []
+        while True:
+            try:
+                request = queue.popleft()
+            except IndexError:
+                break
+            number = request.number
+            if number in joined:
+                staying.append(request)
+                continue
+            crew.outgoing.publish_record(number, encode((number, GIVEN_BACK, 0, 0, None)))
+        if staying:
+            queue.extend(staying)
+            crew.mailbox.requests.ring()
+        crew.reporter.report_cuts(cut_all())

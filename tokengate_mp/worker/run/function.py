@@ -1,0 +1,85 @@
+"""A function as a core process knows it.
+
+A function arrives once, as a definition, and is called for many tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from tokengate_mp.config.seeds import Lead
+from tokengate_mp.wire.payload.definition import resolve
+from tokengate_mp.worker.run.starvation import CloserLook
+
+_UNMEASURED: Final = 1 << 62
+
+
+class Function:
+    """A function that tokens call.
+
+    Attributes:
+        definition: The definition it arrived as.
+        call: The plain function; None before it is loaded.
+        last: How long its latest run took, ns; very long before the first.
+        blocks: Whether its long runs spend most of their time waiting for something.
+        in_doubt: Whether the latest used little CPU time, so that the next is looked at closely.
+        lead: What makes its tokens leads; None if they are none.
+    """
+
+    __slots__ = ("blocks", "call", "definition", "in_doubt", "last", "lead")
+
+    def __init__(
+        self, definition: bytes, lead: Lead | None, call: Callable[..., Any] | None = None
+    ) -> None:
+        self.lead = lead
+        self.definition = definition
+        self.call = call
+        self.last = _UNMEASURED
+        self.blocks = False
+        self.in_doubt = False
+
+    def is_blocking(self, at_work: int, cpu: int, closer: CloserLook | None) -> bool:
+        """Judge a long run; return whether the function blocks, as far as is known now.
+
+        Args:
+            at_work: How long it took, ns, without its waits for tokens.
+            cpu: How much CPU time its thread used, ns.
+            closer: The closer look at the run; None if there was none.
+        """
+        self.in_doubt = cpu * 2 < at_work
+        if not self.in_doubt:
+            self.blocks = False
+        elif closer is not None and (blocked := closer.blocked(at_work)) is not None:
+            self.blocks = blocked
+        return self.blocks
+
+    def load(self) -> Callable[..., Any]:
+        """Load `call` and return it; where loading raises, `call` raises the same each time.
+
+        A function is loaded by the first token that needs it, and not before: importing its module
+        may take long, or end the process, and either is then known to be that token's doing.
+        """
+        call: Callable[..., Any]
+        try:
+            call = resolve(self.definition)
+        except BaseException as error:  # noqa: BLE001 - importing runs user code
+            call = _Unloadable(error)
+        self.call = call
+        return call
+
+
+class _Unloadable:
+    """A stand-in for a function that could not be loaded.
+
+    Args:
+        error: What loading raised.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+        self._traceback = error.__traceback__
+
+    def __call__(self, *_args: object, **_kwargs: object) -> None:
+        # As it was: each raise would add its own frames, and keep what they refer to.
+        raise self._error.with_traceback(self._traceback)
