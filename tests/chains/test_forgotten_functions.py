@@ -36,17 +36,17 @@ def test_a_token_calls_a_function_that_was_dropped_meanwhile(cores, external_cal
         engine, call = coordinator._engine, coordinator._host.call
         function = nested()
         assert function(1).get(20) == 10
-        (index,) = call(lambda: list(engine._intake.functions.known))
+        (index,) = call(lambda: list(engine.intake.functions.known))
         caller = handing_on.calls_given.options(external_calls=external_calls)
         token = caller(function, gate.address)
         gate.arrivals(1)
         del function
         gc.collect()
         call(engine.take_in)
-        assert index not in call(lambda: list(engine._intake.functions.known))
+        assert index not in call(lambda: list(engine.intake.functions.known))
         gate.open()
         assert token.get(20) == 20
-        assert index in call(lambda: list(engine._intake.functions.known))
+        assert index in call(lambda: list(engine.intake.functions.known))
         assert sum(core["restarts"] for core in coordinator.get_stats()["cores"]) == 0
 
 
@@ -57,8 +57,8 @@ def test_a_function_that_is_not_known_fails_its_token():
         assert handing_on.tenfold(1).get(20) == 10
 
         def forget():
-            (index,) = engine._intake.functions.known
-            engine._living[1].forget(index)
+            (index,) = engine.intake.functions.known
+            engine._backend.links[1].forget(index)
 
         coordinator._host.call(forget)
         with pytest.raises(PayloadError, match="not known in this core process"):

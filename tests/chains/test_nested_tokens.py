@@ -35,9 +35,9 @@ def remains(coordinator):
     engine = coordinator._engine
 
     def look():
-        living = engine._living.values()
+        living = engine._peers.values()
         return (
-            sum(len(each.kept) + len(each.begun) + len(each.carried) for each in living),
+            sum(len(each.kept) + len(each._begun) + len(each.carried) for each in living),
             len(engine._nested_tokens.claims),
         )
 
@@ -358,7 +358,7 @@ def test_functions_of_main_do_not_multiply(tmp_path):
         with OperationsCoordinator(cores=2) as coordinator:
             tokens = [ping(6) for _ in range(40)]
             assert all(token.get(30) == [6, 5, 4, 3, 2, 1, 0] for token in tokens)
-            print(len(coordinator._engine._intake.functions.known))
+            print(len(coordinator._engine.intake.functions.known))
     """
     assert int(scripts.output(tmp_path / "pingpong.py", code)) <= 4
 

@@ -53,14 +53,12 @@ async def test_a_reference_that_is_found_anew_is_dropped_once():
             await asyncio.to_thread(gate.arrivals, 1)
             pid = await holder
             (process,) = [
-                each
-                for each in coordinator._engine._living.values()
-                if each.launched.process.pid == pid
+                each for each in coordinator._engine._peers.values() if each.link.facts().pid == pid
             ]
             assert process.kept[token.number] is token
             assert token.keepers.count(process) == 1
             os.kill(pid, signal.SIGKILL)
-            await asyncio.to_thread(process.launched.process.wait, 20)
+            await asyncio.to_thread(process.link.launched.process.wait, 20)
             while not process.gone:
                 assert await handing_on.tenfold(1) == 10
             assert process not in token.keepers

@@ -37,8 +37,8 @@ def remains(coordinator):
 
     def look():
         gc.collect()
-        living = engine._living.values()
-        kept = sum(len(each.kept) + len(each.leases.requests) for each in living)
+        peers = engine._peers.values()
+        kept = sum(len(each.kept) + len(each.link.leases.requests) for each in peers)
         return kept + len(engine._nested_tokens._known)
 
     return coordinator._host.call(look)

@@ -55,7 +55,7 @@ def test_ready_paces_any_number_of_makers():
                 for n in range(first, first + 50):
                     await c.ready()
                     token = work.square(n)
-                    most = max(most, c._engine._pending())
+                    most = max(most, c._engine.pending_count())
                     results.append(await token)
                 return results
 

@@ -150,13 +150,13 @@ def fail() -> None:
 def test_of_many_killed_at_once_only_as_many_are_described_as_are_remembered(monkeypatch):
     """The latest of them, in their order; and every one of them is told."""
     described = []
-    ended = History.ended
+    note_error = History.note_error
 
     def describe(self, token, error):
         described.append(token)
-        ended(self, token, error)
+        note_error(self, token, error)
 
-    monkeypatch.setattr(History, "ended", describe)
+    monkeypatch.setattr(History, "note_error", describe)
 
     async def main():
         async with OperationsCoordinator(cores=1) as c:

@@ -434,8 +434,8 @@ def test_a_handler_that_stops_at_the_last_words_of_a_process(stopping, caplog):
             token = stopping.coordinator.submit(speech.log_and_die, gate.address)
             await asyncio.sleep(0)
             gate.arrivals()
-            stopping.coordinator._engine._loop.remove_reader(
-                stopping.coordinator._engine._supervisor.living[1].launched.voice
+            asyncio.get_running_loop().remove_reader(
+                stopping.coordinator._engine._backend.links[1].launched.voice
             )
             with pytest.raises((TokenKilled, WorkerLost)):
                 await token

@@ -11,6 +11,7 @@ import work
 
 from tokengate_mp import OperationsCoordinator
 from tokengate_mp.engine import engine, receiver
+from tokengate_mp.engine.settlement import Settlement
 from tokengate_mp.loops.timers import LOST_NS
 
 BACKLOG = 30_000
@@ -22,11 +23,11 @@ def callbacks(monkeypatch):
     """Count, for each callback of ours in the loop, the portions that it settles."""
     portions = Counter()
     current = {"callback": 0}
-    settle = receiver.settle
+    settle = Settlement.settle
 
-    def counted_settle(*arguments, **named):
+    def counted_settle(*arguments):
         portions[current["callback"]] += 1
-        settle(*arguments, **named)
+        settle(*arguments)
 
     def counted(callback):
         def count(*args):
@@ -35,8 +36,8 @@ def callbacks(monkeypatch):
 
         return count
 
-    monkeypatch.setattr(receiver, "settle", counted_settle)
-    for name in ("_turn_in_loop", "_look_around", "heard"):
+    monkeypatch.setattr(Settlement, "settle", counted_settle)
+    for name in ("turn_in_loop", "look_around", "heard"):
         callback = getattr(engine.Engine, name)
         monkeypatch.setattr(engine.Engine, name, counted(callback))
     return portions
@@ -77,14 +78,13 @@ def test_a_turn_ends_when_its_time_is_up(monkeypatch, callbacks):
 def test_results_are_loaded_for_as_long_as_a_turn_may_take(monkeypatch):
     """With no time at all, one in each portion; and all of them in the end."""
     monkeypatch.setattr(engine, "TURN_NS", -1)
-    portions, settle = [], receiver.settle
+    portions, settle = [], Settlement.settle
 
-    def counted_settle(scheduler, incarnation, *arguments, **named):
-        before = len(incarnation.arrived)
-        settle(scheduler, incarnation, *arguments, **named)
-        portions.append(before - len(incarnation.arrived))
+    def counted_settle(self, peer, portion, deadline):
+        settle(self, peer, portion, deadline)
+        portions.append(len(portion.outcomes) - len(peer.unsettled))
 
-    monkeypatch.setattr(receiver, "settle", counted_settle)
+    monkeypatch.setattr(Settlement, "settle", counted_settle)
 
     async def main():
         async with OperationsCoordinator(cores=CORES):
@@ -176,16 +176,16 @@ def test_ctrl_c_while_a_core_is_heard(monkeypatch):
         asked = []
 
         def interrupted(*_args):
-            asked.append(engine.turn_due)
+            asked.append(engine._turns.due)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr(engine._receiver, "look_at", interrupted)
-            incarnation = next(iter(engine._living.values()))
+            patched.setattr(receiver.Receiver, "receive", interrupted)
+            link = next(iter(engine._backend.links.values()))
             with pytest.raises(KeyboardInterrupt):
-                engine.heard(incarnation)
+                engine.heard(link)
         assert asked == [True]
-        assert not engine.turn_due
+        assert not engine._turns.due
         assert loop.run_until_complete(square(3)) == 9
     finally:
         loop.run_until_complete(_stopped(coordinator))
@@ -200,9 +200,9 @@ def test_a_turn_that_ctrl_c_has_lost_is_taken_later(monkeypatch, timer):
         async with OperationsCoordinator(cores=1) as coordinator:
             engine = coordinator._engine
             with monkeypatch.context() as patched:
-                patched.setattr(engine, "_loop", SimpleNamespace(call_soon=bool))
+                patched.setattr(engine._host, "loop", SimpleNamespace(call_soon=bool))
                 assert await work.square(1) == 1
-                assert engine.turn_due
+                assert engine._turns.due
             if timer == "timer lost":
                 engine._patience._handle.cancel()
                 engine._patience._due -= 10 * LOST_NS
@@ -220,19 +220,21 @@ def test_ctrl_c_while_a_turn_is_asked_for(monkeypatch):
         async with OperationsCoordinator(cores=1) as coordinator:
             engine = coordinator._engine
             assert await work.square(1) == 1
-            engine.turn_due = False
+            engine._turns.due = False
 
             def interrupted(_callback):
                 raise KeyboardInterrupt
 
             with monkeypatch.context() as patched:
-                patched.setattr(engine, "_loop", SimpleNamespace(call_soon=interrupted))
+                patched.setattr(
+                    engine._host, "loop", SimpleNamespace(call_soon=interrupted, is_closed=bool)
+                )
                 with pytest.raises(KeyboardInterrupt):
                     engine.request_turn()
                 patched.setattr(engine._host, "post", interrupted)
                 with pytest.raises(KeyboardInterrupt):
-                    engine.request_turn_from_elsewhere()
-            assert not engine.turn_due
+                    engine._turns.request_turn_threadsafe()
+            assert not engine._turns.due
 
     asyncio.run(main())
 

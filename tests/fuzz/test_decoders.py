@@ -18,8 +18,9 @@ from tokengate_mp.engine.admission import Admission
 from tokengate_mp.engine.breaker_guard import BreakerGuard
 from tokengate_mp.engine.functions import Functions
 from tokengate_mp.engine.nested.nested_tokens import NestedTokens
+from tokengate_mp.engine.nested.peer import Peers
 from tokengate_mp.engine.pending_calls import PendingCalls
-from tokengate_mp.engine.settlement import settle
+from tokengate_mp.engine.settlement import Settlement
 from tokengate_mp.errors import WireError
 from tokengate_mp.loops.callbacks import CallbackQueue
 from tokengate_mp.observe.history import History
@@ -90,22 +91,27 @@ class Half:
         self.mailbox = Mailbox.create(1 << 16)
         self.arena = ParentArena.make(1 << 20, 1)
         leases = Leases(self.arena, self.arena.berth())
-        self.incarnation = Incarnation(1, SimpleNamespace(mailbox=self.mailbox), None, leases)
+        self.link = Incarnation(
+            1, SimpleNamespace(mailbox=self.mailbox, process=SimpleNamespace(pid=1)), None, leases
+        )
         self.scheduler = Scheduler(2, 2, "work_conserving", 2)
         self.admission = Admission(1000, 1 << 20, "wait", lambda: 0)
-        self.incarnation.seat = 1
+        self.link.seat = 1
         control = SimpleNamespace(kill=self.kill, deliver_error=self.kill)
         pending_calls = PendingCalls(self.scheduler, self.admission, control)
+        peers = Peers({1: self.link})
+        self.peer = peers[1]
         self.chains = NestedTokens(
             self.callbacks,
             self.scheduler,
             Functions(),
-            {1: self.incarnation},
+            peers,
             self.admission,
             self.kill,
             BreakerGuard(self.scheduler, control),
             pending_calls,
         )
+        self.settlement = Settlement(self.scheduler, self.chains, self.admission, History(), ())
         self.scheduler.core_ready(1)
         operation = self.scheduler.operations.declare("fuzz", "heavy")
         self.tokens = [self.token(number, operation) for number in range(1, 9)]
@@ -128,24 +134,15 @@ class Half:
     def hear(self, records):
         """Let the core have written these; False if that is the end of its process."""
         self.mailbox.outcome_writer().append_records(b"".join(map(encode, records)), len(records))
-        incarnation = self.incarnation
         try:
-            incarnation.collect()
-            while incarnation.arrived:
-                settle(
-                    self.scheduler,
-                    incarnation,
-                    History(),
-                    self.admission,
-                    nested_tokens=self.chains,
-                    needed=(),
-                )
+            while (portion := self.link.take()) is not None:
+                self.settlement.settle(self.peer, portion, None)
         except WireError:
             return False
         return True
 
     def close(self):
-        self.incarnation.leases.close()
+        self.link.leases.close_leases()
         self.arena.close_arena()
         self.mailbox.close_mailbox()
 

@@ -33,9 +33,9 @@ def takeovers(monkeypatch):
     relieve = supervisor.Supervisor.relieve
 
     def watched(self, core, seat):
-        old, successor = self.living[core], self.successors[core]
+        old, successor = self.links[core], self.successors[core]
         running = old.launched.process.poll() is None
-        seen.append((successor.ready, successor.congested, running))
+        seen.append((successor.ready, bool(successor._outbox), running))
         relieve(self, core, seat)
 
     monkeypatch.setattr(supervisor.Supervisor, "relieve", watched)
@@ -367,7 +367,7 @@ def test_the_process_dies_while_its_successor_starts():
             cores=1, threads_per_core=1, max_tokens_per_core=1
         ) as coordinator:
             await worn.whereabouts()
-            starting = coordinator._engine._supervisor.successors
+            starting = coordinator._engine._backend.successors
             while not starting:  # noqa: ASYNC110 - it is told to nobody
                 await asyncio.sleep(0)
             (successor,) = starting.values()
@@ -436,6 +436,6 @@ def test_a_map_goes_over_many_workers():
 def test_a_coordinator_stops_while_a_process_and_its_successor_live():
     """Both are ended, and what either said is heard."""
     with OperationsCoordinator(cores=1, max_tokens_per_core=15) as coordinator:
-        supervisor_here = coordinator._engine._supervisor
+        supervisor_here = coordinator._engine._backend
         while recycled(coordinator) < 2 or not supervisor_here.successors:
             work.nap(0.001).get(20)

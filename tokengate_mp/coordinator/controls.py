@@ -152,7 +152,7 @@ class Controls:
             CoordinatorNotRunning: It was never started.
         """
         whole("n", n, 0, 1 << 62)
-        return self._look(lambda control: control.history.recent(n))
+        return self._look(lambda engine: engine.history.recent(n))
 
     def dump_execution_history(self, path: str | os.PathLike[str]) -> int:
         """Write what became of the last 1,024 tokens to a file, a line of JSON for each.
@@ -167,15 +167,15 @@ class Controls:
             OSError: It cannot be written.
             CoordinatorNotRunning: It was never started.
         """
-        lines = self._look(lambda control: control.history.lines())
+        lines = self._look(lambda engine: engine.history.lines())
         Path(path).write_bytes(lines)
         return lines.count(b"\n")
 
-    def _look(self, look: Callable[[TokenControl], R]) -> R:
+    def _look(self, look: Callable[[Engine], R]) -> R:
         host, engine = self._host, self._engine
         if host is None or engine is None:
             raise CoordinatorNotRunning("this coordinator was never started")
-        return host.call(lambda: look(engine.control))
+        return host.call(lambda: look(engine))
 
     def _control(self, act: Callable[[TokenControl], R]) -> R:
         host, engine = self._running()

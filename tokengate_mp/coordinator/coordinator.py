@@ -33,6 +33,7 @@ from tokengate_mp.config.settings import (
 from tokengate_mp.coordinator.calls import Calls
 from tokengate_mp.coordinator.controls import Controls
 from tokengate_mp.cores.initializer_file import InitializerFile
+from tokengate_mp.cores.supervisor import Supervisor
 from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
 from tokengate_mp.loops.host import Host
@@ -204,7 +205,7 @@ class OperationsCoordinator(Calls, Controls):
         # The lock is not held while one thread waits for another.
         self._initializer_file = file = InitializerFile(self._initializer)
         settings = msgspec.structs.replace(self.settings, initializer=file.fd)
-        engine = Engine(settings, host)
+        engine = Engine(settings, host, Supervisor(settings, host.loop))
         try:
             host.call(engine.open)
         except BaseException:

@@ -1,33 +1,31 @@
-"""One core domain, as the parent handles it: whichever process serves the core at the moment.
+"""One process of a core, as this process handles it: the link of the port (see `ports`).
 
-It moves records in and out and decides nothing. Sending never blocks: what the request ring has no
-room for waits in `_outbox`, in order, until the core has read on and rings.
+Records move in and out here, and nothing is decided. Sending never blocks: what finds no room in
+the request ring waits in `_outbox`, in order, until the core has read on and rings.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import monotonic_ns
 
+from tokengate_mp.cores.inbox import Inbox
 from tokengate_mp.cores.launch import Launched
 from tokengate_mp.cores.leases import Leases
 from tokengate_mp.cores.output import Listener
-from tokengate_mp.scheduling.model.operation import Operation
-from tokengate_mp.tokens.nested import NestedToken
+from tokengate_mp.ports import CoreFacts, Portion, Record
+from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.wire.channel import mailbox as page
 from tokengate_mp.wire.channel.mailbox import Arming, Ringing
 from tokengate_mp.wire.protocol.control import LEAVE, RECALL, STOP, end_message
 from tokengate_mp.wire.protocol.records import (
-    ANSWER,
     DEFINE,
     FORGET,
     FREE,
-    HINT,
     JOIN,
     PART,
     Outcome,
-    Pieces,
     Stream,
     encode,
     split,
@@ -37,56 +35,49 @@ from tokengate_mp.wire.protocol.records import (
 class Incarnation:
     """One process of a core, and this process's side of its mailbox.
 
-    Attributes:
-        core: The core's number.
+    Args:
+        core: The number of the core.
         launched: The process and what connects it.
-        listener: Hears what it prints and logs.
-        arrived: Outcomes that were read and not settled yet.
-        pieces: Outcomes that have arrived in part.
-        ready: Whether it was seen to take requests.
-        hunger: How often it was seen to be hungry (see `wire.channel.mailbox`).
-        begun: Tokens that its threads have begun on top of others, and not answered for, each with
-            the one that it is on top of, or 0.
-        on_top: The same the other way round.
-        kept: Tokens made inside tokens to which the process still refers.
-        kept_again: How often more than once, for those of them that it has said so of.
-        enrolled: What calls of its enrolments count as.
-        carried: The tokens that outcomes still to come will refer to, by the outcome's token.
-        gone: Whether the process has ended.
-        condemned: Why it was ended, if the coordinator did that.
-        made: When it was started, monotonic ns.
-        seat: Under which the scheduler accounts for it (see `scheduling.cores.handover`); 0 as
-        long as it
-            has not taken over.
-        shared: Whether another process of its core is at work beside it.
-        fruitful: Whether it had answered for a token before it ended, or was ended for the sake of
-            one that would not end: no sign of a fault.
-        leases: What it may look at in the arena.
+        listener: Hears what the process prints and logs.
+        leases: What the process is lent in the arena; None for nothing.
+        came_up: Called when the process is first seen to take requests.
+        glance: Asks for a look at this link some time later, though its bell is not armed.
+
+    Attributes:
+        core: The number of the core.
+        seat: Its seat in the ledger; 0 as long as it has not taken over.
+        width: 1: a process is one core.
+        launched: The process and what connects it.
+        listener: Hears what the process prints and logs.
+        leases: What the process is lent in the arena.
+        inbox: Records that have arrived and were not taken.
+        ready: Whether the process was seen to take requests.
+        condemned: Why it was ended, if it was ended from here; else empty.
     """
 
-    def __init__(
-        self, core: int, launched: Launched, listener: Listener, leases: Leases | None = None
+    width = 1
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that a process is connected by
+        self,
+        core: int,
+        launched: Launched,
+        listener: Listener | None,
+        leases: Leases | None = None,
+        came_up: Callable[[Incarnation], object] = bool,
+        glance: Callable[[], object] = bool,
     ) -> None:
         self.core = core
+        self.seat = 0
         self.launched = launched
         self.listener = listener
-        self.arrived: list[Outcome] = []
-        self.pieces = Pieces()
-        self.ready = False
-        self.hunger = 0
-        self.begun: dict[int, int] = {}
-        self.on_top: dict[int, int] = {}
-        self.kept: dict[int, NestedToken] = {}
-        self.kept_again: Counter[int] = Counter()
-        self.enrolled: dict[int, Operation] = {}
-        self.carried: dict[int, list[NestedToken]] = {}
-        self.gone = False
         self.leases = Leases(None, None) if leases is None else leases
+        self.inbox = Inbox(core, self.leases)
+        self.ready = False
         self.condemned = ""
-        self.made = monotonic_ns()
-        self.seat = 0
-        self.shared = False
-        self.fruitful = False
+        self._came_up = came_up
+        self._glance = glance
+        self._closed = False
+        self._hunger = 0  # how often it was seen to be hungry (see `wire.channel.mailbox`)
         self._called = 0
         self._spoken = 0
         mailbox = launched.mailbox
@@ -105,44 +96,41 @@ class Incarnation:
 
     def define(self, index: int, definition: bytes) -> None:
         """Make a function known to the process."""
-        self._send_one(index, encode((index, DEFINE, definition)))
+        self._send_record(index, encode((index, DEFINE, definition)))
 
     def forget(self, index: int) -> None:
         """Let the process drop a function."""
-        self._send_one(index, encode((index, FORGET, b"")))
+        self._send_record(index, encode((index, FORGET, b"")))
 
-    def free(self, offsets: list[int]) -> None:
-        """Results of the process, in its region, are needed no more."""
-        self._send_one(0, encode((0, FREE, encode(offsets))))
+    def free_results(self, offsets: list[int]) -> None:
+        """Tell the process which results in its region nobody refers to any more."""
+        self._send_record(0, encode((0, FREE, encode(offsets))))
 
-    def answer(self, number: int, outcome: bytes) -> None:
-        """Send the outcome of a token that was made in this process, or is referred to there."""
-        self._send_one(number, encode((number, ANSWER, outcome)))
+    def reply(self, number: int, record: bytes) -> None:
+        """Send an encoded request about a nested token that the process refers to."""
+        self._send_record(number, record)
 
-    def hint(self, number: int, needs: list[tuple[int, str]]) -> None:
-        """Tell a thread that waits for a token which others that one needs first."""
-        self._send_one(number, encode((number, HINT, encode(needs))))
-
-    def send(self, numbers: Iterable[int], records: list[bytes]) -> None:
-        """Send encoded requests, in order.
-
-        Args:
-            numbers: Their tokens' numbers.
-            records: The requests.
-        """
-        stream = b"".join(records)
+    def send(self, tickets: Sequence[Ticket], records: Sequence[Record], *, attached: bool) -> None:
+        """Send requests, in order. Their attachments are lent until they are answered."""
+        plain: list[bytes] = (
+            self.leases.lend([ticket.number for ticket in tickets], records)
+            if attached
+            else records  # type: ignore[assignment]  # the caller says so
+        )
+        stream = b"".join(plain)
         whole = len(stream) <= self._writer.part_limit and not self._outbox
-        if not (whole and self._writer.append_records(stream, len(records))):
-            self._outbox.extend(_frames(numbers, records, self._writer.part_limit))
-            self.flush()
+        if not (whole and self._writer.append_records(stream, len(plain))):
+            numbers = [ticket.number for ticket in tickets]
+            self._outbox.extend(_frames(numbers, plain, self._writer.part_limit))
+            self._flush()
         self._requests.ring_if_armed()
 
-    def _send_one(self, number: int, record: bytes) -> None:
+    def _send_record(self, number: int, record: bytes) -> None:
         self._outbox.extend(_frames([number], [record], self._writer.part_limit))
-        self.flush()
+        self._flush()
         self._requests.ring_if_armed()
 
-    def flush(self) -> None:
+    def _flush(self) -> None:
         """Write what waits for room, as far as there is any."""
         while self._outbox:
             if not self._writer.append_records(*self._outbox[0]):
@@ -155,146 +143,158 @@ class Incarnation:
             self._for_room.disarm()
         self._requests.ring_if_armed()
 
-    @property
-    def congested(self) -> bool:
-        """Whether something waits for room."""
-        return bool(self._outbox)
-
     # ---- outcomes
 
     def fileno(self) -> int:
-        """What becomes readable when the process has news."""
+        """The descriptor that becomes readable when the process has news."""
         return self._mailbox.outcomes.fd
 
-    def hear(self) -> None:
-        """The bell was heard."""
+    def answer_bell(self) -> None:
+        """Clear the bell, which was heard, and do not ask for it again yet."""
         self._mailbox.outcomes.silence()
         self._for_outcomes.disarm()
+
+    def may_sleep(self, held: int) -> bool:
+        """Ask for the bell; False if there is news that has to be taken first.
+
+        News need not be taken while the core has more tokens to answer for than it brings, since
+        the core rings when it comes to its next pause; unless it has come to that already. (A
+        parent that looked all the same would find an outcome or two at every look, and be busy with
+        looking.) But that pause may be the end of a long token, so a glance is asked for.
+
+        Args:
+            held: How many tokens the core has to answer for.
+        """
+        if self.arm():
+            return True
+        if not self._will_ring(held):
+            return False
+        self._glance()
+        return True
 
     def arm(self) -> bool:
         """Ask for the bell when there is news; False if there is some already."""
         if not self._for_outcomes.armed:
             self._for_outcomes.arm()
-        return not (self._reader.pending() or self.arrived or self._asks())
+        return not (self._reader.pending() or self.inbox.arrived or self._asks())
 
-    def will_ring(self, held: int) -> bool:
-        """Whether the news that is there need not be looked at before the core rings.
-
-        Outcomes need not while the core has more tokens than those to answer for, since it rings
-        when it comes to its next pause; unless it has come to that already. (A parent that looked
-        all the same would find an outcome or two at every look, and be busy with looking.)
-
-        Args:
-            held: How many tokens the core has to answer for.
-        """
-        if self.arrived or self._asks() or self._words[page.REQUESTS_ARMED]:
+    def _will_ring(self, held: int) -> bool:
+        if self.inbox.arrived or self._asks() or self._words[page.REQUESTS_ARMED]:
             return False  # (armed: what it has to answer for are tokens that block)
         return self._reader.count() < held
 
     def _asks(self) -> bool:
         words = self._words
-        return bool(words[page.HUNGRY] != self.hunger or words[page.CALLED] != self._called)
+        return bool(words[page.HUNGRY] != self._hunger or words[page.CALLED] != self._called)
 
     def has_news(self) -> bool:
-        """Whether it has published outcomes that were not taken up."""
+        """Whether the process has published outcomes that were not read."""
         return self._reader.pending()
 
-    def collect(self) -> None:
-        """Add what has come in to `arrived`.
+    def take(self) -> Portion | None:
+        """Take the next portion of what has arrived; the ring is read when that is used up.
 
         Raises:
-            WireError: The process wrote something that is not an outcome.
+            WireError: The process wrote something that makes no sense.
         """
+        if not self.ready and self.is_up():
+            self.ready = True
+            self._came_up(self)
+        inbox = self.inbox
+        if not inbox.arrived:
+            self._collect()
+            if self._closed:  # by a handler of a log record, which stopped the coordinator
+                return None
+            if self._outbox:
+                self._flush()
+        portion = inbox.next_portion()
+        if portion is not None and inbox.arrived:
+            portion.more = True
+        if self._words[page.HUNGRY] != self._hunger:
+            self._hunger = self._words[page.HUNGRY]
+            if portion is None:
+                portion = Portion([], plain=True)
+            portion.hungry = True
+        return portion
+
+    def _collect(self) -> None:
+        """Read the ring into the inbox."""
         self._called = self._words[page.CALLED]  # first: a later one is in the ring later
         taken = self._reader.read()
         if taken is not None:
             self._words[page.LOOKED] = monotonic_ns()
             self._room.ring_if_armed()
-            self.arrived += self._stream.records(*taken)
-            if self._words[page.OUTPUT_COUNT] != self._spoken:
+            self.inbox.arrived += self._stream.records(*taken)
+            if self._words[page.OUTPUT_COUNT] != self._spoken and self.listener is not None:
                 # What was said before these outcomes is heard before they are settled, for some ms.
                 self._spoken = self._words[page.OUTPUT_COUNT]
                 self.listener.hear()
 
-    def is_ready(self) -> bool:
+    def is_up(self) -> bool:
         """Whether the process takes requests by now."""
         return bool(self._words[page.READY])
 
-    def is_hungry(self) -> bool:
-        """Whether, since the last look, its crew had threads free beside blocked tokens."""
-        before, self.hunger = self.hunger, self._words[page.HUNGRY]
-        return before != self.hunger
-
-    def running(self) -> list[int]:
-        """The tokens that its crew runs now."""
-        return (
-            [*self._mailbox.running_tokens(), *self.begun]
-            if self.begun
-            else self._mailbox.running_tokens()
+    def facts(self) -> CoreFacts:
+        """The state of the process, from its status page."""
+        words = self._words
+        return CoreFacts(
+            self.ready,
+            tuple(self._mailbox.running_tokens()),
+            bool(words[page.WAITS]),
+            self.launched.process.pid,
+            int(words[page.OUTPUT_DROPPED]),
         )
 
-    def runs(self, number: int) -> bool:
-        """Whether its crew runs that token now."""
-        return number in self.begun or number in self._mailbox.running_tokens()
-
-    def begin(self, number: int, below: int) -> None:
-        """A thread has begun a token on top of another one, or of 0."""
-        self.begun[number] = below
-        if below:
-            self.on_top[below] = number
-
-    def done_with(self, numbers: Iterable[int]) -> None:
-        """It has answered for these tokens."""
-        for number in numbers:
-            below = self.begun.pop(number, 0)
-            if self.on_top.get(below) == number:  # the next one may have begun by now
-                del self.on_top[below]
-
-    def waits(self) -> bool:
-        """Whether every one of its crew threads waits for a token."""
-        return bool(self._words[page.WAITS])
+    def unaccounted(self) -> Mapping[int, bool | None]:
+        """The tokens that its crew threads have noted as begun, and not finished."""
+        return dict.fromkeys(self._mailbox.running_tokens(), True)
 
     # ---- control
 
     def recall(self) -> None:
-        """Ask for everything back that it has not begun."""
-        self._control(RECALL)
+        """Ask for everything back that the process has not begun."""
+        self._send_control(RECALL)
 
-    def end(self, number: int) -> None:
+    def interrupt(self, number: int) -> None:
         """Have a token interrupted, or not begun."""
-        self._control(end_message(number))
+        self._send_control(end_message(number))
 
     def last_words(self) -> bytes:
-        """What the process said before it ended, in the control socket; empty for nothing."""
+        """The text that the process left in the control socket before it ended; may be empty."""
         try:
             return self.launched.control.recv(1 << 20)
         except OSError:
             return b""
 
     def tell_to_leave(self) -> None:
-        """Tell it to end as an interpreter does; no token is running."""
-        self._control(LEAVE)
+        """Tell the process to end as an interpreter does; no token is running."""
+        self._send_control(LEAVE)
 
     def tell_to_stop(self) -> None:
-        """Tell it to end."""
-        self._control(STOP)
+        """Tell the process to end, whatever it runs."""
+        self._send_control(STOP)
 
-    def _control(self, message: bytes) -> None:
+    def _send_control(self, message: bytes) -> None:
         try:
             self.launched.control.send(message)
         except (BlockingIOError, BrokenPipeError, ConnectionResetError):
             pass  # it is gone, or has a thousand such messages unread: its exit is noticed apart
 
-    def close(self) -> None:
-        """Give up everything shared with the process; it must have ended."""
+    def distrust(self) -> None:
+        """Drop what has arrived and was not taken."""
+        self.inbox.arrived.clear()
+
+    def close_link(self) -> None:
+        """Give up everything shared with the process, which must have ended."""
+        self._closed = True
         self.launched.close()
-        self.leases.close()
+        self.leases.close_leases()
 
 
 def _frames(
     numbers: Iterable[int], records: Iterable[bytes], limit: int
 ) -> Iterator[tuple[bytes, int]]:
-    """Requests as portions for the ring, each of so many bytes and so many records."""
+    """Requests as pieces for the ring, each of so many bytes and so many records."""
     portion: list[bytes] = []
     size = 0
     for number, record in zip(numbers, records, strict=True):

@@ -1,47 +1,44 @@
-"""What a core process may look at in the arena: so long its bytes stay.
+"""Leases: what a core process may look at in the arena. The bytes stay for as long.
 
-It is leases the blocks of each request until it has answered for that, and those that it says it
-keeps until it says that it does not. When the process ends, it looks at nothing any more.
+A process is lent the attachments of each request until that is answered, and the blocks that it
+says it has borrowed beyond that until it says that they are released. Its end ends all leases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from tokengate_mp.wire.arena.arena import ArenaAddress, Block, Place
 from tokengate_mp.wire.arena.regions import ParentArena
 from tokengate_mp.wire.payload.attachments import AttachedRecord, Referred
-from tokengate_mp.wire.protocol.records import Outcome
-
-if TYPE_CHECKING:
-    from tokengate_mp.cores.incarnation import Incarnation
 
 
 class Leases:
-    """The blocks that are leases to one core process.
+    """The blocks and token references that are lent to one core process.
 
     Args:
-        arena: Where they are; None if there is none.
-        berth: What the process knows of it.
+        arena: The arena; None if there is none.
+        berth: The address of the arena that the process has been given; None for none.
 
     Attributes:
-        requests: By number, what the requests need that it has not answered for.
+        requests: By number, the attachments of requests that are not answered.
     """
+
+    __slots__ = ("_arena", "_berth", "_borrowed", "requests")
 
     def __init__(self, arena: ParentArena | None, berth: ArenaAddress | None) -> None:
         self._arena = arena
         self._berth = berth
         self.requests: dict[int, tuple[Block | Referred, ...]] = {}
-        self._kept: dict[tuple[int, int], list[Block]] = {}
+        self._borrowed: dict[tuple[int, int], list[Block]] = {}
 
     @property
     def region(self) -> int | None:
-        """The region that the process writes; 0 if it has none."""
+        """The region that the process writes; None if it has none."""
         return None if self._berth is None else self._berth.region
 
-    def wrote(self, place: Place) -> bool:
-        """Whether this is a place that the process can have put something into."""
+    def could_be_written(self, place: Place) -> bool:
+        """Whether the process can have put something into this place."""
         berth = self._berth
         return (
             berth is not None
@@ -49,68 +46,50 @@ class Leases:
             and place.offset + place.size <= berth.limit
         )
 
-    def unload(
-        self, numbers: Iterable[int], records: Iterable[bytes | AttachedRecord]
+    def lend(
+        self, numbers: Sequence[int], records: Iterable[bytes | AttachedRecord]
     ) -> list[bytes]:
-        """The records of requests that are about to be sent; what they need is leases."""
-        unloaded: list[bytes] = []
+        """The plain records of requests that are about to be sent; their attachments are lent."""
+        plain: list[bytes] = []
         for number, record in zip(numbers, records, strict=True):
             if isinstance(record, AttachedRecord):
                 self.requests[number] = record.attachments
-                unloaded.append(record.record)
+                plain.append(record.record)
             else:
-                unloaded.append(record)
-        return unloaded
+                plain.append(record)
+        return plain
 
-    def answered(self, numbers: Iterable[int]) -> None:
-        """The process has no more to do with these requests."""
-        for number in numbers:
-            self.requests.pop(number, None)
+    def end_leases(self, numbers: Iterable[int]) -> list[object]:
+        """End the leases of answered requests; their attachments, which go with the caller."""
+        requests = self.requests
+        return [requests.pop(number) for number in numbers if number in requests]
 
-    def keep(self, names: Iterable[tuple[int, int]]) -> None:
-        """The process looks at these blocks on.
+    def borrow(self, names: Iterable[tuple[int, int]]) -> None:
+        """Keep blocks that the process goes on looking at, by region and offset.
 
         Raises:
-            PayloadError: It cannot: nobody has kept them.
+            PayloadError: A block is not known, so nobody has kept it.
         """
         assert self._arena is not None, "blocks are in an arena"
         for region, offset in names:
             block = self._arena.known_block(region, offset)
-            self._kept.setdefault((region, offset), []).append(block)
+            self._borrowed.setdefault((region, offset), []).append(block)
 
-    def let_go(self, names: Iterable[tuple[int, int]]) -> None:
-        """The process looks at these no more.
+    def release(self, names: Iterable[tuple[int, int]]) -> None:
+        """Let go of borrowed blocks, each as often as it is named.
 
         Raises:
-            KeyError: It has not said that it did.
+            KeyError: A block was not borrowed.
         """
         for region, offset in names:
-            kept = self._kept[region, offset]
-            kept.pop()
-            if not kept:
-                del self._kept[region, offset]
+            borrowed = self._borrowed[region, offset]
+            borrowed.pop()
+            if not borrowed:
+                del self._borrowed[region, offset]
 
-    def close(self) -> None:
-        """The process has ended."""
+    def close_leases(self) -> None:
+        """End all leases: the process has ended."""
         self.requests.clear()
-        self._kept.clear()
+        self._borrowed.clear()
         if self._arena is not None and self._berth is not None:
             self._arena.retire_region(self._berth.region)
-
-
-def kept(incarnation: Incarnation, record: Outcome) -> None:
-    """A core process says what it keeps."""
-    incarnation.leases.keep([(region, offset) for region, offset in record.value])
-
-
-def let_go(incarnation: Incarnation, record: Outcome) -> None:
-    """A core process says what it has let go."""
-    incarnation.leases.let_go([(region, offset) for region, offset in record.value])
-
-
-def give_back(arena: ParentArena, living: Mapping[int, Incarnation]) -> None:
-    """Results to which nobody refers any more: tell those who wrote them."""
-    for region, offsets in arena.take_released().items():
-        for incarnation in living.values():
-            if incarnation.leases.region == region:
-                incarnation.free(offsets)

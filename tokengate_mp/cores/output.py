@@ -1,8 +1,7 @@
-"""What core processes print and log is heard here, in the event loop's thread.
+"""What core processes print and log, heard in the event loop's thread.
 
-Each process has a pipe of its own (see `wire.protocol.output`). It is read when something comes
-in, for
-`HEAR_NS` at a time; before the outcomes are settled that followed it; and to its end when the
+Each process has a pipe of its own (see `wire.protocol.output`). It is read when something comes in,
+for `HEAR_NS` at a time; before the outcomes are settled that followed; and to its end when the
 process has ended. What was printed goes to whatever is `sys.stdout` or `sys.stderr` at that moment,
 in whole lines; a log record to the handlers of the logger of its name. None of them can do harm
 here by what it raises.
@@ -16,19 +15,15 @@ import os
 import sys
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from tokengate_mp.errors import WireError, summary
-from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.wire.channel import mailbox as page
 from tokengate_mp.wire.payload.codec import loads
 from tokengate_mp.wire.protocol.output import ERR, LOG, OUT, PICKLED_ATTRIBUTE
 from tokengate_mp.wire.protocol.output_frames import Frame, Frames
-
-if TYPE_CHECKING:
-    from tokengate_mp.cores.launch import Launched
 
 HEAR_NS: Final = 2_000_000
 """How long one look at what a process says may go on, ns; what is left is heard at the next one."""
@@ -70,44 +65,54 @@ def levels() -> tuple[dict[str, int], int]:
     return known, logging.root.manager.disable
 
 
-class Voices:
-    """The voices of all cores.
+class OutputStreams:
+    """What all cores print and log.
 
     Args:
-        cores: How many there are.
-        held: Gives the token that a core has of a number, if it has that.
+        cores: How many cores there are.
+        operation_of: Gives the operation of a token that a core holds, by core and number; None if
+            the core does not hold it.
     """
 
-    def __init__(self, cores: int, held: Callable[[int, int], Ticket | None]) -> None:
-        self._held = held
+    def __init__(self, cores: int, operation_of: Callable[[int, int], str | None]) -> None:
+        self._operation_of = operation_of
         self._before = dict.fromkeys(range(1, cores + 1), 0)
         self._listening: dict[Listener, int] = {}  # by its core, which may have several processes
         self._warned = False
 
-    def listener(self, core: int, launched: Launched, loop: asyncio.AbstractEventLoop) -> Listener:
-        """Who hears a process that was started."""
-        listener = Listener(core, launched, loop, self)
+    def listen(
+        self, core: int, fd: int, words: memoryview, loop: asyncio.AbstractEventLoop
+    ) -> Listener:
+        """A listener for a process that was started.
+
+        Args:
+            core: The number of its core.
+            fd: Descriptor of its pipe.
+            words: The status page of its mailbox.
+            loop: The event loop.
+        """
+        listener = Listener(core, fd, words, loop, self)
         self._listening[listener] = core
         return listener
 
-    def left(self, listener: Listener) -> None:
-        """A process has ended."""
+    def stop_listening(self, listener: Listener) -> None:
+        """Forget a listener whose process has ended; its losses stay counted."""
         self._before[self._listening.pop(listener)] += listener.unheard()
 
     def hear_all(self) -> None:
-        """Hear what all processes have said so far, the beginnings of lines too."""
+        """Hear everything that processes have said so far, the beginnings of lines too."""
         for listener in list(self._listening):
             listener.hear_out()
 
     def dropped(self) -> dict[int, int]:
-        """How much of what each core had to say was dropped."""
+        """By core, how many pieces of output were dropped."""
         dropped = dict(self._before)
         for listener, core in self._listening.items():
             dropped[core] += listener.unheard()
         return dropped
 
-    def warn(self, core: int) -> None:
-        """Something was dropped; the first time, that is logged."""
+    def warn_once(self, core: int) -> None:
+        """Log, the first time, that something was dropped."""
         if not self._warned:
             self._warned = True
             _log.warning(
@@ -118,9 +123,8 @@ class Voices:
             )
 
     def operation_of(self, core: int, token_id: str) -> str | None:
-        """What a token is a call of, if the core still has it."""
-        held = self._held(core, int(token_id.rpartition("-")[2]))
-        return None if held is None else held.operation.name
+        """The operation of a token, if the core still has it."""
+        return self._operation_of(core, int(token_id.rpartition("-")[2]))
 
 
 class Listener:
@@ -128,19 +132,25 @@ class Listener:
 
     Args:
         core: The number of its core.
-        launched: The process.
+        fd: Descriptor of its pipe.
+        words: The status page of its mailbox.
         loop: The event loop.
-        voices: Those of all cores.
+        streams: The output of all cores.
     """
 
     def __init__(
-        self, core: int, launched: Launched, loop: asyncio.AbstractEventLoop, voices: Voices
+        self,
+        core: int,
+        fd: int,
+        words: memoryview,
+        loop: asyncio.AbstractEventLoop,
+        streams: OutputStreams,
     ) -> None:
         self._core = core
-        self._fd = launched.voice
-        self._words = launched.mailbox.words
+        self._fd = fd
+        self._words = words
         self._loop = loop
-        self._voices = voices
+        self._streams = streams
         self._frames = Frames()
         self._begun: dict[tuple[int, tuple[int, int]], bytes] = {}
         self._ready: dict[int, list[bytes]] = {OUT: [], ERR: []}
@@ -151,7 +161,7 @@ class Listener:
     # ---- reading
 
     def hear(self) -> None:
-        """Hear what there is, for a while; the event loop calls again if there is more."""
+        """Hear for up to `HEAR_NS`; the event loop calls again if there is more."""
         if self._hearing:  # a handler has made a token, say, and so come back here
             return
         ended = not self._hear(monotonic_ns() + HEAR_NS)
@@ -159,28 +169,28 @@ class Listener:
             self._loop.remove_reader(self._fd)  # its end would be there to be read for ever
 
     def hear_out(self) -> None:
-        """Hear all that has been said so far, the beginnings of lines too."""
+        """Hear everything that was said so far, the beginnings of lines too."""
         if not self._hearing and not self._finished:
             self._hear(None)
             self._end_lines()
 
     def finish(self) -> None:
-        """The process has ended: hear its last words.
+        """Hear the last words of a process that has ended.
 
-        What it has forked may speak on, to the parent's own streams from then on.
+        What the process has forked may speak on, to the parent's own streams from then on.
         """
         self._hearing = False  # a handler may have stopped the coordinator
         self.hear_out()
         if not self._finished:
             self._finished = True
-            self._voices.left(self)
+            self._streams.stop_listening(self)
 
     def unheard(self) -> int:
-        """How much of what the process had to say was dropped."""
+        """How many pieces of the process's output were dropped."""
         return int(self._words[page.OUTPUT_DROPPED]) + self._lost
 
     def _hear(self, deadline: int | None) -> bool:
-        """Hear until nothing is there, or the deadline, ns; False at the end of it all."""
+        """Hear until the pipe is empty, or the deadline, ns; False at the end of the pipe."""
         self._hearing = True
         # Without a deadline: what a process says that never pauses is for another time.
         left = _LONGEST
@@ -204,7 +214,7 @@ class Listener:
         finally:
             self._hearing = False
         if not self._finished and self.unheard():
-            self._voices.warn(self._core)
+            self._streams.warn_once(self._core)
         return True
 
     def _take(self, frame: Frame) -> None:
@@ -268,7 +278,7 @@ class Listener:
             raise WireError(f"a log record does not decode: {error}") from error
         token = fields.get("tokengate_token")
         if token is not None and fields.get("tokengate_operation") is None:
-            fields["tokengate_operation"] = self._voices.operation_of(self._core, token)
+            fields["tokengate_operation"] = self._streams.operation_of(self._core, token)
         try:
             self._handle(fields)
         except Exception:  # noqa: BLE001 - handlers, filters and record factories are the user's

@@ -33,7 +33,7 @@ def open_pidfd(pid: int) -> int | None:
         raise
 
 
-class Watch:
+class ProcessWatch:
     """Has an event loop say when a process has news, and when it has ended.
 
     Args:
@@ -53,11 +53,16 @@ class Watch:
         self._reap = reap
         self._pidfds: dict[Incarnation, int] = {}
 
-    def begin(self, incarnation: Incarnation) -> None:
-        """Watch a process."""
+    def begin_watch(self, incarnation: Incarnation) -> None:
+        """Watch a process.
+
+        Raises:
+            OSError: No descriptor is left.
+        """
         loop, launched = self._loop, incarnation.launched
         loop.add_reader(incarnation.fileno(), self._heard, incarnation)
-        loop.add_reader(launched.voice, incarnation.listener.hear)
+        if incarnation.listener is not None:
+            loop.add_reader(launched.voice, incarnation.listener.hear)
         pidfd = open_pidfd(launched.process.pid)
         if pidfd is None:
             loop.add_reader(launched.control.fileno(), self._reap, incarnation)
@@ -65,8 +70,8 @@ class Watch:
             self._pidfds[incarnation] = pidfd
             loop.add_reader(pidfd, self._reap, incarnation)
 
-    def end(self, incarnation: Incarnation) -> None:
-        """Watch it no more."""
+    def end_watch(self, incarnation: Incarnation) -> None:
+        """Stop watching a process."""
         loop, launched = self._loop, incarnation.launched
         pidfd = self._pidfds.pop(incarnation, None)
         if not loop.is_closed():

@@ -1,43 +1,38 @@
-"""What was lost with a core process."""
+"""The loss of a core process: which of its tokens end, and with which error."""
 
 from __future__ import annotations
 
 from time import monotonic_ns
 
-from tokengate_mp.cores.incarnation import Incarnation
 from tokengate_mp.engine.control import TokenControl, tokens_of
-from tokengate_mp.scheduling.model.ticket import Ticket
+from tokengate_mp.engine.nested.peer import Peer
+from tokengate_mp.ports import Ending
 from tokengate_mp.scheduling.scheduler import Scheduler
-from tokengate_mp.tokens.token import Token
 from tokengate_mp.worker_lost import WorkerLost
 
 
-def end_lost(
-    incarnation: Incarnation, exitcode: int | None, scheduler: Scheduler, control: TokenControl
-) -> None:
+def end_lost(peer: Peer, ending: Ending, scheduler: Scheduler, control: TokenControl) -> None:
     """End the tokens that a process was running when it ended, unless they are to be run again.
 
-    And what only they were waiting for.
+    Tokens that only those were waiting for end as well. All others wait for another process.
 
     Args:
-        incarnation: The process. All that it has written is taken up.
-        exitcode: What it ended with.
-        scheduler: Who knows what it held.
-        control: Who delivers the errors.
+        peer: The process. Everything that it has written is settled.
+        ending: How it ended.
+        scheduler: Knows what the process held.
+        control: Delivers the errors.
     """
-    pid, why, seat = incarnation.launched.process.pid, incarnation.condemned, incarnation.seat
-    running = tokens_of(scheduler.accounts.held_among(seat, incarnation.running()))
-    errors: dict[int, BaseException] = {
-        token.number: WorkerLost(pid, exitcode, _doing(token), why) for token in running
-    }
-    lost = scheduler.core_lost(seat, errors, monotonic_ns())
-    if seat != incarnation.core:
+    seat, accounts = peer.seat, scheduler.accounts
+    errors: dict[int, BaseException] = {}
+    for number, begun in peer.unaccounted().items():
+        for token in tokens_of(accounts.held_among(seat, [number])):
+            was = "was running" if begun else "may have been running"
+            detail = f"it {was} {token.operation.name!r} ({token.token_id})"
+            errors[number] = WorkerLost(ending.pid or 0, ending.exitcode, detail, ending.because)
+    lost = tokens_of(scheduler.core_lost(seat, errors, monotonic_ns()))
+    if seat != peer.core:
         scheduler.handover.end_draining(seat)
-    for token in tokens_of(lost):
+    for token in lost:
         control.deliver_error(token, errors[token.number])
-    for token in tokens_of(lost):
+    for token in lost:
         control.forsaken(token)
-
-
-def _doing(ticket: Ticket) -> str:
-    return f"it was running {ticket.operation.name!r} ({Token.id_of(ticket.number)})"

@@ -1,16 +1,16 @@
-"""The way out: from calls that were made to requests that are sent."""
+"""Dispatch: the way out, from calls that were made to requests that are sent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import monotonic_ns
 from typing import Any
 
-from tokengate_mp.cores.leases import give_back
-from tokengate_mp.cores.supervisor import Supervisor
 from tokengate_mp.engine.breaker_guard import BreakerGuard
 from tokengate_mp.engine.intake import Intake
 from tokengate_mp.engine.nested.nested_tokens import NestedTokens
 from tokengate_mp.engine.pending_calls import PendingCalls
+from tokengate_mp.ports import CoreBackend, CoreLink
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 
@@ -18,32 +18,42 @@ class Dispatch:
     """Takes in calls, and sends what the scheduler orders.
 
     Args:
-        scheduler: Who orders.
-        supervisor: Who knows the processes.
-        intake: Where calls come in.
-        pending_calls: Where those are finished that are more than a record.
-        nested_tokens: What is sent for the sake of threads that wait for it.
-        breaker_guard: Who ends what may not be sent.
+        scheduler: Gives the orders.
+        backend: Has the links.
+        intake: Has the calls that were made.
+        pending_calls: Completes calls that are more than a record.
+        nested_tokens: Sends tokens that threads of cores wait for.
+        breaker_guard: Ends tokens that may not be sent.
     """
+
+    __slots__ = (
+        "_backend",
+        "_breaker_guard",
+        "_intake",
+        "_links",
+        "_nested_tokens",
+        "_pending_calls",
+        "_scheduler",
+    )
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that a call passes on its way out
         self,
         scheduler: Scheduler,
-        supervisor: Supervisor,
+        backend: CoreBackend,
         intake: Intake,
         pending_calls: PendingCalls,
         nested_tokens: NestedTokens,
         breaker_guard: BreakerGuard,
     ) -> None:
         self._scheduler = scheduler
-        self._supervisor = supervisor
-        self._living = supervisor.living
+        self._backend = backend
+        self._links: Mapping[int, CoreLink] = backend.links
         self._intake = intake
         self._pending_calls = pending_calls
         self._nested_tokens = nested_tokens
         self._breaker_guard = breaker_guard
 
-    def send(self) -> None:
+    def send_orders(self) -> None:
         """Take in calls and send what is ordered."""
         self.take_in()
         self._breaker_guard.end_blocked()
@@ -54,10 +64,10 @@ class Dispatch:
             self._nested_tokens.grant()
         arena = self._intake.arena
         if arena is not None and arena.released:
-            give_back(arena, self._living)
+            self._backend.return_results()
         for core, tickets in self._scheduler.assign(monotonic_ns()).items():
-            incarnation = self._living.get(core)
-            if incarnation is None:
+            link = self._links.get(core)
+            if link is None:
                 # Its process has ended, and this is a call of a handler that hears its last words.
                 # Next the scheduler is told, and takes back what the core has not begun.
                 continue
@@ -66,24 +76,22 @@ class Dispatch:
                 records = list(map(pending_calls.record, tickets))
             else:
                 records = [ticket.record for ticket in tickets]  # type: ignore[attr-defined]  # tokens
-            numbers = [ticket.number for ticket in tickets]
-            if self._nested_tokens.referring or (arena is not None and arena.blocks):
-                records = incarnation.leases.unload(numbers, records)
-            incarnation.send(numbers, records)
+            attached = self._nested_tokens.referring or (arena is not None and bool(arena.blocks))
+            link.send(tickets, records, attached=attached)
 
     def take_in(self) -> None:
         """New functions, then new tokens: a token must find its function known."""
         # Taken first: those who made them have enrolled their functions before.
         tokens = self._intake.take()
-        expectations = self._intake.expectations
         functions = self._intake.functions
         if functions.news:
             for index, definition in functions.read_news():
-                for incarnation in self._supervisor.processes():
+                for link in self._backend.all_links():
                     if definition is None:
-                        incarnation.forget(index)
+                        link.forget(index)
                     else:
-                        incarnation.define(index, definition)
+                        link.define(index, definition)
+        expectations = self._intake.expectations
         while expectations:
             self._scheduler.expected(*expectations.popleft())
         if tokens:

@@ -1,10 +1,15 @@
-"""The engine: what is walked through on the way out and back, in turns.
+"""The engine: where calls go in and results come out, in turns.
 
 Everything happens in the thread of one event loop. In a *turn*, outcomes that have come in are
 settled and their futures resolved, new tokens go to the scheduler, and what the scheduler then
 orders is sent. A turn is taken when a core rings, when a call was made, and within every so many
 calls of a long burst, so that the cores work while the burst is still being made. A turn that has
 lasted `TURN_NS` leaves what remains to the next one, and the loop runs in between.
+
+    call → intake → gate (lane) → scheduler (core) → dispatch → link
+    link → receiver → settlement → delivery → the Token's future; observers
+
+The engine decides nothing, and does not know what its cores are: see `ports`.
 """
 
 from __future__ import annotations
@@ -17,25 +22,29 @@ from typing import Any, Final
 
 from tokengate_mp import this_process
 from tokengate_mp.config.settings import CoordinatorSettings
-from tokengate_mp.cores.incarnation import Incarnation
-from tokengate_mp.cores.output import Voices
-from tokengate_mp.cores.supervisor import Supervisor
 from tokengate_mp.engine.admission import Admission
 from tokengate_mp.engine.breaker_guard import BreakerGuard
 from tokengate_mp.engine.burst import Burst
 from tokengate_mp.engine.control import TokenControl, tokens_of
-from tokengate_mp.engine.core_loss import end_lost
+from tokengate_mp.engine.core_events import CoreEvents
 from tokengate_mp.engine.dispatch import Dispatch
-from tokengate_mp.engine.give_up import why_broken, why_stranded
+from tokengate_mp.engine.give_up import why_broken
 from tokengate_mp.engine.intake import Intake
+from tokengate_mp.engine.interruption import Interruption
 from tokengate_mp.engine.nested.nested_tokens import NestedTokens
+from tokengate_mp.engine.nested.peer import Peers
 from tokengate_mp.engine.pending_calls import PendingCalls
 from tokengate_mp.engine.quiescence import Quiescence
 from tokengate_mp.engine.receiver import Receiver
 from tokengate_mp.engine.recycling import Recycling
+from tokengate_mp.engine.settlement import Settlement
+from tokengate_mp.engine.turns import Turns
+from tokengate_mp.engine.withdrawals import UNSENT, Withdrawals
 from tokengate_mp.loops.host import Host
 from tokengate_mp.loops.timers import Timer
+from tokengate_mp.observe.history import History
 from tokengate_mp.observe.stats import stats
+from tokengate_mp.ports import CoreBackend, CoreLink
 from tokengate_mp.scheduling.cores.recall import RECALL_NS
 from tokengate_mp.scheduling.operations import OperationRegistry
 from tokengate_mp.scheduling.scheduler import Scheduler
@@ -43,36 +52,45 @@ from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.arena.regions import ParentArena
 from tokengate_mp.wire.channel.doorbell import MAX_SLEEP
-from tokengate_mp.wire.protocol.control import PATIENT_NS
 
 TURN_NS: Final = 4_000_000
-"""How long a turn may go on taking up outcomes, ns."""
+"""How long a turn may go on settling outcomes, ns."""
 
 _log = logging.getLogger(__name__)
 
 
 class Engine:
-    """Where calls go in and results come out, while a coordinator runs.
-
-    It is the supervisor's watcher, and takes turns for intake and control; and it decides nothing.
+    """Calls in, results out, for as long as a coordinator or an executor runs.
 
     Args:
         settings: The coordinator's settings.
-        host: The loop it lives in.
-        public: Whether the calls of decorated functions go in here. (Of any number of engines in
-            a process, one is public.)
+        host: The loop that the engine lives in, and its thread.
+        backend: The cores.
+        public: Whether calls of decorated functions go in here. Of any number of engines in a
+            process, one is public. The others are those of executors: they expect calls from other
+            threads, and what is withdrawn from them goes on once it was sent.
 
     Attributes:
-        control: Where tokens are ended and paused.
-        admission: How much may be pending.
-        breaker_guard: Which operations take no calls.
+        control: Ends tokens and holds them back.
+        admission: Bounds what may be pending.
+        breaker_guard: Refuses calls of operations that take none.
+        history: Remembers ended tokens.
+        intake: Takes calls in.
     """
 
-    def __init__(self, settings: CoordinatorSettings, host: Host, *, public: bool = True) -> None:
+    def __init__(
+        self,
+        settings: CoordinatorSettings,
+        host: Host,
+        backend: CoreBackend,
+        *,
+        public: bool = True,
+    ) -> None:
         self._public = public
         self._settings = settings
         self._host = host
-        self._loop = host.loop
+        self._backend = backend
+        self._ended = False
         # Entered by callers in any thread, and by the same thread again (see there).
         operations = OperationRegistry(settings.threads_per_core, threading.RLock())
         self._scheduler = scheduler = Scheduler(
@@ -82,330 +100,326 @@ class Engine:
             settings.poison_limit,
             operations,
         )
-        self.admission = Admission(
-            settings.max_pending, settings.max_pending_bytes, settings.on_full, self._pending
+        self._accounts = scheduler.accounts
+        self.admission = admission = Admission(
+            settings.max_pending, settings.max_pending_bytes, settings.on_full, self.pending_count
         )
-        self._voices = Voices(len(settings.cpus), scheduler.accounts.held_ticket)
-        self._supervisor = supervisor = Supervisor(settings, host.loop, self, self._voices)
-        self.control = TokenControl(
-            host, scheduler, supervisor, self, self.admission, grace=settings.grace
+        self._turns = turns = Turns(
+            host, self.turn_in_loop, self._is_busy, lambda: not self.intake.is_empty()
         )
-        self._pending_calls = PendingCalls(scheduler, self.admission, self.control)
-        self.breaker_guard = BreakerGuard(scheduler, self.control)
-        self._intake = Intake(
-            host.callbacks, scheduler, self._pending_calls, self, self.admission, self.breaker_guard
+        self._peers = peers = Peers(backend.links)
+        self.history = history = History()
+        interruption = Interruption(host.loop, scheduler, backend, peers, grace=settings.grace)
+        self.control = control = TokenControl(
+            host,
+            scheduler,
+            interruption,
+            admission,
+            history,
+            turns.request_turn,
+            self.take_in,
         )
-        self._living = supervisor.living
-        self._recycling = Recycling(settings, host.loop, scheduler, supervisor, self.request_turn)
-        self._nested_tokens = NestedTokens(
+        self._pending_calls = pending_calls = PendingCalls(scheduler, admission, control)
+        self.breaker_guard = breaker_guard = BreakerGuard(scheduler, control)
+        self._withdrawals = Withdrawals(turns.request_turn_threadsafe)
+        self.intake: Intake = Intake(
             host.callbacks,
             scheduler,
-            self._intake.functions,
-            self._living,
-            self.admission,
-            self.control.kill,
-            self.breaker_guard,
-            self._pending_calls,
+            pending_calls,
+            turns,
+            admission,
+            breaker_guard,
+            self.turn_within_call,
+            self.withdraw,
         )
-        self._quiescence = Quiescence(host.loop, self._pending)
-        self._dispatch = Dispatch(
+        self._nested_tokens = nested_tokens = NestedTokens(
+            host.callbacks,
             scheduler,
-            supervisor,
-            self._intake,
-            self._pending_calls,
-            self._nested_tokens,
-            self.breaker_guard,
+            self.intake.functions,
+            peers,
+            admission,
+            control.kill,
+            breaker_guard,
+            pending_calls,
+        )
+        control.forsaken = nested_tokens.orphans.forsake
+        self._recycling = Recycling(
+            settings, host.loop, scheduler, backend, peers, turns.request_turn
+        )
+        self._quiescence = Quiescence(host.loop, self.pending_count)
+        self._dispatch = Dispatch(
+            scheduler, backend, self.intake, pending_calls, nested_tokens, breaker_guard
         )
         self._receiver = Receiver(
             scheduler,
-            supervisor,
-            self._intake,
-            self.control.history,
-            self.admission,
-            self._nested_tokens,
-            self._pending_calls.needed,
-            self.took_over,
+            backend,
+            peers,
+            self.intake,
+            Settlement(scheduler, nested_tokens, admission, history, pending_calls.needed),
         )
-        self.control.forsaken = self._nested_tokens.orphans.forsake
+        self._events = CoreEvents(
+            self,
+            scheduler,
+            peers,
+            self._receiver,
+            self._recycling,
+            self.intake.functions,
+            nested_tokens,
+            control,
+        )
         self._burst = Burst(settings.cpus, scheduler.parent_busy)
-        self.turn_due = self._ended = False
-        self._without = 0  # the cores that were given up, as bits
         self._tick = Timer(host.loop, self._heed_the_time)
-        self._recall = Timer(host.loop, self._take_back)
-        self._glance = Timer(host.loop, self._look_around)
-        self._patience = Timer(host.loop, self._look_around)  # if a bell was not heard
+        self._recall = Timer(host.loop, self._recall_overdue)
+        self._patience = Timer(host.loop, self.look_around)  # if a bell was not heard
 
     # ---- opening and closing
 
     def open(self) -> None:
-        """Start the core processes and take calls.
+        """Start the cores and take calls.
 
         Raises:
-            CoreStartError: They cannot be started.
+            CoreStartError: The cores cannot be started.
         """
-        self._supervisor.open()
-        self._intake.arena = self._supervisor.arena
+        self._backend.open(self._events)
+        self.intake.arena = self._backend.arena
         if self._public:
-            this_process.open_coordinator(self._intake, self.control, self._nested_tokens.show)
+            this_process.open_coordinator(self.intake, self.control, self._nested_tokens.show)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
-        """Take no more calls, end every token with `error(token)`, and end the core processes."""
+        """Take no more calls, end every token with `error(token)`, and end the cores."""
         if self._ended:
             return
-        self._ended = self._intake.closed = True
-        for timer in (self._recall, self._glance, self._patience, self._tick, self._recycling):
+        self._ended = self.intake.closed = True
+        for timer in (self._recall, self._patience, self._tick, self._recycling, self._turns):
             timer.cancel()
         self.take_in()
         self.control.close(error)
         self.admission.close()
         if self._public:
-            this_process.close_coordinator(self._intake)
+            this_process.close_coordinator(self.intake)
         self._quiescence.end()
-        self._supervisor.stop_all()
+        self._backend.stop()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the engine was closed."""
+        return self._ended
 
     def takes_calls(self) -> bool:
-        """Whether it was opened and not closed."""
-        return this_process.intake is self._intake and not self._ended
+        """Whether the engine was opened and not closed."""
+        return not self._ended and (not self._public or this_process.intake is self.intake)
 
     def abandon(self) -> None:
-        """In a fork of this process: the core processes and the tokens are the parent's."""
-        self._ended = self._intake.closed = True
-        self._supervisor.abandon()
+        """In a fork of this process: the cores and the tokens are the parent's."""
+        self._ended = self.intake.closed = True
+        self._backend.abandon()
 
     # ---- turns
 
     def turn_within_call(self) -> None:
-        """In the middle of the caller's code: the loop does not run, but the cores should."""
-        if not self._receiver.looking:  # loading a result runs user code, which may make a token
-            self._supervisor.start_next()  # of those that the loop would have started by now
+        """Take a turn in the middle of the caller's code: the loop stands, but cores must not."""
+        if not self._receiver.receiving:  # loading a result runs user code, which may make a token
+            self._backend.start_next()  # of those that the loop would have started by now
             now = monotonic_ns()
             self._burst.look(now)
             # What has come in tells how much room the cores have; the first call of a burst does
             # not ask for that as long as there is any.
-            if self._burst.goes_on or not self._scheduler.accounts.has_room:
-                for incarnation in list(self._living.values()):
-                    self._receiver.look_at(incarnation, now + TURN_NS)
+            if self._burst.goes_on or not self._accounts.has_room:
+                for link in list(self._backend.links.values()):
+                    self._receiver.receive(link, now + TURN_NS)
             self._send()
         self._burst.goes_on = True
-        self._patience.run_within(
-            MAX_SLEEP
-        )  # for a turn that is due, and that Ctrl-C keeps the loop from
+        # For a turn that is due, and that Ctrl-C keeps the loop from.
+        self._patience.run_within(MAX_SLEEP)
 
-    def _end_burst(self) -> None:
-        """The loop runs again, and will sleep soon."""
-        self._intake.end_burst()
+    def end_burst(self) -> None:
+        """Note that the loop runs again, and will sleep soon."""
+        self.intake.end_burst()
         self._burst.end()
 
-    def request_turn(self) -> None:
-        """Take a turn when the loop runs again."""
-        if not self.turn_due:
-            self._ask_for_turn(self._loop.call_soon)
-
-    def request_turn_from_elsewhere(self) -> None:
-        """The same, from another thread."""
-        self._ask_for_turn(self._host.post)
-
-    def _ask_for_turn(self, ask: Callable[[Callable[[], None]], object]) -> None:
-        try:
-            self.turn_due = True
-            ask(self._turn_in_loop)
-        except BaseException:  # Ctrl-C, for one: whoever is next asks again
-            self.turn_due = False
-            raise
-
-    def withdraw(self, token: ForwardingToken[Any]) -> None:
-        """Nobody wants the outcome of a token any more; from any thread."""
-        self.control.cancelled(token)
-
-    def _turn_in_loop(self) -> None:
-        """From the loop: a turn, and then everything that lets the loop sleep."""
-        self.turn_due = False  # first: whoever makes a token from here on asks for another turn
-        self._end_burst()
+    def turn_in_loop(self) -> None:
+        """Take a turn, from the loop, and then everything that lets the loop sleep."""
+        self._turns.due = False  # first: whoever makes a token from here on asks for another turn
+        self.end_burst()
         if self._ended:
             return
+        calls = not (self._public or self.intake.is_empty())
         try:
             if self._recycling.active:
-                self._recycling.look()
+                self._recycling.advance()
             self._send()
-            if self._look_before_sleep():
-                self.request_turn()
-            elif self._scheduler.accounts.unended_count:
+            if self._receive_before_sleep():
+                self._turns.request_turn()
+            elif self._accounts.unended_count:
                 self._patience.run_within(MAX_SLEEP)
-                if self._scheduler.could_recall() or self._nested_tokens.claims:
-                    self._recall.run_within(RECALL_NS / 1e9)
+                self._recall_later()
             if self.admission.crowded:
                 self.admission.make_room()
             self._quiescence.look()
         except Exception as error:  # noqa: BLE001 - whatever it is, no token may wait for ever
-            self._break(error)
+            self.break_down(error)
+        if calls and not self._ended:
+            self._turns.expect_calls()
 
-    def _look_around(self) -> None:
-        """Look at every core, rung or not."""
+    def look_around(self) -> None:
+        """Receive from every core, rung or not, and take a turn."""
         if self._ended:
             return
         try:
             deadline = monotonic_ns() + TURN_NS
-            for incarnation in self._supervisor.processes():
-                self._receiver.look_at(incarnation, deadline)
-        except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
-            self._break(error)
+            for link in self._backend.all_links():
+                self._receiver.receive(link, deadline)
+        except Exception as error:  # noqa: BLE001 - as in `turn_in_loop`
+            self.break_down(error)
         else:
             # Whether or not they seem to be due: Ctrl-C may have come when the loop was about to.
             self._host.callbacks.renew()
-            self._turn_in_loop()
+            self.turn_in_loop()
 
-    def _look_before_sleep(self) -> bool:
-        """Ask every core for its bell, and look at those that have rung it, had they been asked.
+    def _receive_before_sleep(self) -> bool:
+        """Ask every core for its bell, and receive from those that had news before they were asked.
 
         Returns:
             Whether there was one, so that another turn is due.
         """
         deadline = monotonic_ns() + TURN_NS
-        talking = False
-        for seat, incarnation in list(self._living.items()):
-            if incarnation.arm():
-                continue
-            if incarnation.will_ring(self._scheduler.accounts.held_count(seat)):
-                # It was about to when it was not asked to, and its next pause may be the end of a
-                # long token.
-                self._glance.run_within(PATIENT_NS / 1e9)
-            else:
-                talking = True
-                self._receiver.look_at(incarnation, deadline)
-        return talking
+        news = False
+        for seat, link in list(self._backend.links.items()):
+            if self._peers.of(link).unsettled or not link.may_sleep(
+                self._accounts.held_count(seat)
+            ):
+                news = True
+                self._receiver.receive(link, deadline)
+        return news
 
     def _send(self) -> None:
         """Take in calls and send what is ordered."""
-        self._dispatch.send()
-        if (tick := self._scheduler.next_tick()) is not None:
-            self._tick.run_at(tick)
-        if self._without:
-            refusal, reasons = self._supervisor.refusal, self._supervisor.reasons
-            for token in tokens_of(self._scheduler.stranded(self._without)):
-                self.control.deliver_error(token, why_stranded(refusal, reasons))
+        with self._withdrawals.sending:
+            self._withdrawals.end_withdrawn(self.control.cancelled)
+            self._dispatch.send_orders()
+            if (tick := self._scheduler.next_tick()) is not None:
+                self._tick.run_at(tick)
+            self._events.end_stranded()
 
     def take_in(self) -> None:
-        """New functions, then new tokens."""
-        self._dispatch.take_in()
+        """Tell the scheduler of new functions, then of new tokens."""
+        with self._withdrawals.sending:
+            self._dispatch.take_in()
 
-    def _take_back(self) -> None:
-        """A core is idle and nothing waits: take back what others hold and have not begun."""
-        for core in self._scheduler.overdue(monotonic_ns()):
-            self._living[core].recall()
-        if self._nested_tokens.claims:
-            self._nested_tokens.recall_overdue()
+    def _recall_later(self) -> None:
         if self._scheduler.could_recall() or self._nested_tokens.claims:
             self._recall.run_within(RECALL_NS / 1e9)
 
+    def _recall_overdue(self) -> None:
+        """Take back what cores have not begun, for a core that is idle or waits."""
+        for core in self._scheduler.overdue(monotonic_ns()):
+            self._backend.links[core].recall()
+        if self._nested_tokens.claims:
+            self._nested_tokens.recall_overdue()
+        self._recall_later()
+
     def _heed_the_time(self) -> None:
-        """Some token's time is up, or its pause between two runs over."""
+        """End tokens whose time is up, and let those wait again whose pause is over."""
         for token in tokens_of(self._scheduler.tick(monotonic_ns())):
             self.control.time_is_up(token)
-        self.request_turn()
+        self._turns.request_turn()
 
-    def _break(self, error: Exception) -> None:
-        """Something happened that should not be possible: end everything, and say so."""
+    def heard(self, link: CoreLink) -> None:
+        """A core has rung: what is to be delivered comes first, and the rest of the turn later.
+
+        So whoever awaits it goes on first, unless something waits that cores might go without.
+        """
+        if self._ended:
+            return
+        self.end_burst()
+        due, self._turns.due = self._turns.due, True  # it is taken below: nobody has to ask
+        try:
+            deadline = monotonic_ns() + TURN_NS
+            try:
+                self._receiver.receive(link, deadline)
+                if self._accounts.has_waiting:  # those about to ring need not, if heard now
+                    for other in list(self._backend.links.values()):
+                        if other is not link and other.has_news():
+                            self._receiver.receive(other, deadline)
+            finally:
+                self._turns.due = due  # Ctrl-C, too, may end this
+        except Exception as error:  # noqa: BLE001 - as in `turn_in_loop`
+            self.break_down(error)
+        else:
+            urgent = self._accounts.has_waiting or self._nested_tokens.claims or self.intake.count()
+            if urgent and monotonic_ns() <= deadline:
+                self.turn_in_loop()
+            else:
+                self._turns.request_turn()
+
+    def request_turn(self) -> None:
+        """Take a turn when the loop runs again; in the loop's thread."""
+        self._turns.request_turn()
+
+    def break_down(self, error: Exception) -> None:
+        """End everything after an error that should not be possible, and say so."""
         if self._ended:  # in the middle of a turn, which cannot go on then
             return
         _log.critical("the coordinator cannot go on", exc_info=error)
         self.close(lambda _token: why_broken(error))
 
-    # ---- the watcher
+    # ---- withdrawing
 
-    def launched(self, incarnation: Incarnation) -> None:
-        """A new process has to learn every function."""
-        # (A copy: another thread may enrol one meanwhile.)
-        for index, definition in list(self._intake.functions.known.items()):
-            incarnation.define(index, definition)
-
-    def heard(self, incarnation: Incarnation) -> None:
-        """A core has rung: what is to be delivered comes first, and the rest of the turn later.
-
-        So whoever awaits it goes on first, unless something waits that cores might go without.
-        """
-        incarnation.hear()
-        if self._ended:
-            return
-        self._end_burst()
-        due, self.turn_due = self.turn_due, True  # it is taken below: nobody has to ask
-        try:
-            deadline = monotonic_ns() + TURN_NS
-            try:
-                self._receiver.look_at(incarnation, deadline)
-                if (
-                    self._scheduler.accounts.has_waiting
-                ):  # those about to ring need not, if heard now
-                    for other in list(self._living.values()):
-                        if other is not incarnation and other.has_news():
-                            self._receiver.look_at(other, deadline)
-            finally:
-                self.turn_due = due  # Ctrl-C, too, may end this
-        except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
-            self._break(error)
+    def withdraw(self, token: ForwardingToken[Any]) -> None:
+        """Nobody wants the outcome of a token any more; from any thread."""
+        if self._public:
+            self.control.cancelled(token)
         else:
-            urgent = (
-                self._scheduler.accounts.has_waiting
-                or self._nested_tokens.claims
-                or self._intake.count()
-            )
-            if urgent and monotonic_ns() <= deadline:
-                self._turn_in_loop()
-            else:
-                self.request_turn()
+            self._withdrawals.retract(token)
 
-    def exited(self, incarnation: Incarnation, exitcode: int | None) -> None:
-        """A core's process is gone; its last outcomes are still in the ring."""
-        try:
-            self._receiver.look_at(incarnation, None)
-            if incarnation.ready:
-                self._recycling.ended(incarnation)
-                end_lost(incarnation, exitcode, self._scheduler, self.control)
-        except Exception as error:  # noqa: BLE001 - as in `_turn_in_loop`
-            self._break(error)
-        else:
-            self._nested_tokens.gone(incarnation)
-            self.request_turn()
+    def retract(self, token: ForwardingToken[Any]) -> bool:
+        """Never begin a token; False if it was sent to a core, or is withdrawn already."""
+        return self._withdrawals.retract(token)
 
-    def took_over(self, incarnation: Incarnation) -> None:
-        """A core has another process: if it is up, the core can be sent tokens."""
-        if incarnation.ready:
-            self._recycling.begin(incarnation)
-            self._scheduler.core_ready(incarnation.core)
+    def kill(self, token: ForwardingToken[Any], reason: str) -> None:
+        """End a token, also one that runs. In the loop's thread."""
+        self.take_in()
+        self.control.kill(token, reason)
 
-    def irreplaceable(self) -> None:
-        """A core's process cannot be replaced."""
-        self.request_turn()
-
-    def given_up(self, core: int) -> None:
-        """A core gets no more processes."""
-        self._without |= 1 << core
-        self.request_turn()
+    def cancel_unsent(self) -> None:
+        """Cancel every call that was not sent to a core. In the loop's thread."""
+        with self._withdrawals.sending:
+            self.take_in()
+            unsent = [token for token in self._accounts.unended() if token.stage in UNSENT]
+        for token in unsent:
+            recipient = token.recipient if isinstance(token, ForwardingToken) else None
+            if recipient is not None:
+                recipient.cancel()
 
     # ---- joining and looking
 
     @property
     def arena(self) -> ParentArena | None:
-        """Where what is large goes; None: with all else."""
-        return self._intake.arena
+        """Shared memory for large payloads; None if there is none."""
+        return self.intake.arena
 
-    def _pending(self) -> int:
-        return self._scheduler.accounts.unended_count + self._intake.count()
+    def pending_count(self) -> int:
+        """How many tokens were made and have not ended."""
+        return self._accounts.unended_count + self.intake.count()
+
+    def _is_busy(self) -> bool:
+        return self._accounts.unended_count > 0
 
     async def join(self) -> None:
-        """Wait, in the coordinator's loop, until every token has ended."""
+        """Wait, in the engine's loop, until every token has ended."""
         if not self._ended:
             await self._quiescence.join()
-        self._voices.hear_all()
+        self._backend.hear_output()
 
     def stats(self) -> dict[str, Any]:
         """The numbers of `get_stats`."""
-        if not self._receiver.looking:
-            self._supervisor.start_rest()  # of the processes, as the loop would any moment
+        if not self._receiver.receiving:
+            self._backend.start_rest()  # of the processes, as the loop would any moment
         return stats(
             self._scheduler.snapshot(monotonic_ns()),
-            self._intake.created(),
-            self._supervisor,
+            self.intake.created(),
+            self._backend,
             self._settings,
             self.arena,
-            dropped=self._voices.dropped(),
+            running={seat: peer.running() for seat, peer in self._peers.items()},
         )

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from tokengate_mp.calls.token_function import next_number
 from tokengate_mp.config.options import TokenOptions
@@ -14,6 +14,7 @@ from tokengate_mp.engine.admission import LARGE, Admission
 from tokengate_mp.engine.breaker_guard import BreakerGuard
 from tokengate_mp.engine.functions import Functions
 from tokengate_mp.engine.pending_calls import PendingCalls
+from tokengate_mp.engine.turns import Turns
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.loops.callbacks import CallbackQueue
@@ -37,24 +38,6 @@ SATED_CALLS: Final = 512
 _CREATED: Final = TokenState.CREATED
 
 
-class Turns(Protocol):
-    """The engine, as far as calls need its turns."""
-
-    turn_due: bool
-
-    def turn_within_call(self) -> None:
-        """Take a turn now, in the middle of the caller's code."""
-
-    def request_turn(self) -> None:
-        """Take a turn when the loop runs again."""
-
-    def request_turn_from_elsewhere(self) -> None:
-        """The same, from another thread."""
-
-    def withdraw(self, token: ForwardingToken[Any]) -> None:
-        """Nobody wants the outcome of a token any more; from any thread."""
-
-
 class Intake:
     """Takes in calls, and keeps them until the next turn.
 
@@ -65,6 +48,8 @@ class Intake:
         turns: Who is asked for turns.
         admission: How much may be pending.
         breaker_guard: Which operations take no calls.
+        turn_within_call: Takes a turn in the middle of a call.
+        withdraw: Ends a token whose outcome nobody wants; from any thread.
 
     Attributes:
         functions: The functions that were enrolled.
@@ -87,6 +72,8 @@ class Intake:
         turns: Turns,
         admission: Admission,
         breaker_guard: BreakerGuard,
+        turn_within_call: Callable[[], object],
+        withdraw: Callable[[ForwardingToken[Any]], object],
     ) -> None:
         self.functions = Functions()
         self.closed = False
@@ -99,6 +86,8 @@ class Intake:
         self._pending_calls = pending_calls
         self._admission = admission
         self._breaker_guard = breaker_guard
+        self._turn_within_call = turn_within_call
+        self._withdraw = withdraw
         self._inbox: list[Token[Any]] = []
         self._visitors: deque[Token[Any]] = deque()
         self.expectations: deque[tuple[Operation, int]] = deque()
@@ -183,11 +172,11 @@ class Intake:
             self._inbox.append(token)
             self._calls_left -= 1
             if self._calls_left <= 0:
-                self._turns.turn_within_call()
+                self._turn_within_call()
                 # The next call asks for a turn in the loop; after a lone one there is none to take.
                 burst = HUNGRY_CALLS if self._scheduler.accounts.has_room else SATED_CALLS
                 self._calls_left = min(burst, room - 1 if room else self._admission.vacancies())
-            elif not self._turns.turn_due:
+            elif not self._turns.due:
                 self._turns.request_turn()
         else:
             self._visit(token)
@@ -282,7 +271,7 @@ class Intake:
 
     def withdraw(self, token: ForwardingToken[Any]) -> None:
         """Nobody wants the outcome of a token any more."""
-        self._turns.withdraw(token)
+        self._withdraw(token)
 
     def _visit(self, token: Token[Any]) -> None:
         """Take in a call made in another thread."""
@@ -296,8 +285,8 @@ class Intake:
                 return
             self._admission.release(token)
             raise CoordinatorNotRunning.for_call(token.operation_type)
-        if not self._turns.turn_due:
-            self._turns.request_turn_from_elsewhere()
+        if not self._turns.due:
+            self._turns.request_turn_threadsafe()
 
     def end_burst(self) -> None:
         """The loop runs again: the next call is the first of a burst, and sent at once."""

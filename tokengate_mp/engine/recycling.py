@@ -27,9 +27,9 @@ from typing import Final
 import psutil
 
 from tokengate_mp.config.settings import CoordinatorSettings
-from tokengate_mp.cores.incarnation import Incarnation
-from tokengate_mp.cores.supervisor import Supervisor
+from tokengate_mp.engine.nested.peer import Peer, Peers
 from tokengate_mp.loops.timers import Timer
+from tokengate_mp.ports import CoreBackend
 from tokengate_mp.scheduling.scheduler import Scheduler
 
 WEIGH_SECONDS: Final = 1.0
@@ -56,71 +56,77 @@ class Recycling:
 
     Args:
         settings: The limits.
-        loop: The coordinator's loop.
+        loop: The engine's loop.
         scheduler: Knows what each process holds, and has answered for.
-        supervisor: Starts and ends them.
-        request_turn: Asks for a turn, in which `look` is called.
+        backend: Starts and ends processes.
+        peers: The peer on each seat.
+        request_turn: Asks for a turn, in which `advance` is called.
 
     Attributes:
         active: Whether there are any limits.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that takes part in a handover
         self,
         settings: CoordinatorSettings,
         loop: asyncio.AbstractEventLoop,
         scheduler: Scheduler,
-        supervisor: Supervisor,
-        request_turn: Callable[[], None],
+        backend: CoreBackend,
+        peers: Peers,
+        request_turn: Callable[[], object],
     ) -> None:
         self._limit = settings.max_tokens_per_core
         self._exact = settings.exact
         self._max_rss = settings.max_rss
         self._scheduler = scheduler
         self._handover = scheduler.handover
-        self._supervisor = supervisor
+        self._backend = backend
+        self._peers = peers
         self._request_turn = request_turn
         self._weighing = Timer(loop, self._weigh)
-        self._heavy: set[Incarnation] = set()
+        self._heavy: set[Peer] = set()
         self._lead = 0
-        self._begun = dict.fromkeys(supervisor.restarts, 0)
+        self._begun = dict.fromkeys(range(1, len(settings.cpus) + 1), 0)
         self.active = self._limit is not None or self._max_rss is not None
 
-    def begin(self, incarnation: Incarnation) -> None:
-        """A process has taken over its core and is up; the core is not ready yet."""
+    def begin_shift(self, peer: Peer) -> None:
+        """Count anew for a process that has taken over its core and is up."""
         now = monotonic_ns()
-        self._begun[incarnation.core] = now
-        if not incarnation.shared:  # else it may have been up for long
-            self._lead = now - incarnation.made
-        self._handover.begin_process(incarnation.core, self._limit if self._exact else None)
+        self._begun[peer.core] = now
+        if not peer.shared:  # else it may have been up for long
+            self._lead = now - peer.made
+        self._handover.begin_process(peer.core, self._limit if self._exact else None)
 
-    def ended(self, incarnation: Incarnation) -> None:
-        """A process has ended, and all outcomes that it left are settled; its tokens are not."""
-        self._heavy.discard(incarnation)
-        if incarnation.seat == incarnation.core:
-            incarnation.fruitful |= self._handover.answered_by_process(incarnation.core) > 0
+    def made_progress(self, peer: Peer) -> bool:
+        """Whether a process that has ended had answered for a token, or is excused.
 
-    def look(self) -> None:
+        All outcomes that it left are settled, and its tokens are not ended yet.
+        """
+        self._heavy.discard(peer)
+        answered = peer.seat == peer.core and self._handover.answered_by_process(peer.core) > 0
+        return answered or peer.excused
+
+    def advance(self) -> None:
         """Go on with what is under way, and begin what is due."""
-        for seat, incarnation in list(self._supervisor.living.items()):
-            if seat == incarnation.core:
-                self._look_at(incarnation)
+        for seat, peer in list(self._peers.items()):
+            if seat == peer.core:
+                self._advance(peer)
             elif not self._scheduler.accounts.held_count(seat):
-                self._supervisor.dismiss(incarnation)
+                self._backend.dismiss(peer.link)
         if self._max_rss is not None:
             self._weighing.run_within(WEIGH_SECONDS)
 
-    def _look_at(self, incarnation: Incarnation) -> None:
-        supervisor, core = self._supervisor, incarnation.core
-        successor = supervisor.successors.get(core)
-        if core in supervisor.irreplaceable:
+    def _advance(self, peer: Peer) -> None:
+        backend, core = self._backend, peer.core
+        successor = backend.successors.get(core)
+        if core in backend.irreplaceable_cores:
             if self._handover.is_closed(core):
-                self._relieve(incarnation)
+                self._relieve(peer)
         elif successor is not None:
-            if successor.ready and self._is_over(incarnation):
-                self._relieve(incarnation)
-        elif incarnation.ready and self._may_begin(core) and self._is_due(incarnation):
-            supervisor.succeed(core)
+            if successor.ready and self._is_over(peer):
+                self._relieve(peer)
+        elif peer.link.ready and self._may_begin(core) and self._is_due(peer):
+            backend.replace(core)
 
     def _may_begin(self, core: int) -> bool:
         """Whether a successor of this core's process may be started now.
@@ -128,22 +134,22 @@ class Recycling:
         Where no limit is exact, they get ready one after the other: so there is one process more
         than there are cores, and not twice as many.
         """
-        supervisor = self._supervisor
-        if supervisor.is_replacing(core):
+        backend = self._backend
+        if backend.is_replacing(core):
             return False
-        return self._exact or all(each.ready for each in supervisor.successors.values())
+        return self._exact or all(each.ready for each in backend.successors.values())
 
-    def _is_over(self, incarnation: Incarnation) -> bool:
+    def _is_over(self, peer: Peer) -> bool:
         """Whether the time of a process whose successor is up has come."""
-        exact = self._exact and incarnation not in self._heavy
-        return not exact or self._handover.is_closed(incarnation.core)
+        exact = self._exact and peer not in self._heavy
+        return not exact or self._handover.is_closed(peer.core)
 
-    def _is_due(self, incarnation: Incarnation) -> bool:
-        if incarnation in self._heavy:
+    def _is_due(self, peer: Peer) -> bool:
+        if peer in self._heavy:
             return True
         if self._limit is None:
             return False
-        core = incarnation.core
+        core = peer.core
         answered = self._handover.answered_by_process(core)
         if not self._exact:
             return answered >= self._limit
@@ -152,35 +158,36 @@ class Recycling:
             answered, self._limit, age, self._lead
         )
 
-    def _relieve(self, incarnation: Incarnation) -> None:
-        core = incarnation.core
-        self._heavy.discard(incarnation)
-        self._supervisor.relieve(core, self._handover.relieve(core))
-        if self._scheduler.accounts.held_count(incarnation.seat):
-            incarnation.recall()
+    def _relieve(self, peer: Peer) -> None:
+        core = peer.core
+        self._heavy.discard(peer)
+        successor = self._backend.successors.get(core)
+        if successor is not None:
+            peer.shared = self._peers.of(successor).shared = True
+        self._backend.relieve(core, self._handover.relieve(core))
+        if self._scheduler.accounts.held_count(peer.seat):
+            peer.link.recall()
         else:
-            self._supervisor.dismiss(incarnation)
+            self._backend.dismiss(peer.link)
 
     def _weigh(self) -> None:
         """Find the processes that have grown beyond the limit."""
         assert self._max_rss is not None
         for core in self._begun:
-            incarnation = self._supervisor.living.get(core)
+            peer = self._peers.get(core)
             # One that has not done anything is not made smaller by another fresh one.
-            if (
-                incarnation is None
-                or not incarnation.ready
-                or not self._handover.answered_by_process(core)
-            ):
+            if peer is None or not peer.link.ready or not self._handover.answered_by_process(core):
                 continue
-            pid = incarnation.launched.process.pid
+            pid = peer.link.facts().pid
+            if pid is None or peer in self._heavy:
+                continue
             try:
                 rss = psutil.Process(pid).memory_info().rss
             except psutil.Error:  # it has just ended, which is noticed apart
                 continue
-            if rss > self._max_rss and incarnation not in self._heavy:
+            if rss > self._max_rss:
                 _log.info("core %d: process %d has grown to %d bytes", core, pid, rss)
-                self._heavy.add(incarnation)
+                self._heavy.add(peer)
                 self._request_turn()
 
     def cancel(self) -> None:

@@ -7,7 +7,7 @@ alive.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from tokengate_mp.wire.protocol.records import Outcome
 HISTORY: Final = 1024
 """How many ended tokens are remembered."""
 
-_COMPLETED: Final = TokenState.COMPLETED
+_COMPLETED, _FAILED = TokenState.COMPLETED, TokenState.FAILED
 
 
 class History:
@@ -32,8 +32,19 @@ class History:
     def __init__(self) -> None:
         self._entries: deque[tuple[Any, ...]] = deque(maxlen=HISTORY)
 
-    def completed(self, tokens: Sequence[Token[Any]], outcomes: Sequence[Outcome]) -> None:
-        """Remember those of these tokens that were completed."""
+    def note_outcomes(
+        self,
+        tokens: Sequence[Token[Any]],
+        outcomes: Sequence[Outcome],
+        failed: Mapping[int, BaseException],
+    ) -> None:
+        """Remember tokens that were settled and have ended, a portion at a time.
+
+        Args:
+            tokens: The tokens.
+            outcomes: The outcome of each.
+            failed: By number, the errors of those that raised.
+        """
         self._entries.extend(
             [
                 (
@@ -51,8 +62,12 @@ class History:
                 if token.stage is _COMPLETED
             ]
         )
+        if failed:
+            for token in tokens:
+                if token.stage is _FAILED and token.number in failed:
+                    self.note_error(token, failed[token.number])
 
-    def ended(self, token: Token[Any], error: BaseException) -> None:
+    def note_error(self, token: Token[Any], error: BaseException) -> None:
         """Remember a token that ended in an error."""
         timing = token.timing
         self._entries.append(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tokengate_mp.config.settings import CoordinatorSettings
-from tokengate_mp.cores.supervisor import Supervisor
 from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.ports import CoreBackend
 from tokengate_mp.scheduling.model.breaker import BreakerView
 from tokengate_mp.scheduling.snapshot import Snapshot
 from tokengate_mp.wire.arena.regions import ParentArena
@@ -17,43 +17,44 @@ from tokengate_mp.wire.arena.regions import ParentArena
 def stats(  # noqa: PLR0913 - all that is shown
     snapshot: Snapshot,
     created: int,
-    supervisor: Supervisor,
+    backend: CoreBackend,
     settings: CoordinatorSettings,
     arena: ParentArena | None,
     *,
-    dropped: Mapping[int, int],
+    running: Mapping[int, Collection[int]],
 ) -> dict[str, Any]:
     """What the coordinator knows, as plain data.
 
     Args:
         snapshot: The scheduler's counts.
         created: Calls that the scheduler has not been told of yet.
-        supervisor: Which processes there are, and have been.
+        backend: The cores.
         settings: The coordinator's settings.
         arena: Where what is large goes, if there is such a place.
-        dropped: How much of what each core printed and logged was dropped.
+        running: By seat, the numbers of the tokens that its crew runs.
     """
     cores: list[dict[str, Any]] = []
     executing = 0
     began: defaultdict[int, list[int]] = defaultdict(list)
-    for process in supervisor.living.values():
-        began[process.core] += process.running()
+    dropped = backend.dropped_output()
+    for seat, link in backend.links.items():
+        began[link.core] += running[seat]
     for view in snapshot.cores:
-        incarnation = supervisor.living.get(view.core)
-        running = view.held.intersection(began.get(view.core, ()))
+        own = backend.links.get(view.core)
+        executing_here = view.held.intersection(began.get(view.core, ()))
         # A token that was ended while it runs is counted as what it ended as.
-        executing += sum(number not in view.ended for number in running)
+        executing += sum(number not in view.ended for number in executing_here)
         cores.append(
             {
                 "core": view.core,
-                "pid": incarnation.launched.process.pid if incarnation else None,
+                "pid": None if own is None else own.facts().pid,
                 "cpu": settings.cpus[view.core - 1],
-                "alive": incarnation is not None and view.ready,
-                "queued": len(view.held) - len(running) if view.core in began else 0,
-                "executing": len(running),
+                "alive": own is not None and view.ready,
+                "queued": len(view.held) - len(executing_here) if view.core in began else 0,
+                "executing": len(executing_here),
                 "completed": view.answered,
-                "restarts": supervisor.restarts[view.core],
-                "recycled": supervisor.recycled[view.core],
+                "restarts": backend.restarts[view.core],
+                "recycled": backend.recycled[view.core],
                 "dropped": dropped[view.core],
             }
         )

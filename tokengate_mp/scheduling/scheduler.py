@@ -188,6 +188,16 @@ class Scheduler:
         self._endings.core_ready_again(core)
         self._ledger.open_book(self._ledger[core])
 
+    def core_suspended(self, core: int) -> None:
+        """Send this core nothing more for now; what it holds stays its own."""
+        self._ledger.close_book(self._ledger[core])
+
+    def core_resumed(self, core: int) -> None:
+        """Send tokens again to a core that was suspended."""
+        book = self._ledger[core]
+        if book.ready:
+            self._ledger.open_book(book)
+
     def settle(  # noqa: PLR0913 - the two rare kinds of outcome cost nothing as sets
         self,
         core: int,

@@ -35,15 +35,17 @@ class Answer(NamedTuple):
 
 
 class Keeper(Protocol):
-    """A core process that refers to the token.
+    """A core process that refers to the token."""
 
-    Attributes:
-        core: Its core.
-        shared: Whether another process of its core is at work beside it.
-    """
+    @property
+    def core(self) -> int:
+        """The number of its core."""
+        raise NotImplementedError
 
-    core: int
-    shared: bool
+    @property
+    def shared(self) -> bool:
+        """Whether another process of its core is at work beside it."""
+        raise NotImplementedError
 
     def answer(self, number: int, outcome: bytes) -> None:
         """Send the outcome of a token."""

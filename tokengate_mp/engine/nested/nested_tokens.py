@@ -14,18 +14,17 @@ threads. (A limit on its operation holds it back nevertheless, as long as that c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final, cast, get_args
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from tokengate_mp.config.options import Weight
-from tokengate_mp.cores.incarnation import Incarnation
-from tokengate_mp.cores.leases import kept, let_go
 from tokengate_mp.engine.admission import Admission
 from tokengate_mp.engine.breaker_guard import BreakerGuard
 from tokengate_mp.engine.functions import Functions
 from tokengate_mp.engine.nested.orphans import Orphans
+from tokengate_mp.engine.nested.peer import Peer, Peers
 from tokengate_mp.engine.nested.waits import Waits
 from tokengate_mp.engine.pending_calls import PendingCalls
 from tokengate_mp.errors import PayloadError, WireError
@@ -41,7 +40,6 @@ from tokengate_mp.wire.payload.codec import loads
 from tokengate_mp.wire.protocol.pending_call import PendingCall, PlaceholderCall, landed
 from tokengate_mp.wire.protocol.records import (
     BEGUN,
-    BORROWED,
     CALL,
     CARRY,
     CHAINED,
@@ -50,7 +48,6 @@ from tokengate_mp.wire.protocol.records import (
     ENROL,
     KILL,
     LINK,
-    RELEASED,
     WANT,
     Outcome,
     decode_enrolment,
@@ -68,7 +65,7 @@ class NestedTokens:
         callbacks: Where those of the tokens go.
         scheduler: Where the tokens go.
         functions: Where functions go that a core process has found.
-        living: The process on each seat.
+        peers: The peer on each seat.
         admission: Counts what is pending.
         kill: Ends a token.
         breaker_guard: Ends calls of operations that take none.
@@ -87,7 +84,7 @@ class NestedTokens:
         callbacks: CallbackQueue,
         scheduler: Scheduler,
         functions: Functions,
-        living: Mapping[int, Incarnation],
+        peers: Peers,
         admission: Admission,
         kill: Callable[[Token[Any], str], object],
         breaker_guard: BreakerGuard,
@@ -99,22 +96,22 @@ class NestedTokens:
         self._callbacks = callbacks
         self._scheduler = scheduler
         self._functions = functions
-        self._living = living
+        self._peers = peers
         self._kill = kill
         self._known: WeakValueDictionary[int, NestedToken] = WeakValueDictionary()
         # (Not by number: what a claimed token waits behind is asked for too, and never claimed.)
         self._asked: WeakKeyDictionary[Token[Any], int] = WeakKeyDictionary()
-        self._hinted: dict[int, Incarnation] = {}
-        self.claims: dict[int, tuple[NestedToken, Incarnation]] = {}
-        self.granted: dict[int, tuple[NestedToken, Incarnation]] = {}
+        self._hinted: dict[int, Peer] = {}
+        self.claims: dict[int, tuple[NestedToken, Peer]] = {}
+        self.granted: dict[int, tuple[NestedToken, Peer]] = {}
         self.restless = False
         self.referring = False
         self._turns = 0
-        self._waits = Waits(scheduler, living, self._ask)
+        self._waits = Waits(scheduler, peers, self._ask)
         self.orphans = Orphans(
-            scheduler, living, self._waits, self._known, pending_calls.needed, kill
+            scheduler, peers, self._waits, self._known, pending_calls.needed, kill
         )
-        self._told: dict[int, Callable[[Incarnation, Outcome], None]] = {
+        self._told: dict[int, Callable[[Peer, Outcome], None]] = {
             CALL: self._called,
             CLAIM: self._claimed,
             ENROL: self._enrolled,
@@ -124,13 +121,11 @@ class NestedTokens:
             WANT: self._wanted,
             KILL: self._killed,
             LINK: self._linked,
-            BORROWED: kept,
-            RELEASED: let_go,
         }
 
     # ---- what a core process says
 
-    def told(self, incarnation: Incarnation, record: Outcome) -> None:
+    def announced(self, peer: Peer, record: Outcome) -> None:
         """A core process said something of tokens that were made inside tokens.
 
         Raises:
@@ -140,13 +135,13 @@ class NestedTokens:
         if tell is None:
             raise WireError(f"there is no outcome of kind {record.kind}")
         try:
-            tell(incarnation, record)
+            tell(peer, record)
         except (KeyError, TypeError, ValueError, PayloadError) as error:
             raise WireError(
-                f"core {incarnation.core} speaks of something unknown: {error!r} in {record!r}"
+                f"core {peer.core} speaks of something unknown: {error!r} in {record!r}"
             ) from error
 
-    def _enrolled(self, incarnation: Incarnation, record: Outcome) -> None:
+    def _enrolled(self, peer: Peer, record: Outcome) -> None:
         enrolment = decode_enrolment(record.value)
         try:
             policy = loads(enrolment.policy)
@@ -156,19 +151,19 @@ class NestedTokens:
             raise WireError(f"an enrolment of no weight class: {enrolment.weight!r}")
         self._functions.adopt(enrolment.function, enrolment.definition)
         name = enrolment.operation_type
-        # It cannot be refused: the calls are made already.
         operations = self._scheduler.operations
-        incarnation.enrolled[record.number] = operations.declare(
+        # It cannot be refused: the calls are made already.
+        peer.enrolled[record.number] = operations.declare(
             name, cast("Weight", enrolment.weight), operations.agreed_policy(name, policy)
         )
 
-    def _called(self, incarnation: Incarnation, record: Outcome) -> None:
+    def _called(self, peer: Peer, record: Outcome) -> None:
         if isinstance(record.value, bytes):
-            token = self._made(incarnation, record, record.value, None)
+            token = self._made(peer, record, record.value, None)
             self._scheduler.submitted([token])
         else:
             pending_call = self._pending_call(record.number, record.value)
-            token = self._made(incarnation, record, pending_call, None)
+            token = self._made(peer, record, pending_call, None)
             self._pending_calls.enter(token, pending_call)
         if token.operation.breaker is not None:
             self._breaker_guard.made_inside(token)
@@ -176,109 +171,109 @@ class NestedTokens:
     def _pending_call(self, number: int, travelled: Any) -> PendingCall:
         return landed(number, travelled, self._known.__getitem__)
 
-    def _linked(self, incarnation: Incarnation, record: Outcome) -> None:
+    def _linked(self, peer: Peer, record: Outcome) -> None:
         lead, seed, request, begun = record.value
         if isinstance(request, list):
             pending_call = self._pending_call(record.number, request)
             if not isinstance(pending_call, PlaceholderCall):
                 raise TypeError("a call of a chain that needs nothing is a record")
             pending_call.chain = lead, seed
-            token = self._made(incarnation, record, pending_call, seed)
-            self._scheduler.relations.enlisted(token.number, lead, incarnation.core)
+            token = self._made(peer, record, pending_call, seed)
+            self._scheduler.relations.enlisted(token.number, lead, peer.core)
             self._pending_calls.enter(token, pending_call)
             return
         # Should its core die before it has begun, it is sent to the next process as it is here.
         if request:
             request = encode((record.number, CHAINED, encode((lead, seed, request))))
-        token = self._made(incarnation, record, request, seed)
-        self._scheduler.relations.joined(token, lead, incarnation.seat, monotonic_ns())
+        token = self._made(peer, record, request, seed)
+        self._scheduler.relations.joined(token, lead, peer.seat, monotonic_ns())
         if begun is not None:
-            self._run_on_top(incarnation, record.number, begun)
+            self._run_on_top(peer, record.number, begun)
 
     def _made(
         self,
-        incarnation: Incarnation,
+        peer: Peer,
         record: Outcome,
         request: bytes | PendingCall,
         seed: str | None,
     ) -> NestedToken:
-        operation = incarnation.enrolled[record.finished]
+        operation = peer.enrolled[record.finished]
         token = nested_token(self._callbacks, record.number, operation, request, record.started)
         self._admission.enter(request)  # counted, and never refused: nobody here could wait
         token.chain = seed
-        token.keepers.append(incarnation)
+        token.keepers.append(peer)
         self._known[token.number] = token
-        incarnation.kept[token.number] = token
+        peer.kept[token.number] = token
         return token
 
-    def _claimed(self, incarnation: Incarnation, record: Outcome) -> None:
-        token = incarnation.kept.get(record.number)
+    def _claimed(self, peer: Peer, record: Outcome) -> None:
+        token = peer.kept.get(record.number)
         if token is not None and not token.stage.ended:
             self.granted.pop(token.number, None)
-            self.claims[token.number] = token, incarnation
-            self._waits.note(record.started, incarnation.core, token)
-            self.orphans.waits_late(incarnation, record.started)
+            self.claims[token.number] = token, peer
+            self._waits.note(record.started, peer.core, token)
+            self.orphans.waits_late(peer, record.started)
 
-    def _begun(self, incarnation: Incarnation, record: Outcome) -> None:
-        self._run_on_top(incarnation, record.number, record.started)
+    def _begun(self, peer: Peer, record: Outcome) -> None:
+        self._run_on_top(peer, record.number, record.started)
 
-    def _run_on_top(self, incarnation: Incarnation, number: int, below: int) -> None:
+    def _run_on_top(self, peer: Peer, number: int, below: int) -> None:
         """A thread that waits for a token has begun it, perhaps without claiming it first."""
-        incarnation.begin(number, below)
-        self.orphans.waits_late(incarnation, below)
+        peer.begin_on_top(number, below)
+        self.orphans.waits_late(peer, below)
 
-    def _dropped(self, incarnation: Incarnation, record: Outcome) -> None:
-        again = incarnation.kept_again
+    def _dropped(self, peer: Peer, record: Outcome) -> None:
+        again = peer.kept_again
         for number in record.value:
             if again and number in again:
                 again[number] -= 1
                 if not again[number]:
                     del again[number]
                 continue
-            token = incarnation.kept.pop(number, None)
+            token = peer.kept.pop(number, None)
             if token is None:
                 continue
-            token.keepers.remove(incarnation)
+            token.keepers.remove(peer)
             if record.started:
                 self.orphans.dropped(token)
 
-    def _wanted(self, incarnation: Incarnation, record: Outcome) -> None:
+    def _wanted(self, peer: Peer, record: Outcome) -> None:
         number = record.number
         # (Only where a reference has travelled past this process, in bytes that a user's own code
         # has pickled, is the token not known. It is from now on: the core may pass it on.)
         token = self._known.get(number) or lost_token(self._callbacks, number, str(record.value))
         self._known[number] = token
-        if number in incarnation.kept:
+        if number in peer.kept:
             # It was dropped there meanwhile, by another thread, and that is heard later than this.
-            incarnation.kept_again[number] += 1
+            peer.kept_again[number] += 1
         else:
-            incarnation.kept[number] = token
-            token.keepers.append(incarnation)
+            peer.kept[number] = token
+            token.keepers.append(peer)
         token.wanted = True
-        token.tell(incarnation)
+        token.tell(peer)
 
-    def _carried(self, incarnation: Incarnation, record: Outcome) -> None:
+    def _carried(self, peer: Peer, record: Outcome) -> None:
         carried = [self._known[number] for number in record.value]
         for token in carried:
             token.passed_on = True
-        incarnation.carried.setdefault(record.number, []).extend(carried)
+        peer.carried.setdefault(record.number, []).extend(carried)
         self.referring = True
 
-    def _killed(self, incarnation: Incarnation, record: Outcome) -> None:
-        token = incarnation.kept.get(record.number)
+    def _killed(self, peer: Peer, record: Outcome) -> None:
+        token = peer.kept.get(record.number)
         if token is not None:
             self._kill(token, record.value)
 
-    def gone(self, incarnation: Incarnation) -> None:
-        """A core process has ended, and with it all that referred to tokens there."""
-        incarnation.gone = True
-        for token in incarnation.kept.values():
-            token.keepers.remove(incarnation)
-        incarnation.kept.clear()
-        incarnation.kept_again.clear()
-        incarnation.carried.clear()
+    def process_gone(self, peer: Peer) -> None:
+        """Drop everything that referred to tokens in a process which has ended."""
+        peer.gone = True
+        for token in peer.kept.values():
+            token.keepers.remove(peer)
+        peer.kept.clear()
+        peer.kept_again.clear()
+        peer.carried.clear()
         for number, (_token, claimant) in [*self.claims.items(), *self.granted.items()]:
-            if claimant is incarnation:
+            if claimant is peer:
                 self._unclaim(number)
         self.restless = True
 
@@ -292,12 +287,12 @@ class NestedTokens:
         # First of all: who waits for these goes on.
         for number in [n for n, (token, _) in self.claims.items() if token.stage.ended]:
             self._unclaim(number)
-        waiting = as_set(core for core, each in self._living.items() if each.waits())
+        waiting = as_set(core for core, each in self._peers.items() if each.waits())
         stalled = self._waits.stalled
         for number, (token, claimant) in list(self.claims.items()):
             if self._scheduler.claimed(token, claimant.seat, waiting, now, stalled):
-                records = claimant.leases.unload([number], [self._pending_calls.record(token)])
-                claimant.send([number], records)
+                record = self._pending_calls.record(token)
+                claimant.link.send([token], [record], attached=True)
                 self.granted[number] = self.claims.pop(number)
             elif token.needs and self._hinted.get(number) is not claimant:
                 self._hint(token, claimant)
@@ -305,16 +300,16 @@ class NestedTokens:
                 holder = self._holder(token)
                 if holder is not None and holder is not claimant and holder.waits():
                     self._ask(token, holder)
-        if len(self._living) > 1:
+        if len(self._peers) > 1:
             self._spare_those_that_wait()
 
     def _spare_those_that_wait(self) -> None:
         """Send no more to processes of which every thread waits: others can begin it."""
-        for seat, incarnation in self._living.items():
-            if incarnation.waits():
+        for seat, peer in self._peers.items():
+            if peer.waits():
                 self._scheduler.all_threads_wait(seat)
 
-    def _hint(self, token: NestedToken, claimant: Incarnation) -> None:
+    def _hint(self, token: NestedToken, claimant: Peer) -> None:
         """Tell a process what the token needs that it waits for: it may run that first."""
         self._hinted[token.number] = claimant
         lacking = [need for need in token.needs if not need.stage.ended]
@@ -351,22 +346,18 @@ class NestedTokens:
         self._hinted.pop(number, None)
         self._waits.ended(number)
 
-    def _holder(self, token: Ticket) -> Incarnation | None:
+    def _holder(self, token: Ticket) -> Peer | None:
         """The process that was sent a token."""
-        return self._living.get(self._scheduler.accounts.seat_of(token))
+        return self._peers.get(self._scheduler.accounts.seat_of(token))
 
-    def _ask(self, token: Token[Any], holder: Incarnation) -> None:
+    def _ask(self, token: Token[Any], holder: Peer) -> None:
         """Have a core give back what it has not begun: once for each time that it got the token."""
         if self._asked.get(token) != token.admitted:
             self._asked[token] = token.admitted
-            if token.number not in holder.running():
-                holder.recall()
+            if not holder.runs(token.number):
+                holder.link.recall()
 
     # ---- tokens in results
-
-    def carried_by(self, incarnation: Incarnation, number: int) -> list[NestedToken]:
-        """The tokens that an outcome of this process refers to; it has arrived."""
-        return incarnation.carried.pop(number, [])
 
     def show(self, number: int, _operation_type: str = "") -> Token[Any]:
         """A token that was found in a result.

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from tokengate_mp.cores.incarnation import Incarnation
+from tokengate_mp.engine.nested.peer import Peer, Peers
 from tokengate_mp.engine.nested.waits import Waits
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.scheduling.scheduler import Scheduler
@@ -24,7 +24,7 @@ class Orphans:
 
     Args:
         scheduler: Who holds what.
-        living: The process on each seat.
+        peers: The peer on each seat.
         waits: Who waits for whom.
         known: The tokens that were made inside tokens, by number.
         needed: Numbers of tokens that others need as arguments.
@@ -34,14 +34,14 @@ class Orphans:
     def __init__(  # noqa: PLR0913, PLR0917 - all that can want a token
         self,
         scheduler: Scheduler,
-        living: Mapping[int, Incarnation],
+        peers: Peers,
         waits: Waits,
         known: Mapping[int, NestedToken],
         needed: Collection[int],
         kill: Callable[[Token[Any], str], object],
     ) -> None:
         self._scheduler = scheduler
-        self._living = living
+        self._peers = peers
         self._waits = waits
         self._known = known
         self._needed = needed
@@ -58,9 +58,9 @@ class Orphans:
                 self._end(token, "the token that waited for it was ended")
             self._forsaking.popleft()
 
-    def waits_late(self, incarnation: Incarnation, waiter: int) -> None:
+    def waits_late(self, peer: Peer, waiter: int) -> None:
         """A token was found to wait for another one: if it had just been ended, that ends too."""
-        ticket = self._scheduler.accounts.held_ticket(incarnation.seat, waiter)
+        ticket = self._scheduler.accounts.held_ticket(peer.seat, waiter)
         if ticket is not None and ticket.stage.ended:
             self.forsake(ticket)
 
@@ -79,7 +79,7 @@ class Orphans:
         """The tokens that this one waits for, and nobody else does. It waits no more then."""
         tokens = self._waits.alone(waiter.number)
         self._waits.gone(waiter.number)
-        holder = self._living.get(self._scheduler.accounts.seat_of(waiter))
+        holder = self._peers.get(self._scheduler.accounts.seat_of(waiter))
         above = None if holder is None else self._known.get(holder.on_top.get(waiter.number, 0))
         if above is not None and not self._waits.has_other(above.number, waiter.number):
             tokens.append(above)  # which it may never have claimed

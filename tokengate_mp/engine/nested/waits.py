@@ -8,10 +8,10 @@ those that they wait for in turn.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
-from tokengate_mp.cores.incarnation import Incarnation
+from tokengate_mp.engine.nested.peer import Peer, Peers
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.scheduling.scheduler import Scheduler
@@ -34,20 +34,20 @@ class Waits:
 
     Args:
         scheduler: Who holds what.
-        living: The process on each seat.
+        peers: The peer on each seat.
         call_back: Has a process give back a token that it has not begun.
     """
 
-    __slots__ = ("_call_back", "_living", "_scheduler", "_waiters", "_waiting")
+    __slots__ = ("_call_back", "_peers", "_scheduler", "_waiters", "_waiting")
 
     def __init__(
         self,
         scheduler: Scheduler,
-        living: Mapping[int, Incarnation],
-        call_back: Callable[[Token[Any], Incarnation], object],
+        peers: Peers,
+        call_back: Callable[[Token[Any], Peer], object],
     ) -> None:
         self._scheduler = scheduler
-        self._living = living
+        self._peers = peers
         self._call_back = call_back
         # A token that waits goes by its number; a thread that runs none by minus its core's.
         self._waiting: dict[int, dict[int, NestedToken]] = {}
@@ -117,24 +117,24 @@ class Waits:
         limit = ticket.operation.limit
         if ticket.stage is TokenState.WAITING and limit is not None and limit.room <= 0:
             return _Node(every=False, needs=self._scheduler.accounts.counted_by(limit))
-        incarnation = self._living.get(self._scheduler.accounts.seat_of(ticket))
-        if ticket.stage is not TokenState.ADMITTED or incarnation is None:
+        peer = self._peers.get(self._scheduler.accounts.seat_of(ticket))
+        if ticket.stage is not TokenState.ADMITTED or peer is None:
             return _FREE
-        return self._held(ticket, incarnation)
+        return self._held(ticket, peer)
 
-    def _held(self, ticket: Ticket, incarnation: Incarnation) -> _Node:
-        core = incarnation.core
-        running = incarnation.running()
+    def _held(self, ticket: Ticket, peer: Peer) -> _Node:
+        core = peer.core
+        running = peer.running()
         if ticket.number in running:
             # It may have started the thread of the user's own, and wait for that.
             own, others = self._waiting.get(ticket.number, {}), self._waiting.get(-core, {})
             return _Node(every=True, needs=[*own.values(), *others.values()])
-        if not incarnation.waits():
+        if not peer.waits():
             return _FREE
         token = cast("Token[Any]", ticket)
         if isinstance(token, NestedToken) and token.chain is not None:
             # It can be run there alone, by a thread that has done with what it runs.
-            held = self._scheduler.accounts.held_among(incarnation.seat, running)
+            held = self._scheduler.accounts.held_among(peer.seat, running)
             return _Node(every=False, needs=held)
-        self._call_back(token, incarnation)
+        self._call_back(token, peer)
         return _FREE

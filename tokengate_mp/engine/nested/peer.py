@@ -1,0 +1,151 @@
+"""Peers: what the engine keeps for each link on account of tokens made inside tokens.
+
+A process refers to tokens that were made in it or that have come to it in results, and its threads
+begin tokens on top of others. The link itself knows nothing of that: it carries records.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from time import monotonic_ns
+
+from tokengate_mp.ports import CoreLink
+from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.tokens.nested import NestedToken
+from tokengate_mp.wire.protocol.records import ANSWER, HINT, Outcome, encode
+
+
+class Peer:
+    """The nested tokens of one link.
+
+    Args:
+        link: The link.
+
+    Attributes:
+        link: The link.
+        kept: By number, the nested tokens that the process refers to.
+        kept_again: How often more than once the process refers to some of them.
+        enrolled: By enrolment of the process, the operation that its calls count as.
+        carried: By number of a token, the tokens that its outcome will refer to.
+        on_top: By number of a token, the token that a thread has begun on top of it.
+        gone: Whether the process has ended.
+        shared: Whether another process of its core is at work beside it.
+        excused: Whether it was ended for the sake of a token: that is no sign of a fault.
+        unsettled: Outcomes that were taken, and that there was no time to load.
+        made: When the process was started, monotonic ns.
+    """
+
+    __slots__ = (
+        "_begun",
+        "carried",
+        "enrolled",
+        "excused",
+        "gone",
+        "kept",
+        "kept_again",
+        "link",
+        "made",
+        "on_top",
+        "shared",
+        "unsettled",
+    )
+
+    def __init__(self, link: CoreLink) -> None:
+        self.link = link
+        self._begun: dict[int, int] = {}  # each with the token below, or 0
+        self.on_top: dict[int, int] = {}
+        self.kept: dict[int, NestedToken] = {}
+        self.kept_again: Counter[int] = Counter()
+        self.enrolled: dict[int, Operation] = {}
+        self.carried: dict[int, list[NestedToken]] = {}
+        self.gone = False
+        self.shared = False
+        self.excused = False
+        self.made = monotonic_ns()
+        self.unsettled: list[Outcome] = []
+
+    @property
+    def core(self) -> int:
+        """The number of the core."""
+        return self.link.core
+
+    @property
+    def seat(self) -> int:
+        """The seat of the link."""
+        return self.link.seat
+
+    # ---- the tokens that its threads run
+
+    def running(self) -> list[int]:
+        """Numbers of the tokens that its crew runs now, also those on top of others."""
+        return [*self.link.facts().running, *self._begun]
+
+    def runs(self, number: int) -> bool:
+        """Whether its crew runs a token now."""
+        return number in self._begun or number in self.link.facts().running
+
+    def waits(self) -> bool:
+        """Whether every one of its crew threads waits for a token."""
+        return self.link.facts().waiting
+
+    def begin_on_top(self, number: int, below: int) -> None:
+        """Note that a thread has begun a token on top of another one, or of 0."""
+        self._begun[number] = below
+        if below:
+            self.on_top[below] = number
+
+    def end_on_top(self, numbers: Iterable[int]) -> None:
+        """Forget nested tokens whose outcome has arrived."""
+        if not self._begun:
+            return
+        for number in numbers:
+            below = self._begun.pop(number, 0)
+            if self.on_top.get(below) == number:  # the next one may have begun by now
+                del self.on_top[below]
+
+    def unaccounted(self) -> dict[int, bool | None]:
+        """By number, what the process had begun when it ended, and not answered for."""
+        return {**self.link.unaccounted(), **dict.fromkeys(self._begun, True)}
+
+    # ---- what the process is told
+
+    def answer(self, number: int, outcome: bytes) -> None:
+        """Send the outcome of a nested token that the process refers to."""
+        self.link.reply(number, encode((number, ANSWER, outcome)))
+
+    def hint(self, number: int, dependencies: list[tuple[int, str]]) -> None:
+        """Tell a thread that waits for a token which others that token depends on."""
+        self.link.reply(number, encode((number, HINT, encode(dependencies))))
+
+
+class Peers(Mapping[int, Peer]):
+    """The peer on each seat; and that of any link.
+
+    Args:
+        links: The link on each seat, as the backend keeps them.
+    """
+
+    def __init__(self, links: Mapping[int, CoreLink]) -> None:
+        self._links = links
+        self._peers: dict[CoreLink, Peer] = {}
+
+    def of(self, link: CoreLink) -> Peer:
+        """The peer of a link, with a seat or without."""
+        peer = self._peers.get(link)
+        if peer is None:
+            peer = self._peers[link] = Peer(link)
+        return peer
+
+    def remove_peer(self, link: CoreLink) -> None:
+        """Forget a link whose process has ended."""
+        self._peers.pop(link, None)
+
+    def __getitem__(self, seat: int) -> Peer:
+        return self.of(self._links[seat])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._links)
+
+    def __len__(self) -> int:
+        return len(self._links)
