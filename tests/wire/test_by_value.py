@@ -164,7 +164,7 @@ def test_classes_that_arrived_are_kept_for_a_while_and_not_for_ever():
     forgotten(cls)
     here = weakref.ref(type(pickle.loads(pickled)))
     assert here() is not None
-    assert by_value._kept.maxlen == by_value.KEPT
+    assert by_value._remembered.maxlen == by_value.REMEMBERED
 
 
 def test_sent_classes_are_not_kept_alive():

@@ -57,7 +57,7 @@ which has an item or a token to end, or something to give to a core that is idle
 
 
 def main(brief_json: str) -> None:
-    """Run a core process until it is told to end."""
+    """Run a core process until its parent ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     brief = msgspec.json.decode(brief_json, type=CoreBrief)
     _die_with_parent(brief.lifeline)
@@ -167,7 +167,7 @@ def _serve(
 
 
 def _read(socket: int, size: int) -> bytes:
-    """Read the rest of a message; a stream may break it anywhere."""
+    """Read the rest of a message, which a stream may break anywhere."""
     read = b""
     while len(read) < size:
         piece = os.read(socket, size - len(read))

@@ -37,7 +37,7 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.tokens.nested import NestedToken, lost_token, nested_token
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.payload.codec import loads
-from tokengate_mp.wire.protocol.pending_call import PendingCall, PlaceholderCall, landed
+from tokengate_mp.wire.protocol.pending_call import PendingCall, PlaceholderCall, received_call
 from tokengate_mp.wire.protocol.records import (
     BEGUN,
     CALL,
@@ -169,7 +169,7 @@ class NestedTokens:
             self._breaker_guard.made_inside(token)
 
     def _pending_call(self, number: int, travelled: Any) -> PendingCall:
-        return landed(number, travelled, self._known.__getitem__)
+        return received_call(number, travelled, self._known.__getitem__)
 
     def _linked(self, peer: Peer, record: Outcome) -> None:
         lead, seed, request, begun = record.value

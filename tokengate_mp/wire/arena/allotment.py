@@ -15,7 +15,7 @@ GRAIN: Final = PAGESIZE
 
 
 class Allotment:
-    """What is taken and what is free of `limit` bytes.
+    """The taken and the free parts of `limit` bytes.
 
     Args:
         limit: How many bytes there are; rounded down to whole grains.
@@ -34,10 +34,10 @@ class Allotment:
         self._taken: dict[int, int] = {}
 
     def allot(self, size: int) -> int | None:
-        """Take so many bytes: where they begin; None if there is no stretch of free ones.
+        """Take bytes; return the offset of the first, or None if no free stretch is long enough.
 
         Args:
-            size: At least 1.
+            size: How many bytes, at least 1.
         """
         size = -(-size // GRAIN) * GRAIN
         for at, (start, end) in enumerate(self._free):
@@ -52,10 +52,10 @@ class Allotment:
         return None
 
     def free_block(self, start: int) -> None:
-        """Give back what begins there.
+        """Free the bytes that begin at an offset.
 
         Raises:
-            KeyError: Nothing that was taken does.
+            KeyError: Nothing was taken that begins there.
         """
         size = self._taken.pop(start)
         self.used -= size
@@ -70,10 +70,10 @@ class Allotment:
         free.insert(at, (start, end))
 
     def validate(self) -> None:
-        """Check that every grain is either free or taken, and free ones are joined.
+        """Check that every grain is either free or taken, and that free stretches are joined.
 
         Raises:
-            AssertionError: One is neither, or both; or two free stretches touch.
+            AssertionError: A grain is neither, or both; or two free stretches touch.
         """
         pieces = [(start, start + size, True) for start, size in self._taken.items()]
         pieces += [(start, end, False) for start, end in self._free]

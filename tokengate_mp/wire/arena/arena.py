@@ -2,7 +2,7 @@
 
     | region 0: arguments and shared values, written by the parent | region 1: results … | …
 
-One arena belongs to a engine and all its core processes: a file without a name (see `segment`),
+One arena belongs to an engine and all its core processes: a file without a name (see `segment`),
 inherited by each of them, and so large that each process has a region of its own to write in. It is
 mostly a promise: pages are allocated when a region first reaches them, in such a way that a lack of
 memory is an answer and never a SIGBUS (see `pages`). Everybody may read everywhere, where a record
@@ -10,13 +10,13 @@ says that there is something. So a value lies in one place, however many process
 
 What one payload occupies is a *block*. Only the process that writes a region knows what is free in
 it. In the parent a `Block` stands for each, of whatever region: as long as something refers to it,
-a token that may have to be sent again, a view of a result, a core process that has said that it
-keeps something, its bytes stay. The last reference gone, it is *returned*: to the allotment of
-region 0 at once, to another region by a record to the process that writes there.
+a token that may have to be sent again, a view of a result, a core process that borrows it, its
+bytes stay. The last reference gone, it is *released*: to the allotment of region 0 at once, to
+another region by a record to the process that writes there.
 
-In a core process a `Block` stands for something that arrived and is looked at. Its token's record
-keeps the bytes until the token's outcome is out. Whatever is still looked at then is *untold*, and
-told before the outcome is; and once more when that ends.
+In a core process a `Block` stands for something that arrived and is read. Its token's record keeps
+the bytes until the token's outcome is out. A block that is still read then is *borrowed*, which is
+announced to the parent before the outcome is out, and once more when it is released.
 
 Order of memory operations (see `ordering`): bytes are written, then a fence, then the record that
 tells of them; they are looked at after a fence behind the reading of that record.
@@ -103,7 +103,7 @@ class Block:
         self.announced = False
 
     def view(self) -> memoryview:
-        """Its bytes, to be read. The block lives at least as long as that, and as views of it."""
+        """Return a read-only view of the bytes, which keeps the block, as do views of that view."""
         _arena, _region, offset, size = self.place
         import ctypes  # noqa: PLC0415 - some ms that most core processes need not pay
 
@@ -122,14 +122,15 @@ class Block:
 
 
 class Arena(ABC):
-    """An arena, as one process sees it.
+    """An arena, seen from one of its processes.
 
     Args:
-        address: What it is, with the region that this process writes.
+        address: The arena, and the region that this process writes.
 
     Attributes:
         key: What tells it from other arenas.
-        returned: Blocks that are in use no more, as region and offset, for the next who looks.
+        released: Blocks that are not in use any more, as region and offset, to be dealt with by the
+            next thread that looks.
     """
 
     def __init__(self, address: ArenaAddress) -> None:
@@ -203,7 +204,11 @@ class Arena(ABC):
                 os.close(file)
 
     def take_back(self, offsets: Iterable[int]) -> None:
-        """Blocks of the region that this process writes are free again."""
+        """Free blocks of the region that the process writes.
+
+        Args:
+            offsets: Where in the region they begin.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -214,13 +219,13 @@ class Arena(ABC):
 
     @property
     def used(self) -> int:
-        """How many bytes of the region that this process writes are taken."""
+        """How many bytes are taken of the region that the process writes."""
         return self._allotment.used
 
     # ---- reading
 
     def region(self, number: int) -> mmap.mmap:
-        """A region, mapped when it is first asked for.
+        """Return a region, mapping the first time.
 
         Raises:
             OSError: It cannot be mapped.
@@ -239,19 +244,19 @@ class Arena(ABC):
 
     @abstractmethod
     def claim_block(self, place: Place) -> Block | None:
-        """What this process has put somewhere is in use; None if it is another one's to say so."""
+        """Return a block for bytes just written; None where that is for the parent to keep."""
 
     @abstractmethod
     def block_at(self, place: Place) -> Block:
-        """What stands for a block that is to be looked at.
+        """Return the block at a place, for reading.
 
         Raises:
-            PayloadError: It has been let go.
+            PayloadError: It was released.
         """
 
     @abstractmethod
     def unreferenced(self, block: Block) -> None:
-        """Nothing in this process refers to a block any more."""
+        """Deal with a block to which nothing refers any more in the process."""
 
 
 class CoreArena(Arena):
@@ -266,16 +271,16 @@ class CoreArena(Arena):
         self.unannounced: dict[int, ref[Block]] = {}
 
     def claim_block(self, place: Place) -> None:
-        """Nothing: what becomes of a result is for the parent to say."""
+        """Return None: the block of a result is for the parent to keep."""
 
     def block_at(self, place: Place) -> Block:
-        """A block that is looked at from now on."""
+        """Return a new block, which is unannounced for now."""
         block = Block(self, place)
         self.unannounced[id(block)] = ref(block)
         return block
 
     def unreferenced(self, block: Block) -> None:
-        """It is looked at no more: what the parent was told of, it is told of again."""
+        """Queue RELEASED for the block if BORROWED was sent for the block."""
         self.unannounced.pop(id(block), None)
         if block.announced:
             self.released.append((block.place.region, block.place.offset))
@@ -285,7 +290,7 @@ _arenas: WeakValueDictionary[int, Arena] = WeakValueDictionary()
 
 
 def arena_of(key: int) -> Arena:
-    """The arena with that key.
+    """Return the arena with that key.
 
     Raises:
         PayloadError: This process has none.

@@ -29,7 +29,7 @@ _LINUX: Final = hasattr(mmap, "MADV_REMOVE")
 
 
 class Pages:
-    """The pages of one region, from its beginning to where it has been written to.
+    """The pages of a region, from its beginning to the farthest byte that was written.
 
     Args:
         fd: The file that the region is a part of.
@@ -48,11 +48,11 @@ class Pages:
         self.reached = 0
 
     def prepare(self, region: mmap.mmap, offset: int, size: int) -> int | None:
-        """Have room for something that is to be written. One thread at a time.
+        """Provide pages for a block that is about to be written. One thread at a time.
 
         Args:
             region: The region.
-            offset: Where in the region it is to begin.
+            offset: Where in the region the block is to begin.
             size: How long it will be, bytes.
 
         Returns:
@@ -74,7 +74,7 @@ class Pages:
         return None
 
     def _allocate(self, region: mmap.mmap, end: int) -> None:
-        """Have pages allocated, and mapped, up to `end`: what cannot be met is an error here."""
+        """Allocate and map pages up to `end`; a lack of memory is an error here."""
         start, length = self._mapped, end - self._mapped
         if _LINUX:
             try:
@@ -107,14 +107,14 @@ class Pages:
                 done += os.pwrite(fd, part[done:], at + done)
 
     def give_up(self, region: mmap.mmap, keep: int) -> None:
-        """Give all pages but those below `keep` back to the system."""
+        """Give all pages from the offset `keep` on back to the system."""
         discard(region, keep, self.reached)
         self.reached = min(self.reached, keep)
         self._mapped = min(self._mapped, keep)
 
 
 def discard(mapped: mmap.mmap, start: int, end: int) -> None:
-    """Give the pages between two multiples of `GRAIN` back to the system, where it takes them."""
+    """Give the pages between two multiples of `GRAIN` back to the system, where possible."""
     if end > start and _LINUX:
         with suppress(OSError, ValueError):
             mapped.madvise(mmap.MADV_REMOVE, start, end - start)

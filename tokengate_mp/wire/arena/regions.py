@@ -25,10 +25,10 @@ _MAX_FILE: Final = 1 << 46
 
 
 class ParentArena(Arena):
-    """The arena in the process that made it.
+    """The arena in the process that has made the arena.
 
     Attributes:
-        blocks: What is in use, by region and offset.
+        blocks: The blocks in use, by region and offset.
     """
 
     def __init__(self, address: ArenaAddress, core_limit: int) -> None:
@@ -41,7 +41,7 @@ class ParentArena(Arena):
 
     @classmethod
     def make(cls, limit: int, cores: int) -> Self | None:
-        """A new arena; None if there is none to be had, so that everything goes by the rings.
+        """Make an arena; None if the system gives none, so that everything goes by the rings.
 
         Args:
             limit: How many bytes may be used in all. Half of them are for arguments, and the other
@@ -76,10 +76,10 @@ class ParentArena(Arena):
     # ---- core processes
 
     def berth(self) -> ArenaAddress:
-        """The arena for a new core process.
+        """Return the address of the arena for a new core process.
 
-        It gets a region of its own; or none, if results of processes that have ended still lie in
-        every one, or it cannot be mapped here: its limit is 0 then.
+        The process gets a region of its own; or none, if results of processes that have ended still
+        lie in every region, or it cannot be mapped here: its limit is 0 then.
         """
         for region in tuple(self._left):
             if not any(at == region for at, _offset in tuple(self.blocks)):
@@ -97,7 +97,7 @@ class ParentArena(Arena):
         return msgspec.structs.replace(self._address, region=region, limit=self._core_limit)
 
     def retire_region(self, region: int) -> None:
-        """The process that wrote a region has ended: what nobody refers to is given back."""
+        """Give back the region of a process that has ended, but for blocks still in use."""
         if region:
             self._left.add(region)
             if not self._closed:
@@ -106,9 +106,9 @@ class ParentArena(Arena):
                 self._maps.pop(region % self._address.regions, None)
 
     def take_released(self) -> dict[int, list[int]]:
-        """What was returned: taken back here, and given, by region, for those who write the others.
+        """Free released blocks of region 0, and return the offsets of all others, by region.
 
-        In the coordinator's thread.
+        Their writers have to be told. In the engine's thread.
         """
         offsets: dict[int, list[int]] = {}
         while self.released:
@@ -120,7 +120,7 @@ class ParentArena(Arena):
     def put(self, parts: list[memoryview]) -> tuple[Place, list[int]] | None:
         """Write bytes into a new block; from any thread."""
         if self.released:
-            # Only what is this region's: the others are told by the coordinator's thread.
+            # Only what is this region's: the writers of others are told by the engine's thread.
             mine: list[int] = []
             for _ in range(len(self.released)):
                 try:
@@ -137,13 +137,13 @@ class ParentArena(Arena):
     # ---- blocks
 
     def claim_block(self, place: Place) -> Block:
-        """A block that was written, here or in a core process, is in use from now on."""
+        """Take a block that was written, here or in a core process, into use."""
         block = Block(self, place)
         self.blocks[place.region, place.offset] = ref(block)
         return block
 
     def block_at(self, place: Place) -> Block:
-        """The block that stands there.
+        """Return the block at a place.
 
         Raises:
             PayloadError: Nothing has referred to it any more.
@@ -151,7 +151,7 @@ class ParentArena(Arena):
         return self.known_block(place.region, place.offset)
 
     def known_block(self, region: int, offset: int) -> Block:
-        """The same, by region and offset.
+        """Return the block at a region and an offset.
 
         Raises:
             PayloadError: Nothing has referred to it any more.
@@ -163,7 +163,7 @@ class ParentArena(Arena):
         return block
 
     def unreferenced(self, block: Block) -> None:
-        """Nothing refers to a block any more."""
+        """Give back a block to which nothing refers any more. At any moment, in any thread."""
         if self._foreign:
             return
         _key, region, offset, size = block.place
@@ -176,7 +176,7 @@ class ParentArena(Arena):
             self.released.append((region, offset))
 
     def bytes_in_use(self) -> tuple[int, int]:
-        """How many bytes are in use, of arguments and of results."""
+        """Return how many bytes are in use, of arguments and of results."""
         arguments = results = 0
         for known in list(self.blocks.values()):
             block = known()
@@ -187,7 +187,7 @@ class ParentArena(Arena):
         return arguments, results
 
     def _sweep(self, region: int) -> None:
-        """Give back all of a region that nobody refers to."""
+        """Give back all of a region but the blocks in use."""
         regions = self._address.regions
         try:
             mapped = self.region(region)
@@ -207,7 +207,7 @@ class ParentArena(Arena):
     # ---- the end
 
     def close_arena(self) -> None:
-        """No more is written. What is still looked at stays for as long as that."""
+        """Write no more, and give the memory back. Blocks in use stay for as long as they are."""
         with self._lock:
             if self._closed:
                 return
@@ -218,7 +218,7 @@ class ParentArena(Arena):
             os.close(self._address.fd)
 
     def disown_arena(self) -> None:
-        """In a fork of this process: it is the parent's."""
+        """Let go of the arena in a fork of the process: it belongs to the parent."""
         self._foreign = self._closed = True
         self._lock = threading.RLock()  # another thread of the parent's may have held it
         self._maps.clear()

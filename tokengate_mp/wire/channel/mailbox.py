@@ -42,8 +42,8 @@ READY: Final = 8 * _LINE  # core: 1 when it takes requests
 HUNGRY: Final = 9 * _LINE  # core: how often its crew had nothing to do beside blocked tokens
 CALLED: Final = 10 * _LINE  # core: how often one of its threads has asked for a token it waits for
 WAITS: Final = 11 * _LINE  # core: 1 while every crew thread waits for a token
-OUTPUT_COUNT: Final = 12 * _LINE  # core: how often it has printed or logged something (see `voice`)
-OUTPUT_DROPPED: Final = OUTPUT_COUNT + 1  # core: how much of that there was no room for
+OUTPUT_COUNT: Final = 12 * _LINE  # core: how many messages it has printed or logged
+OUTPUT_DROPPED: Final = OUTPUT_COUNT + 1  # core: how many of them there was no room for
 LOOKED: Final = 13 * _LINE  # parent: when it last took up outcomes, monotonic ns
 RUNNING: Final = 14 * _LINE  # core: from here on, the token that each crew thread runs, or 0
 
@@ -61,9 +61,9 @@ class MailboxAddress(msgspec.Struct, frozen=True):
     Attributes:
         segment: Descriptor of its memory.
         ring_bytes: Size of each of its two rings.
-        requests: Descriptors of one of its bells.
-        outcomes: The same.
-        room: The same.
+        requests: Descriptors of the bell for requests.
+        outcomes: Descriptors of the bell for outcomes.
+        room: Descriptors of the bell for room.
         checked: Whether its rings carry checksums.
     """
 
@@ -122,7 +122,7 @@ class Mailbox:
 
     @classmethod
     def create(cls, ring_bytes: int) -> Mailbox:
-        """A new, empty mailbox.
+        """Make an empty mailbox.
 
         Args:
             ring_bytes: Size of each of its two rings, a power of two.
@@ -152,7 +152,7 @@ class Mailbox:
 
     @classmethod
     def attach(cls, address: MailboxAddress) -> Mailbox:
-        """The mailbox behind inherited descriptors."""
+        """Attach the mailbox behind inherited descriptors."""
         segment = Segment.attach(address.segment, _segment_bytes(address.ring_bytes))
         bells = (
             doorbell.attach(address.requests),
@@ -163,7 +163,7 @@ class Mailbox:
 
     @property
     def address(self) -> MailboxAddress:
-        """What the other process needs in order to attach."""
+        """The descriptors and sizes with which the other process attaches."""
         return MailboxAddress(
             self._segment.fd,
             self._ring_bytes,
@@ -174,19 +174,19 @@ class Mailbox:
         )
 
     def request_writer(self) -> RingWriter:
-        """The parent's end of the request ring."""
+        """Make the parent's end of the request ring."""
         return self._writer(0, REQUEST_HEAD, REQUEST_TAIL)
 
     def request_reader(self) -> RingReader:
-        """The core's end of the request ring."""
+        """Make the core's end of the request ring."""
         return self._reader(0, REQUEST_HEAD, REQUEST_TAIL)
 
     def outcome_writer(self) -> RingWriter:
-        """The core's end of the outcome ring."""
+        """Make the core's end of the outcome ring."""
         return self._writer(1, OUTCOME_HEAD, OUTCOME_TAIL)
 
     def outcome_reader(self) -> RingReader:
-        """The parent's end of the outcome ring."""
+        """Make the parent's end of the outcome ring."""
         return self._reader(1, OUTCOME_HEAD, OUTCOME_TAIL)
 
     def _writer(self, ring: int, head: int, tail: int) -> RingWriter:
@@ -196,11 +196,11 @@ class Mailbox:
         return RingReader(self._rings[ring], self.words, head, tail, checked=self.checked)
 
     def running_tokens(self) -> list[int]:
-        """The tokens that crew threads are running, as they noted them."""
+        """Return the tokens that crew threads run, from their words of the status page."""
         return [number for number in self.words[RUNNING:].tolist() if number]
 
     def close_mailbox(self) -> None:
-        """Give up this process's hold on it. Its rings cannot be used any more."""
+        """Release the memory and close the bells. The rings cannot be used any more."""
         self.words.release()
         for ring in self._rings:
             ring.release()
@@ -210,7 +210,7 @@ class Mailbox:
 
 
 class Arming:
-    """The consumer's side of one bell's agreement (see `doorbell`)."""
+    """The consumer's side of a bell's agreement with its producer (see `doorbell`)."""
 
     __slots__ = ("_count", "_word", "_words", "armed")
 
@@ -221,21 +221,21 @@ class Arming:
         self.armed = False
 
     def arm(self) -> None:
-        """From now on, one ring, please. Look once more before sleeping."""
+        """Ask for a ring from now on. The caller looks once more before sleeping."""
         self._count += 1
         self._words[self._word] = self._count
         self.armed = True
         full_fence()
 
     def disarm(self) -> None:
-        """Awake: no ring is needed. One that comes all the same is for nothing."""
+        """Ask for no ring any more. A ring that comes all the same is for nothing."""
         if self.armed:
             self._words[self._word] = 0
             self.armed = False
 
 
 class Ringing:
-    """The producer's side of one bell's agreement (see `doorbell`)."""
+    """The producer's side of a bell's agreement with its consumer (see `doorbell`)."""
 
     __slots__ = ("_bell", "_rung", "_word", "_words")
 
@@ -246,7 +246,7 @@ class Ringing:
         self._rung = 0
 
     def ring_if_armed(self) -> bool:
-        """After publishing: wake the consumer if it sleeps or is about to."""
+        """Wake the consumer after publishing, if the bell is armed; return whether that was so."""
         full_fence()
         armed = self._words[self._word]
         if armed and armed != self._rung:

@@ -28,7 +28,7 @@ STRONGLY_ORDERED: Final = os.uname().machine.lower() in {"x86_64", "amd64"}
 
 
 def must_check() -> bool:
-    """Whether rings have to be checked on this machine, or are told to be."""
+    """Whether rings have to be checked on the machine, or by its environment."""
     return not STRONGLY_ORDERED or os.environ.get(CHECKED_VARIABLE, "0") not in {"", "0"}
 
 

@@ -95,7 +95,7 @@ class RingWriter:
         self._free = 0
 
     def append_records(self, stream: bytes, records: int) -> bool:
-        """Append whole records and publish them; False, and nothing done, if there is no room.
+        """Append whole records and publish, or return False, and nothing done, if there is no room.
 
         Args:
             stream: The records, one after the other.
@@ -128,7 +128,7 @@ class RingWriter:
         return True
 
     def _has_room(self, length: int) -> bool:
-        """Look how far the reader is. Only when it matters: the cache line is the reader's."""
+        """Load the reader's position. Only when needed: its cache line is the reader's."""
         # Order 4: the space that this load finds free is written to afterwards.
         self._free = self.size - ((self._position - self._words[self._tail]) & _MASK)
         if length > self.size:
@@ -160,18 +160,18 @@ class RingReader:
         self._seen = words[tail]
 
     def pending(self) -> bool:
-        """Whether something was published that has not been read."""
+        """Whether records were published that have not been read."""
         return self._words[self._head] != self._seen
 
     def count(self) -> int:
-        """How many records were published and have not been read, the checksums among them."""
+        """Return how many records were published and not read, including checksums."""
         return ((self._words[self._head] >> 32) - (self._seen >> 32)) & _MASK
 
     def read(self) -> tuple[int, bytes] | None:
-        """Everything published: how many records, and their bytes; None if there is nothing.
+        """Read all published records: return their number and their bytes; None if there are none.
 
-        In a checked ring also None while the bytes are not all there yet (`pending()` stays
-        true), and the checksums are among the records, as integers.
+        In a checked ring also None while the bytes are not all there yet (`pending()` stays true),
+        and the checksums are among the records, as integers.
 
         Raises:
             WireError: The head makes no sense.

@@ -24,7 +24,7 @@ PORTABLE_VARIABLE: Final = "TOKENGATE_MP_PORTABLE"
 
 
 def portable() -> bool:
-    """Whether to do without what only Linux has."""
+    """Whether to do without calls that only Linux has."""
     forced = os.environ.get(PORTABLE_VARIABLE, "0") not in {"", "0"}
     return forced or not (hasattr(os, "memfd_create") and hasattr(os, "eventfd"))
 
@@ -46,7 +46,7 @@ class Segment:
 
     @classmethod
     def allocate(cls, size: int) -> Self:
-        """A new segment of `size` bytes, all zero.
+        """Allocate a segment of `size` bytes, all zero.
 
         Raises:
             CoreStartError: There is not enough shared memory, or no descriptor left for it.
@@ -67,14 +67,14 @@ class Segment:
 
     @classmethod
     def attach(cls, fd: int, size: int) -> Self:
-        """The segment of `size` bytes behind an inherited descriptor.
+        """Map the segment of `size` bytes behind an inherited descriptor.
 
         (Its file may be longer: some systems round up to whole pages.)
         """
         return cls(fd, size)
 
     def unmap(self) -> None:
-        """Give up this process's hold on the memory. All views of `view` must be released."""
+        """Release the memory and close the descriptor. All views of `view` must be released."""
         self.view.release()
         self._map.close()
         os.close(self.fd)
@@ -92,7 +92,7 @@ class Segment:
 
 
 def unnamed(size: int) -> int:
-    """A descriptor of a shared memory block that has no name any more."""
+    """Make a shared memory block without a name; return its descriptor."""
     from multiprocessing.shared_memory import SharedMemory  # noqa: PLC0415 - portable path only
 
     # The name exists from here to the end of this function. Until Python 3.12 a resource tracker

@@ -11,7 +11,7 @@ from tokengate_mp.wire.arena.arena import Block
 
 
 class Referred:
-    """The tokens that a pickle refers to: whoever loads it has to find them.
+    """The tokens that a pickle refers to: a reader of the pickle has to find each.
 
     Args:
         tokens: The tokens. They are known for as long as this is there.
@@ -24,21 +24,21 @@ class Referred:
 
 
 class AttachedPickle(bytes):
-    """A pickle, and what it needs.
+    """Pickle bytes with the arena blocks and token references they depend on.
 
     Attributes:
-        attachments: What it needs. That stays for as long as this does.
+        attachments: The blocks and references. They stay for as long as the pickle does.
     """
 
     attachments: tuple[Block | Referred, ...]
 
 
 class AttachedRecord:
-    """A record, and what it needs.
+    """A record with the arena blocks and token references that its payloads depend on.
 
     Args:
         record: The record.
-        attachments: What it needs.
+        attachments: The blocks and references.
     """
 
     __slots__ = ("attachments", "record")
@@ -48,28 +48,28 @@ class AttachedRecord:
         self.attachments = attachments
 
     def __len__(self) -> int:
-        """How many bytes it takes, those of its blocks among them."""
+        """Bytes of the record, and of the blocks."""
         return len(self.record) + size_of(self.attachments)
 
 
 def attachments_of(payload: object) -> tuple[Block | Referred, ...]:
-    """What a payload needs."""
+    """Return the blocks and references that a payload depends on."""
     return payload.attachments if isinstance(payload, AttachedPickle) else ()
 
 
 def size_of(attachments: Iterable[Block | Referred]) -> int:
-    """How many bytes the blocks take."""
+    """Return how many bytes the blocks among attachments take."""
     return sum([each.place.size for each in attachments if isinstance(each, Block)])
 
 
 def referring(pickled: bytes, tokens: Iterable[object]) -> AttachedPickle:
-    """A pickle that refers to tokens, with those."""
+    """Attach to a pickle the tokens that are referred to in the value."""
     attachments = AttachedPickle(pickled)
     attachments.attachments = (*attachments_of(pickled), Referred(tokens))
     return attachments
 
 
 def attached(record: bytes, *payloads: object) -> bytes | AttachedRecord:
-    """A record with all that the payloads in it need, if they need anything."""
+    """Attach to a record all that the payloads in the record depend on, if anything."""
     attachments = tuple([each for payload in payloads for each in attachments_of(payload)])
     return AttachedRecord(record, attachments) if attachments else record

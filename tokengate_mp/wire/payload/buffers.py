@@ -46,10 +46,10 @@ _MARK: Final = b"\x80\x05C" + bytes([_PLACE.size])
 
 
 class _Here(threading.local):
-    """What goes on in this thread.
+    """The packing and loading that goes on in a thread.
 
     Attributes:
-        packing: What collects what is needed by what is pickled.
+        packing: Collects what the value that is being pickled depends on.
         writable: Whether what is loaded is to be copied, so that it can be changed.
     """
 
@@ -61,7 +61,7 @@ _here = _Here()
 
 
 class Packing(list[Any]):
-    """What a pickle needs which is being made; before that the arena that blocks are in.
+    """The attachments of a pickle that is being made; the first item is the arena for its blocks.
 
     (A list, since making one costs each call least.)
     """
@@ -70,24 +70,24 @@ class Packing(list[Any]):
 
     @property
     def arena(self) -> Arena | None:
-        """Where the blocks have to be."""
+        """The arena in which the blocks have to be."""
         arena: Arena | None = self[0]
         return arena
 
     @property
     def attachments(self) -> tuple[Block | Referred, ...]:
-        """What it needs."""
+        """The blocks and references so far."""
         return tuple(self[1:])
 
     def add_attachment(self, needed: Block | Referred) -> None:
-        """The pickle refers to a block, or to tokens."""
+        """Add a block, or the tokens that the pickle refers to."""
         if needed not in self:
             self.append(needed)
 
 
 @contextmanager
 def packing(arena: Arena | None) -> Iterator[Packing]:
-    """Collect what is needed by what is pickled here meanwhile."""
+    """Collect the attachments of values that are pickled within the context."""
     before, _here.packing = _here.packing, Packing((arena,))
     try:
         yield _here.packing
@@ -96,7 +96,7 @@ def packing(arena: Arena | None) -> Iterator[Packing]:
 
 
 def current_packing() -> Packing | None:
-    """Who collects that in this thread."""
+    """Return the packing that goes on in the calling thread."""
     return _here.packing
 
 
@@ -106,7 +106,7 @@ def current_packing() -> Packing | None:
 def pack(
     value: object, arena: Arena | None, *, writable: bool = False, least: int = LARGE
 ) -> bytes:
-    """`value` as a pickle that both processes can load; a `AttachedPickle` if it needs more.
+    """Pickle `value` so that both processes can load the pickle; an `AttachedPickle` if needed.
 
     Args:
         value: The value.
@@ -141,7 +141,7 @@ def pack(
 def pack_call(
     args: tuple[Any, ...], kwargs: dict[str, Any], arena: Arena | None, *, writable: bool = False
 ) -> bytes:
-    """The arguments of a call, likewise."""
+    """Pickle the arguments of a call, as `pack` does a value."""
     if not _FLAT.isdisjoint(map(type, args)):
         args = tuple(map(flat, args))
     if kwargs and not _FLAT.isdisjoint(map(type, kwargs.values())):
@@ -150,7 +150,7 @@ def pack_call(
 
 
 def _dumped(value: object, least: int) -> tuple[bytes, list[memoryview]]:
-    """A pickle, and the buffers of so many bytes and more, which are not in it."""
+    """Return a pickle, and apart from that the buffers of `least` bytes and more."""
     buffers: list[memoryview] = []
 
     def put_aside(buffer: pickle.PickleBuffer) -> bool:
@@ -171,7 +171,7 @@ def _dumped(value: object, least: int) -> tuple[bytes, list[memoryview]]:
 
 
 def _sent_aside(pickled: bytes, buffers: list[memoryview], collected: Packing) -> bytes:
-    """What is to travel of a value, with what is large of it in a block if there is room."""
+    """Make the pickle that travels, with large parts in a block if there is room."""
     arena = collected.arena
     stowed = None if arena is None else _stowed(arena, pickled, buffers)
     if stowed is None:
@@ -185,9 +185,9 @@ def _sent_aside(pickled: bytes, buffers: list[memoryview], collected: Packing) -
 def _stowed(
     arena: Arena, pickled: bytes, buffers: list[memoryview]
 ) -> tuple[bytes, Block | None] | None:
-    """A pickle and its buffers in a block: the pickle that finds them; None if there is no room.
+    """Put a pickle and its buffers into a block; return a short pickle that finds the block.
 
-    With what stands for the block, if that is for this process to keep.
+    With a block object, if that is for this process to keep. None if there is no room.
     """
     parts, inner = list(buffers), pickled
     if len(pickled) >= LARGE_PICKLE:
@@ -207,7 +207,7 @@ def _stowed(
 
 
 class _Stowed:
-    """What loads as the value in a block."""
+    """Pickles as a call that loads the value in a block."""
 
     def __init__(self, place: Place, spans: list[tuple[int, int]], inner: bytes) -> None:
         self._contents = tuple(place), spans, inner
@@ -217,7 +217,7 @@ class _Stowed:
 
 
 class _Together:
-    """What loads as a value whose buffers were left aside, and could not stay there."""
+    """Pickles as a call that loads a value with its buffers, which were left aside before."""
 
     def __init__(self, pickled: bytes, buffers: Iterable[memoryview]) -> None:
         self._contents = pickled, list(map(pickle.PickleBuffer, buffers))
@@ -227,7 +227,7 @@ class _Together:
 
 
 class _Writable:
-    """What loads as a value does, with copies of all that is in blocks."""
+    """Pickles as a call that loads a value with copies of everything in blocks."""
 
     def __init__(self, pickled: bytes) -> None:
         self._pickled = pickled
@@ -262,7 +262,7 @@ _READ_ONLY: Final = pickle.NEXT_BUFFER + pickle.READONLY_BUFFER
 
 
 class _Changeable(pickle._Unpickler):  # noqa: SLF001 - see below
-    """Loads what was read-only where it was pickled so that it can be changed.
+    """Loads buffers that were read-only when pickled as changeable buffers.
 
     (An array that came as a view is that. Only the unpickler in Python can be told: the one in C
     has its instructions built in.)
@@ -283,12 +283,12 @@ def _load_writable(pickled: bytes) -> Any:
 
 
 def writable(pickled: bytes) -> bytes:
-    """A pickle that loads as this one does, with copies of all that is in blocks."""
+    """Wrap a pickle so that the value is loaded with copies of everything in blocks."""
     return pickle.dumps(_Writable(bytes(pickled)), PROTOCOL)
 
 
 def taken_up(pickled: bytes) -> bytes:
-    """A pickle that came from a core process; as `AttachedPickle`, if it is in a block.
+    """Attach to a pickle that came from a core process the block that holds the value, if any.
 
     From here on this process sees to it that the block stays.
     """
@@ -306,7 +306,7 @@ def taken_up(pickled: bytes) -> bytes:
 
 
 def detached(pickled: bytes) -> bytes:
-    """A pickle that loads as this one does and needs no block."""
+    """Return a pickle of the same value that needs no block."""
     place = place_of(pickled)
     if place is None:
         return pickled
@@ -317,7 +317,7 @@ def detached(pickled: bytes) -> bytes:
 
 
 def content(pickled: bytes) -> Iterable[bytes | memoryview]:
-    """What a pickle consists of, wherever it is: equal for equal values, as far as pickles are."""
+    """Return the parts of a pickle, from the block too: equal for equal values (as pickles go)."""
     place = place_of(pickled)
     if place is None:
         return (pickled,)
@@ -328,7 +328,7 @@ def content(pickled: bytes) -> Iterable[bytes | memoryview]:
 
 
 class _Apart(pickle.Unpickler):
-    """Loads what is to be called and with what, in place of calling it."""
+    """Loads a call as its function and arguments, in place of calling."""
 
     def find_class(self, module: str, name: str) -> Any:
         found = super().find_class(module, name)
@@ -336,7 +336,7 @@ class _Apart(pickle.Unpickler):
 
 
 def place_of(pickled: bytes) -> Place | None:
-    """Where the value is that a pickle is of; None if it is in the pickle itself."""
+    """Return where the block of a pickle is; None if the value is in the pickle itself."""
     if pickled[: len(_MARK)] != _MARK or len(pickled) < len(_MARK) + _PLACE.size:
         return None
     return Place(*_PLACE.unpack_from(pickled, len(_MARK)))
@@ -363,7 +363,7 @@ _FLAT: Final = frozenset({bytes, bytearray, memoryview})
 
 
 def flat(value: Any) -> Any:
-    """`value`, or what stands for it if it is one large piece of memory."""
+    """Return `value`, or a stand-in that sends a large piece of memory without a copy."""
     kind = type(value)
     if kind not in _FLAT:
         return value

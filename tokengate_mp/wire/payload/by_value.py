@@ -43,7 +43,7 @@ from tokengate_mp.wire.payload import classes, namespaces, variables
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 from tokengate_mp.wire.payload.views import form_of, view_of
 
-KEPT: Final = 1024
+REMEMBERED: Final = 1024
 """How many of the classes that arrived last are kept although nothing else may refer to them.
 
 A class that only arguments refer to would otherwise be put together anew for every token.
@@ -55,13 +55,13 @@ _lock = threading.RLock()
 _identities: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
 _classes: WeakValueDictionary[bytes, type] = WeakValueDictionary()
 _definitions: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
-_kept: deque[type] = deque(maxlen=KEPT)
+_remembered: deque[type] = deque(maxlen=REMEMBERED)
 
 
 def dumps(
     value: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None
 ) -> bytes:
-    """A pickle of `value`, in which classes go as identity and definition.
+    """Pickle `value`, with classes as identity and definition.
 
     Args:
         value: The value.
@@ -74,7 +74,7 @@ def dumps(
 
 
 def define(function: Callable[..., Any]) -> bytes:
-    """A pickle of `function` that, unlike `dumps`, is one whole with the classes it refers to.
+    """Pickle `function` as a whole with the classes that the function refers to, unlike `dumps`.
 
     They share their global variables, as they do here (see `namespaces`).
 
@@ -91,7 +91,7 @@ def _dump(value: object, *, whole: bool, buffer_callback: Any = None) -> bytes:
 
 
 class _Whole:
-    """What unpickles as what `pickled` holds, and with no other thread doing the like."""
+    """Pickles as a call that loads `pickled` while no other thread loads the like."""
 
     def __init__(self, pickled: bytes) -> None:
         self._pickled = pickled
@@ -109,7 +109,7 @@ def _whole(pickled: bytes) -> Any:
 
 
 def _class(identity: bytes, definition: bytes) -> type:
-    """The class of that identity: the one that is here, or a new one."""
+    """Return the class of that identity: a known class, or else a new class of the definition."""
     known = _classes.get(identity)
     if known is None:
         with _lock:
@@ -119,7 +119,7 @@ def _class(identity: bytes, definition: bytes) -> type:
 
 
 def _made(identity: bytes, make: Callable[..., type], arguments: tuple[Any, ...]) -> type:
-    """The class of that identity; if it is new, without its attributes still."""
+    """Return the class of that identity; a new class comes without its attributes."""
     known = _classes.get(identity)
     return make(*arguments) if known is None else known
 
@@ -128,7 +128,7 @@ def _complete(
     made: type,
     contents: tuple[bytes, Callable[..., Any], Any, Mapping[str, Mapping[str, Any]]],
 ) -> None:
-    """Give a class its attributes, unless it was here before."""
+    """Give a class its attributes, unless the class was known before."""
     identity, set_state, state, of_members = contents
     if _classes.get(identity) is made:
         return
@@ -137,7 +137,7 @@ def _complete(
         vars(made.__members__[name]).update(attributes)  # type: ignore[attr-defined]  # an enum
     _identities[made] = identity
     _classes[identity] = made
-    _kept.append(made)
+    _remembered.append(made)
 
 
 def _identity(cls: type) -> bytes:
@@ -197,7 +197,7 @@ _OWN_REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publishes no types
-    """cloudpickle's, with the classes of this module's head.
+    """The pickler of cloudpickle, with the treatment of classes that the module describes.
 
     Args:
         file: Where the bytes go.
@@ -212,7 +212,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
         self._whole = whole
 
     def reducer_override(self, obj: Any) -> Any:
-        """How to take `obj` apart; NotImplemented to let pickle decide."""
+        """Reduce `obj`; NotImplemented to let pickle decide."""
         if not issubclass(type(obj), type):
             reduced = super().reducer_override(obj)
             if self._whole and type(obj) is FunctionType and reduced is not NotImplemented:
@@ -231,7 +231,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
 def _taken_apart(
     cls: Any, _make: Any, _arguments: Any, state: Any, _list: None, _dict: None, set_state: Any
 ) -> tuple[Any, ...]:
-    """A class as what `_made` and `_complete` need; without what those see to by themselves."""
+    """Reduce a class to the arguments of `_made` and `_complete`, less the parts made there."""
     attributes, slots = state
     of_members = {}
     if issubclass(cls, enum.Enum):

@@ -181,7 +181,7 @@ _FACTORY: Final[Any] = type(_AList.__struct_defaults__[0])
 
 
 class _Field:
-    """What unpickles as `msgspec.field(...)`, which itself does not pickle."""
+    """Pickles as a call of `msgspec.field(...)`, as the result of that call does not pickle."""
 
     def __init__(self, name: str, default: Any) -> None:
         self._name = name

@@ -33,7 +33,7 @@ anything, where memory is short. Pickled, it then comes out right, or is refused
 
 
 def are_scalars(values: Sequence[Any]) -> bool:
-    """Whether the exact type of each of these is one of `SCALARS`.
+    """Whether the exact type of each value is in `SCALARS`.
 
     For many values: most often all are of one type, and to count that takes half the time.
     """
@@ -53,7 +53,7 @@ def by_value(
     *,
     buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
 ) -> bytes:
-    """A pickle that carries functions and classes of `__main__`, and nested ones, themselves.
+    """Pickle `value` with functions and classes of `__main__`, or nested, by value.
 
     Args:
         value: The value.
@@ -70,7 +70,7 @@ def by_value(
 
 
 def to_pickle(value: object) -> bytes:
-    """`value` as a pickle that both processes can load.
+    """Pickle `value` so that both processes can load the pickle.
 
     Raises:
         Exception: Whatever pickling raises; user code takes part in it.
@@ -91,7 +91,7 @@ def arguments_to_pickle(  # noqa: PLR0913 - four for the error alone
     *,
     applied: bool = False,
 ) -> bytes:
-    """A call's arguments as a pickle of `(args, kwargs)`.
+    """Pickle the arguments of a call as `(args, kwargs)`.
 
     Args:
         operation: The operation_type, for the error.

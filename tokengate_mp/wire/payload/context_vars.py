@@ -17,7 +17,7 @@ from tokengate_mp.wire.payload.codec import loads, to_pickle
 from tokengate_mp.wire.payload.variables import (
     MAIN,
     has_identity,
-    place_of_variable,
+    location_of,
     reduce_variable,
 )
 
@@ -26,7 +26,7 @@ _DECIMAL: Final = "decimal_context"
 
 
 class _Sent:
-    """A variable, as it stands in a snapshot: it unpickles as the variable itself."""
+    """A variable in a snapshot; unpickles as the variable itself."""
 
     __slots__ = ("variable",)
 
@@ -38,11 +38,11 @@ class _Sent:
 
 
 class _Decimal:
-    """Stands for the variable that the context of `decimal` is in, which has no name there."""
+    """A stand-in for the variable with the context of `decimal`, which has no name there."""
 
     @staticmethod
     def set(value: Any) -> None:
-        """Set it."""
+        """Set the context."""
         import decimal  # noqa: PLC0415 - few need it
 
         decimal.setcontext(value)
@@ -52,15 +52,15 @@ def _travels(variable: ContextVar[Any]) -> bool:
     """Whether a variable is the user's, and can be found again."""
     if has_identity(variable):
         return True
-    place = place_of_variable(variable)
-    if place is None:
+    location = location_of(variable)
+    if location is None:
         return False
-    package = place[0].partition(".")[0]
+    package = location[0].partition(".")[0]
     return package == MAIN or (package not in sys.stdlib_module_names and package != _OWN)
 
 
 def snapshot(operation: str) -> bytes:
-    """The values of the context variables that are set here, as bytes.
+    """Pickle the values of the context variables that are set in the calling context.
 
     Args:
         operation: The operation_type, for the error.
@@ -96,8 +96,8 @@ def _culprit(entries: list[tuple[Any, Any]]) -> str:
     return "the context variables, together,"
 
 
-def enter(carried: bytes) -> None:
-    """Set the variables of a snapshot, in the context that this is called in.
+def set_variables(carried: bytes) -> None:
+    """Set the variables of a snapshot in the calling context.
 
     Raises:
         Exception: What loading the values raises.

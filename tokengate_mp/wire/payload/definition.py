@@ -22,7 +22,7 @@ IDENTITY: Final = "__tokengate_identity__"
 
 
 class _Definition(msgspec.Struct, array_like=True, frozen=True):
-    """A function as it travels: what `define` encodes."""
+    """A function as encoded by `define`."""
 
     key: str | None
     pickled: bytes | None
@@ -40,7 +40,7 @@ OWN: Final = "__tokengate_define__"
 
 
 def name_of(function: Callable[..., Any]) -> str | None:
-    """`module:qualname` if importing that gives `function`, plain or decorated; else None."""
+    """Return `module:qualname` if importing that gives `function` or its wrapper; else None."""
     module = getattr(function, "__module__", None)
     qualname = getattr(function, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualname, str) or module == "__main__":
@@ -55,7 +55,7 @@ def name_of(function: Callable[..., Any]) -> str | None:
 
 
 def named(name: str) -> Callable[..., Any]:
-    """The plain function that `name` (from `name_of`) stands for.
+    """Return the plain function of a name that `name_of` gave.
 
     Raises:
         Exception: Whatever importing its module raises.
@@ -67,7 +67,7 @@ def named(name: str) -> Callable[..., Any]:
 
 
 def identify(function: Callable[..., Any]) -> None:
-    """Give a function a name that it keeps in every process, should it ever travel by value.
+    """Give a function an identity that stays the same in every process, also by value.
 
     It travels among the attributes of the function. So a process that gets a copy, as part of
     whatever else, can tell which function it is, and does not pass on its copy as a new one.
@@ -77,13 +77,13 @@ def identify(function: Callable[..., Any]) -> None:
 
 
 def key_of(function: Callable[..., Any]) -> str | None:
-    """What a function is known by in every process; None if it has no such thing."""
+    """Return the name or identity of a function, the same in every process; else None."""
     name = name_of(function)
     return getattr(function, IDENTITY, None) if name is None else name
 
 
 def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
-    """`function` as bytes.
+    """Encode a function.
 
     Args:
         function: The function.
@@ -104,7 +104,7 @@ def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
 
 
 def about(definition: bytes) -> tuple[str | None, Lead | None]:
-    """The key of the function that a definition is of, and whether it leads; nothing is loaded.
+    """Return the key of a defined function, and its lead, without loading anything.
 
     Raises:
         WireError: It is no definition.
@@ -114,7 +114,7 @@ def about(definition: bytes) -> tuple[str | None, Lead | None]:
 
 
 def resolve(definition: bytes) -> Callable[..., Any]:
-    """The function that `definition` (from `define`) stands for.
+    """Load the function of a definition that `define` made.
 
     Raises:
         WireError: It is no definition.

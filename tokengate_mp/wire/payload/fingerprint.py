@@ -33,11 +33,11 @@ _DIGEST: Final = b"#"
 
 
 class _Unfolds(Exception):
-    """Without memo there would be too much of it."""
+    """Raised where a pickle without memo would be too long."""
 
 
 def digest(*parts: bytes | memoryview) -> bytes:
-    """A digest of bytes, as short as a key should be."""
+    """Return a digest of bytes, as short as a key should be."""
     from hashlib import blake2b  # noqa: PLC0415 - some ms that few core processes need pay
 
     made = blake2b(digest_size=32)
@@ -47,7 +47,7 @@ def digest(*parts: bytes | memoryview) -> bytes:
 
 
 class _Hashing:
-    """A file that keeps of what is written only a digest.
+    """A file that keeps nothing of the written bytes but a digest.
 
     Args:
         begin: What the digest begins with.
@@ -68,7 +68,7 @@ class _Hashing:
 
 
 class _Fast(Protocol):
-    """What typeshed leaves out of a pickler."""
+    """The attribute of a pickler that typeshed leaves out."""
 
     fast: bool
 
@@ -76,7 +76,9 @@ class _Fast(Protocol):
 def key(
     anchor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], travelling: int = 0
 ) -> bytes:
-    """The key of a call: the same for the same anchor and arguments, in whatever order keywords go.
+    """Return the key of a call: the same for the same anchor and arguments.
+
+    The order of keyword arguments does not matter.
 
     Args:
         anchor: What tells these calls from others with the same arguments.
@@ -111,7 +113,7 @@ def key(
 
 
 def _in_order(value: object) -> object:
-    """`value`, or what says in a certain order what is in it."""
+    """Return `value`; for a set, its members in a certain order."""
     if type(value) in {set, frozenset}:
         members: Any = value
         return type(value), sorted(to_pickle(member) for member in members)

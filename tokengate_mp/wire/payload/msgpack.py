@@ -16,7 +16,7 @@ encode = msgspec.msgpack.Encoder().encode
 
 
 def decoder(kind: type[_R]) -> Callable[[bytes], _R]:
-    """Make a decoder of one kind of record, which raises `WireError` at any other bytes."""
+    """Make a decoder for a kind of record, which raises `WireError` at other bytes."""
     decode = msgspec.msgpack.Decoder(kind).decode
 
     def decode_one(record: bytes) -> _R:

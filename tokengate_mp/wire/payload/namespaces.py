@@ -28,14 +28,14 @@ _lock = threading.Lock()
 
 
 class _Sent:
-    """Which variables of a module have been sent, and what they were bound to."""
+    """The variables of a module that have been sent, and their bindings at that time."""
 
     def __init__(self) -> None:
         self.identity = os.urandom(12)
         self._versions: dict[str, tuple[int, Callable[[], object]]] = {}
 
     def version(self, name: str, value: object) -> int:
-        """The version of a variable: another one if it is bound to another object than before."""
+        """Return the version of a variable: a new version if the variable was bound anew."""
         known = self._versions.get(name)
         if known is None or known[1]() is not value:
             try:
@@ -58,7 +58,7 @@ _received: Final[dict[bytes, _Received]] = {}
 
 
 class _Reference:
-    """What unpickles as the variables of a module."""
+    """Pickles as a call that gives the variables of a module."""
 
     def __init__(self, identity: bytes, basics: Mapping[str, Any]) -> None:
         self._arguments = identity, dict(basics)
@@ -76,11 +76,11 @@ def _variables(identity: bytes, basics: dict[str, Any]) -> dict[str, Any]:
 
 
 def taken_apart(function: FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """How to pickle a function so that it shares its global variables where it arrives.
+    """Reduce a function so that the global variables of its module are shared on arrival.
 
     Args:
         function: The function.
-        reduced: How cloudpickle would.
+        reduced: How cloudpickle reduces it.
     """
     variables = function.__globals__
     name = variables.get("__name__")
@@ -106,7 +106,7 @@ def _function(code: CodeType, variables: dict[str, Any], closure: Any) -> Functi
 
 
 def _complete(function: FunctionType, contents: tuple[Any, ...]) -> None:
-    """Give a function its attributes, and its module what of its variables is new."""
+    """Give a function its attributes, and its module new bindings of variables."""
     identity, own, versions, set_state, state = contents
     set_state(function, state)
     with _lock:

@@ -27,7 +27,7 @@ class Needed(Protocol):
     number: int
 
     def arrived(self) -> object:
-        """Its value, or the value `Encoded`, if it is there; else `NOT_YET`."""
+        """Return the value, or the value `Encoded`, if the token has ended; else `NOT_YET`."""
 
 
 NOT_YET: Final = object()
@@ -38,7 +38,7 @@ FILLABLE: Final[set[type]] = set()
 
 
 class Encoded:
-    """A value as the bytes it travelled in; a pickle of it loads as the value.
+    """A value still encoded; pickles as a call that loads the value.
 
     Attributes:
         pickled: The bytes.
@@ -61,7 +61,7 @@ class Encoded:
 
 
 class Placeholders:
-    """The tokens that are found while the arguments of one call are pickled.
+    """Collects tokens while the arguments of a call are pickled.
 
     Args:
         vouch: Raises if a token is not one whose value can come here.
@@ -86,7 +86,7 @@ class Placeholders:
         _here.placeholders = self._before
 
     def stand_in(self, token: Needed) -> tuple[Any, ...]:
-        """What pickle is to take in place of a token.
+        """Reduce a token to its value, or else to a placeholder.
 
         Raises:
             PayloadError: Its value will never be here.
@@ -105,11 +105,11 @@ class Placeholders:
 
 
 class _Here(threading.local):
-    """What goes on in this thread.
+    """The arguments that a thread pickles or loads.
 
     Attributes:
-        placeholders: Who collects the tokens that are pickled.
-        values: What the placeholders that are unpickled stand for.
+        placeholders: Collects the tokens that are pickled.
+        values: The values of the placeholders that are unpickled.
     """
 
     placeholders: Placeholders | None = None
@@ -120,7 +120,7 @@ _here = _Here()
 
 
 def reduce_token(token: Needed) -> tuple[Any, ...]:
-    """What a token is pickled as.
+    """Reduce a token to its value or a placeholder, as an argument of a call.
 
     Raises:
         TypeError: It is not pickled as an argument of a call.

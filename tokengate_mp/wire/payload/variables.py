@@ -21,14 +21,14 @@ _lock = threading.Lock()
 _identities: dict[ContextVar[Any], str] = {}
 _variables: dict[str, ContextVar[Any]] = {}
 # Where variables were found; for one that was not, how many modules had been looked through.
-_places: dict[ContextVar[Any], tuple[str, str] | int] = {}
+_locations: dict[ContextVar[Any], tuple[str, str] | int] = {}
 
 
 def reduce_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
-    """How a variable is pickled: by its module, or by an identity that it has from now on."""
-    place = place_of_variable(variable)
-    if place is not None and place[0] != MAIN:
-        return _named, place
+    """Reduce a variable to its module and name, or to an identity given now."""
+    location = location_of(variable)
+    if location is not None and location[0] != MAIN:
+        return _named, location
     with _lock:
         identity = _identities.get(variable)
         if identity is None:
@@ -42,13 +42,13 @@ def reduce_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
 
 
 def _named(module: str, name: str) -> ContextVar[Any]:
-    """The variable of that name."""
+    """Return the variable of that name in a module."""
     variable: ContextVar[Any] = getattr(import_module(module), name)
     return variable
 
 
 def _identified(identity: str, name: str, *default: Any) -> ContextVar[Any]:
-    """The variable of that identity: the one that is here, or a new one."""
+    """Return the variable of that identity: a known variable, or a new variable."""
     with _lock:
         variable = _variables.get(identity)
         if variable is None:
@@ -60,13 +60,13 @@ def _identified(identity: str, name: str, *default: Any) -> ContextVar[Any]:
 
 
 def has_identity(variable: ContextVar[Any]) -> bool:
-    """Whether a variable was pickled by its identity, here or in the process it came from."""
+    """Whether a variable was pickled by its identity, here or in the process where that began."""
     return variable in _identities
 
 
-def place_of_variable(variable: ContextVar[Any]) -> tuple[str, str] | None:
-    """The module and the name that a variable stands under; None if it stands in none."""
-    known = _places.get(variable)
+def location_of(variable: ContextVar[Any]) -> tuple[str, str] | None:
+    """Return the module and the name of a variable; None if the variable stands in no module."""
+    known = _locations.get(variable)
     if isinstance(known, tuple):
         return known
     count = len(sys.modules)
@@ -81,5 +81,5 @@ def place_of_variable(variable: ContextVar[Any]) -> tuple[str, str] | None:
                     if found is None or attribute == variable.name != found[1]:
                         found = name, attribute
                     break
-    _places[variable] = count if found is None else found
+    _locations[variable] = count if found is None else found
     return found

@@ -10,7 +10,7 @@ _LONGEST_ITEM: Final = 16
 
 
 def view_of(data: Any, kind: str, shape: tuple[int, ...]) -> memoryview:
-    """A memoryview of these bytes, with items of that kind in that shape."""
+    """Make a memoryview of bytes with the given kind of items and shape."""
     empty = shape == (0,)  # to which nothing can be cast
     whole: Any = memoryview(bytes(_LONGEST_ITEM) if empty else data)
     view: memoryview = whole.cast(kind)[:0] if empty else whole.cast(kind, shape)
@@ -18,7 +18,7 @@ def view_of(data: Any, kind: str, shape: tuple[int, ...]) -> memoryview:
 
 
 def form_of(view: memoryview) -> tuple[str, tuple[int, ...]]:
-    """What `view_of` needs to know of a memoryview, besides its bytes.
+    """Return the kind of items and the shape of a memoryview, for `view_of`.
 
     Raises:
         pickle.PicklingError: There is no such memoryview of bytes.

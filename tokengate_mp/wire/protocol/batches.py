@@ -18,13 +18,13 @@ RANGE: Final = 0
 
 
 class BatchOutcome(msgspec.Struct, array_like=True):
-    """Core to parent: what became of the items of a batch.
+    """Core to parent: the outcomes of the items of a batch.
 
     Attributes:
         nanoseconds: How long all the calls took.
         values: For each item its result, or bytes.
-        pickled: Which values are pickles of results, by their place.
-        raised: Which values are encoded failures, by their place.
+        pickled: Which values are pickles of results, by their index.
+        raised: Which values are encoded failures, by their index.
     """
 
     nanoseconds: int
@@ -33,15 +33,15 @@ class BatchOutcome(msgspec.Struct, array_like=True):
     raised: list[int]
 
     def first(self, count: int) -> BatchOutcome:
-        """Itself, without what it holds beyond the first so many items.
+        """Drop all but the first `count` items, and return the outcome itself.
 
         Those that were cut off from a batch are done elsewhere. But it is sent as it was, should it
         be lost with its process and run again.
         """
         if count < len(self.values):
             del self.values[count:]
-            self.pickled = [place for place in self.pickled if place < count]
-            self.raised = [place for place in self.raised if place < count]
+            self.pickled = [index for index in self.pickled if index < count]
+            self.raised = [index for index in self.raised if index < count]
         return self
 
 
@@ -50,14 +50,14 @@ _decode = decoder(BatchOutcome)
 
 
 def decode_batch(record: bytes) -> BatchOutcome:
-    """A `BatchOutcome` of its bytes.
+    """Decode a `BatchOutcome`.
 
     Raises:
-        WireError: They are none, or it speaks of items that it does not have.
+        WireError: The bytes are none, or it speaks of items that it does not have.
     """
     batch = _decode(record)
     values = batch.values
-    for place in (*batch.pickled, *batch.raised):
-        if not (0 <= place < len(values) and isinstance(values[place], bytes)):
-            raise WireError(f"of {len(values)} items, number {place} is not there as bytes")
+    for index in (*batch.pickled, *batch.raised):
+        if not (0 <= index < len(values) and isinstance(values[index], bytes)):
+            raise WireError(f"of {len(values)} items, number {index} is not there as bytes")
     return batch

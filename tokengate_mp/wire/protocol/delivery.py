@@ -45,7 +45,7 @@ def raised(value: bytes) -> Exception:
 
 
 def _loaded(pickled: bytes) -> Exception | None:
-    """Load the exception itself; None if it cannot be brought here."""
+    """Load the exception itself; None if that cannot be done here."""
     if not pickled:
         return None
     try:

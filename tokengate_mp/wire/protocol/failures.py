@@ -51,5 +51,5 @@ def _traceback(error: BaseException, above: Collection[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape lone surrogates in a text, since msgpack cannot hold them."""
+    """Escape lone surrogates in a text, since msgpack cannot hold any."""
     return text.encode("utf-8", "backslashreplace").decode()

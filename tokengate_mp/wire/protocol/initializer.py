@@ -32,7 +32,7 @@ def pack_initializer(initializer: Callable[..., Any], arguments: tuple[Any, ...]
 
 
 def with_authkey(authkey: bytes, packed: bytes) -> bytes:
-    """Pack an initializer that first lets its process open what multiprocessing's managers serve.
+    """Pack an initializer that first sets the authkey of multiprocessing, for its managers.
 
     Args:
         authkey: The parent's key.

@@ -1,10 +1,9 @@
-"""A voice: what a core process prints and logs, on its way to the parent.
+"""Output: what a core process prints and logs, on its way to the parent.
 
-It is a pipe of its own for each incarnation, apart from the mailbox: what is said there must
-neither wait for outcomes nor keep them waiting, and processes that a token forks may speak too.
-What travels is cut into *frames* no longer than the kernel writes in one piece, whoever else
-writes. So there is no lock, nobody's words are torn, and whatever was written before a SIGKILL is
-there.
+It has a pipe of its own for each incarnation, apart from the mailbox: output must neither wait for
+outcomes nor keep them waiting, and processes that a token forks may print and log too. What travels
+is cut into *frames* no longer than the kernel writes in one piece, whoever else writes. So there is
+no lock, nobody's words are torn, and whatever was written before a SIGKILL is there.
 
     frame:  | bytes of text | kind | process | thread | text … |
 
@@ -50,11 +49,11 @@ With 256 cores it is, for all of them, what an ordinary user may have in pipes (
 
 
 def frames(kind: int, process: int, thread: int, text: bytes, *, fresh: bool) -> Iterable[bytes]:
-    """The frames that a message travels as.
+    """Cut a message into frames.
 
     Args:
         kind: OUT, ERR or LOG.
-        process: Whose it is.
+        process: The process whose message it is.
         thread: The thread.
         text: The message.
         fresh: Whether it continues nothing.

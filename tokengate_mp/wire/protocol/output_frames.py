@@ -1,4 +1,4 @@
-"""The frames of a voice, as the parent takes them out of the pipe (see `voice`)."""
+"""The frames of output, as the parent takes them out of the pipe (see `output`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tokengate_mp.wire.protocol.output import FRESH, HEADER, KINDS, LAST, TEXT
 
 
 class Frame(NamedTuple):
-    """A piece of what a thread says.
+    """A piece of a message.
 
     Attributes:
         kind: OUT, ERR or LOG.
@@ -27,7 +27,7 @@ class Frame(NamedTuple):
 
 
 class Frames:
-    """Takes what comes out of a pipe apart."""
+    """Cuts the bytes that come out of a pipe into frames."""
 
     __slots__ = ("_rest",)
 
@@ -35,10 +35,10 @@ class Frames:
         self._rest = b""
 
     def take_apart(self, data: bytes) -> list[Frame]:
-        """The frames that are whole with this.
+        """Take in bytes; return the frames that are complete now.
 
         Raises:
-            WireError: These are none.
+            WireError: The bytes are no frames.
         """
         data = self._rest + data
         found: list[Frame] = []

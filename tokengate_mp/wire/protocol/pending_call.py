@@ -1,9 +1,8 @@
-"""PendingCalls: encoded calls with something more to them than their record.
+"""Pending calls: encoded calls with something more to them than their record.
 
 Most calls are a record and nothing else. Those that want something of the scheduler besides, or
-whose record cannot be finished before other tokens have ended, come as a pending_call, and are
-looked at
-apart.
+whose record cannot be finished before other tokens have ended, come as a `PendingCall`, and are
+dealt with apart.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _MARGIN: Final = 1 << 16
 
 
 class PendingCall:
-    """A call that is complete, and where it wants to go.
+    """A call that is complete, with its wishes for a core.
 
     Args:
         record: The request.
@@ -55,15 +54,15 @@ class PendingCall:
         self.keep = keep
 
     def __len__(self) -> int:
-        """How many bytes its arguments take, without the values that they lack."""
+        """Bytes of the arguments, without the values still to come."""
         return len(self.record)
 
     def travelling(self) -> tuple[Any, ...]:
-        """All of it, as a core process tells the parent of a call that was made there."""
+        """Return the parts by which a core process tells the parent of a call made there."""
         return self.record, 0, b"", (), None, self.key, self.keep, False
 
     def complete(self) -> bytes | AttachedRecord:
-        """The request.
+        """Return the request.
 
         Raises:
             Exception: What encoding raises.
@@ -79,7 +78,7 @@ class PlaceholderCall(PendingCall):
         function: The function's index.
         arguments: Positional arguments, of scalars where there is no placeholder; or a pickle of
             positional and keyword arguments (see `placeholders`).
-        needs: The tokens, each with its place: in the list, or the number of its placeholder.
+        needs: The tokens, each with its position: in the list, or the number of its placeholder.
         writable: Whether the function is to get what is large as copies that it can change.
 
     Attributes:
@@ -91,7 +90,7 @@ class PlaceholderCall(PendingCall):
         "_function",
         "_largest",
         "_number",
-        "_places",
+        "_positions",
         "_size",
         "_values",
         "_writable",
@@ -115,7 +114,7 @@ class PlaceholderCall(PendingCall):
         self._function = function
         self._arguments = arguments
         pairs = list(needs)
-        self._places = [place for place, _ in pairs]
+        self._positions = [position for position, _ in pairs]
         self.needs: Sequence[Needed] = [need for _, need in pairs]
         self._values: list[Any] = [None] * len(pairs)
         self._size = _MARGIN + (len(arguments) if isinstance(arguments, bytes) else 0)
@@ -126,18 +125,18 @@ class PlaceholderCall(PendingCall):
         self._writable = writable
 
     def __len__(self) -> int:
-        """How many bytes its arguments take, without the values that they lack."""
+        """Bytes of the arguments, without the values still to come."""
         return 0 if isinstance(self._arguments, list) else len(self._arguments)
 
     def travelling(self) -> tuple[Any, ...]:
-        """All of it, as a core process tells the parent of a call that was made there."""
+        """Return the parts by which a core process tells the parent of a call made there."""
         numbers = [need.number for need in self.needs]
-        places = list(zip(self._places, numbers, strict=True))
+        positions = list(zip(self._positions, numbers, strict=True))
         content_key = self.anchor, self.key, self.keep
-        return b"", self._function, self._arguments, places, *content_key, self._writable
+        return b"", self._function, self._arguments, positions, *content_key, self._writable
 
     def fill(self, at: int, value: object, core: int | None) -> None:
-        """The value of one of the tokens that it needs is there.
+        """Fill in the value of a token among `needs`.
 
         Args:
             at: Which of `needs`.
@@ -165,7 +164,7 @@ class PlaceholderCall(PendingCall):
         self._values[at] = value
 
     def complete(self) -> bytes | AttachedRecord:
-        """The request, now that all values are there.
+        """Return the request, now that all values are there.
 
         Raises:
             Exception: What encoding raises.
@@ -218,23 +217,25 @@ class PlaceholderCall(PendingCall):
 
     def _listed(self, arguments: list[Any]) -> list[Any]:
         filled = list(arguments)
-        for place, value in zip(self._places, self._values, strict=True):
-            filled[place] = value
+        for position, value in zip(self._positions, self._values, strict=True):
+            filled[position] = value
         return filled
 
 
-def landed(number: int, travelled: Iterable[Any], find: Callable[[int], Needed]) -> PendingCall:
-    """What a core process told of as `PendingCall.travelling`, here.
+def received_call(
+    number: int, travelled: Iterable[Any], find: Callable[[int], Needed]
+) -> PendingCall:
+    """Make the pending call of the parts that `PendingCall.travelling` gave in a core process.
 
     Args:
         number: Its token's number.
-        travelled: What was told.
+        travelled: The parts.
         find: Gives the tokens that it needs, by their numbers.
     """
-    record, function, arguments, places, anchor, key, keep, changeable = travelled
+    record, function, arguments, positions, anchor, key, keep, changeable = travelled
     if record:
         return PendingCall(record, key, keep)
-    needs = [(place, find(needed)) for place, needed in places]
+    needs = [(position, find(needed)) for position, needed in positions]
     pending_call = PlaceholderCall(number, function, arguments, needs, writable=changeable)
     pending_call.anchor, pending_call.key, pending_call.keep = anchor, key, keep
     return pending_call

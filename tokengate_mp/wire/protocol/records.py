@@ -75,7 +75,7 @@ NUMBERS_PER_RECORD: Final = 64
 
 
 class Request(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """Parent to core: run a function, or learn one.
+    """Parent to core: run a function, or learn a function.
 
     Attributes:
         number: The token's number; for DEFINE and FORGET the function's index.
@@ -93,7 +93,7 @@ class Request(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
 
 class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """Core to parent: what became of a token, or what one that runs there asks for.
+    """Core to parent: the outcome of a token, or something that a running token asks for.
 
     What the fields mean where `kind` is
 
@@ -135,7 +135,7 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
 
 class Enrolment(msgspec.Struct, array_like=True, frozen=True):
-    """A function with its options, as a core process makes it known to the parent.
+    """A function with its options, made known to the parent by a core process.
 
     Attributes:
         function: The function's index.
@@ -198,7 +198,7 @@ _ARRAY32: Final = b"\xdd"
 
 
 class Stream(Generic[_R]):
-    """Decodes what a ring gives into records of one kind.
+    """Decodes the bytes from a ring into records of a kind.
 
     Args:
         kind: `Request` or `Outcome`.
@@ -214,7 +214,7 @@ class Stream(Generic[_R]):
         self._decode = msgspec.msgpack.Decoder(expected).decode
 
     def records(self, count: int, stream: bytes) -> list[_R]:
-        """The records that `stream` consists of; `count` with the checksums among them.
+        """Decode the `count` records of a stream, checksums counted but left out.
 
         Raises:
             WireError: It consists of something else.
@@ -237,7 +237,7 @@ of its bytes take at most 1 + 9 + 1 + 2 + 5.
 
 
 def split(number: int, record: bytes, limit: int, part: int, join: int) -> Iterator[bytes]:
-    """The records that `record` travels as when it is longer than `limit` bytes.
+    """Split a record that is longer than `limit` bytes into records that are not.
 
     Args:
         number: The token's number.
@@ -269,7 +269,7 @@ class Pieces:
         self._pieces: dict[int, list[bytes]] = {}
 
     def add_piece(self, number: int, piece: object) -> None:
-        """A piece with more to come.
+        """Add a piece with more to come.
 
         Raises:
             WireError: It is something else.
@@ -277,7 +277,7 @@ class Pieces:
         self._pieces.setdefault(number, []).append(_bytes_of(piece))
 
     def join_pieces(self, number: int, last: object) -> bytes:
-        """The whole record, now that its last piece is here.
+        """Return the whole record, now that its last piece is here.
 
         Raises:
             WireError: It is something else.

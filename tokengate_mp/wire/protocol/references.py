@@ -28,7 +28,7 @@ class Referable(Protocol):
 
 
 class _Encoding(threading.local):
-    """The value that this thread is pickling.
+    """The value that a thread is pickling.
 
     Attributes:
         references: The tokens found in the value so far; None while no value is pickled.

@@ -74,7 +74,7 @@ class Backlog:
     # ---- for the thread that reads the mail
 
     def sort_requests(self, requests: Sequence[records.Request]) -> None:
-        """Put requests where they belong.
+        """Put each request where the request belongs.
 
         Raises:
             WireError: A request is of no known kind, or does not carry what its kind does.
@@ -126,7 +126,7 @@ class Backlog:
             raise WireError(f"there is no request of kind {mark}")
 
     def queue_member(self) -> None:
-        """Let the oldest member be the next token; another thread may take it meanwhile."""
+        """Let the oldest member be the next token; another thread may take the member meanwhile."""
         try:
             self.queue.append(self.members.pop(next(iter(self.members))))
         except (StopIteration, RuntimeError, KeyError):
@@ -135,7 +135,7 @@ class Backlog:
     # ---- for threads that wait for tokens
 
     def await_token(self, token: KnownToken) -> None:
-        """Begin to wait for a token: its request, should it come, goes to the waiting thread."""
+        """Begin to wait for a token: its request, should that come, goes to the waiting thread."""
         with self.arrivals:
             token.waiters += 1
             self.awaited[token.number] = token
@@ -157,7 +157,7 @@ class Backlog:
             return None
 
     def take_request(self, token: KnownToken) -> records.Request | None:
-        """Take the request of a token that is awaited; None if it is not here."""
+        """Take the request of an awaited token; None if the request is not here."""
         with self.arrivals:
             request = token.request
             token.request = None

@@ -25,7 +25,7 @@ _decode_offsets = msgspec.msgpack.Decoder(list[int]).decode
 
 
 class Borrowed:
-    """The blocks of the arena that this process reads.
+    """The blocks of the arena that the process reads.
 
     Args:
         publish: Writes a record for the parent.
@@ -72,7 +72,7 @@ class Borrowed:
             self._publish(0, encode((0, RELEASED, 0, 0, names)))
 
     def free_results(self, offsets: bytes) -> None:
-        """Free blocks that this process wrote results into, and nobody needs any more.
+        """Free blocks with results that nobody needs any more.
 
         Args:
             offsets: Where in the region of this process they begin: an encoded list.

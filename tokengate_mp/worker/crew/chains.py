@@ -8,7 +8,7 @@ from tokengate_mp.worker.run.function import Function
 
 
 class Chains:
-    """Puts threads into the chain of the token that they run.
+    """Puts threads into the chain of the token that is theirs to run.
 
     Args:
         unannounced: Members of chains that the parent does not know of.
@@ -27,7 +27,7 @@ class Chains:
         self._prefix = prefix
 
     def enter_chain(self, number: int, function: Function) -> None:
-        """Let the calling thread make tokens in the chain of the token that it begins now."""
+        """Let the calling thread make tokens in the chain of the token that begins now."""
         if number in self._unannounced.members:
             self._unannounced.announce_all()
         chain = self.joined.pop(number, None)

@@ -26,7 +26,7 @@ class CrewControl:
         self._crew.inbox.stop_reading()
 
     def end_token(self, number: int) -> None:
-        """Interrupt a token, now or as soon as it begins; also a token that waits for another."""
+        """Interrupt a token, now or at its beginning; also a token that waits for another."""
         self._crew.interrupts.end_token(number)
         if self._crew.backlog.awaited:
             self._crew.backlog.wake_waiting()

@@ -135,7 +135,7 @@ class Inbox:
         spin.end_spin()
 
     def _stirred(self) -> bool:
-        """Whether there is mail, or another thread of this process has rung."""
+        """Whether there is mail, or another thread of the process has rung."""
         return self.requests.pending() or self._sleeper.was_woken()
 
     # ---- for other threads

@@ -31,7 +31,7 @@ class KnownToken(Protocol):
         """Whether the token has ended, and its outcome is known here."""
 
     def accept_outcome(self, record: bytes, *, here: bool) -> None:
-        """Take in the outcome of the token, which was run in this process or not."""
+        """Take in the outcome of the token, which was run in the process or not."""
 
 
 class KnownTokens:
@@ -54,15 +54,15 @@ class KnownTokens:
         self.forsaken: deque[int] = deque()
 
     def find_token(self, number: int) -> KnownToken | None:
-        """Return the token of that number; None if this process has none."""
+        """Return the token of that number; None if the process refers to no such token."""
         known = self.by_number.get(number)
         return None if known is None else known()
 
     def operation_of(self, number: int) -> str | None:
-        """Return the operation of a token; None if this process does not know the token."""
+        """Return the operation of a token; None if the process does not know the token."""
         token = self.find_token(number)
         return None if token is None else token.operation_type
 
     def disown_lock(self) -> None:
-        """Replace the lock, in a fork of this process: another thread may have held the old one."""
+        """Replace the lock, in a fork of the process: another thread may have held the old lock."""
         self.lock = threading.RLock()

@@ -86,16 +86,16 @@ class Outgoing:
             self._room.sleep()
 
     def wake_parent(self) -> None:
-        """Wake the parent, if it sleeps, for all outcomes so far."""
+        """Wake the parent, if asleep, for all outcomes so far."""
         self.unrung = False  # first: another thread may publish meanwhile
         if not self._parent.ring_if_armed():
             self.unrung = True
 
     def nudge_parent(self) -> None:
-        """Wake the parent, if it sleeps, for something that is no outcome: those may wait on."""
+        """Wake the parent, if asleep, for something that is no outcome: outcomes may wait on."""
         self._parent.ring_if_armed()
 
     def cut_off_fork(self) -> None:
-        """Let the next record that is written here end the process, which is a fork of this one."""
+        """Let the next record that is written in a fork of the process end that fork."""
         self._writer = Nowhere()
         self.lock = threading.Lock()  # another thread may have held the old one

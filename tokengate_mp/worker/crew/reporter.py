@@ -50,7 +50,7 @@ class Reporter:
         self._calling = threading.Lock()
 
     def ring_parent(self, now: int) -> None:
-        """Wake the parent, if it sleeps, for all that has been published.
+        """Wake the parent, if asleep, for all that has been published.
 
         Args:
             now: The time, monotonic ns.

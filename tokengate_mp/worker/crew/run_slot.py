@@ -6,7 +6,7 @@ import threading
 
 
 class RunSlot:
-    """The right to take tokens and run them, which one thread of the crew has at a time.
+    """The right to take and run tokens, of a single thread of the crew at a time.
 
     Attributes:
         holder: The slot of the thread that has it; None: no thread.
@@ -20,7 +20,7 @@ class RunSlot:
         self._holder_lock = threading.Lock()
 
     def await_turn(self, slot: int) -> None:
-        """Wait until no thread has the run slot, and give it to the calling thread."""
+        """Wait until no thread has the run slot, then give the run slot to the calling thread."""
         self._lock.acquire()
         self.holder = slot
 
@@ -30,7 +30,7 @@ class RunSlot:
             self.holder = slot
 
     def vacate(self, slot: int) -> bool:
-        """Take the run slot away from a thread; False if that thread does not have it.
+        """Take the run slot away from a thread; False if the thread does not have the run slot.
 
         Several threads may try at once (the watchdog, the holder): the lock says who did it.
         """

@@ -58,6 +58,6 @@ class WakeUp:
         return now <= due
 
     def restart_wait(self, now: int) -> None:
-        """Count from a ring of the bell at this time, monotonic ns."""
+        """Count from a ring of the bell at the time `now`, monotonic ns."""
         self._rung_at = now
         self.due = now + COALESCE_NS

@@ -34,7 +34,7 @@ STILL: Final = 0.2
 
 
 class Watchdog:
-    """Decides at each look what to do, and when to look again; in the control thread.
+    """Looks at the crew, acts, and chooses when to look again; in the control thread.
 
     Args:
         crew: The crew.

@@ -25,14 +25,14 @@ class Absences:
         self._lock = threading.Lock()
 
     def go_absent(self, slot: int) -> None:
-        """Give up the run slot, if the thread has it, and begin to wait."""
+        """Give up the run slot, if the thread is its holder, and begin to wait."""
         self._run_slot.vacate(slot)
         with self._lock:
             self._absent += 1
             self._words[page.WAITS] = int(self._absent >= self._threads)
 
     def come_back(self, slot: int) -> None:
-        """End the wait of a thread; it goes on with the run slot, if no thread has that."""
+        """End the wait of a thread, and give the thread the run slot if that is free."""
         with self._lock:
             self._absent -= 1
             self._words[page.WAITS] = 0

@@ -96,7 +96,7 @@ class Calls:
         os.register_at_fork(after_in_child=self._cut_off_fork)
 
     def _cut_off_fork(self) -> None:
-        """Refuse calls, in a fork of this process: the mailbox is its parent's."""
+        """Refuse calls in a fork of the process: the mailbox belongs to the parent of the fork."""
         self._forked = True
         self.known.disown_lock()
         self._crew.outgoing.cut_off_fork()
@@ -174,7 +174,7 @@ class Calls:
             self.tell_parent(token.number, LINK, made, enrolled.number, value)
 
     def wait_for(self, token: ChildToken, deadline: float | None) -> bool:
-        """Wait until a token has ended, and before that for the tokens that it needs.
+        """Wait until a token has ended, and before that for its needs.
 
         A thread that waits runs what it waits for, and nothing else: so it waits for each of them,
         as nobody else might run it.

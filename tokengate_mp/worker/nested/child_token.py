@@ -120,7 +120,7 @@ class ChildToken:
 
     @property
     def state(self) -> TokenState:
-        """Its state, as far as this process knows.
+        """The state of the token, as far as is known here.
 
         What waits in the parent and what another core runs looks the same from here: WAITING.
         """
@@ -144,7 +144,7 @@ class ChildToken:
         )
 
     def get(self, timeout: float | None = None) -> Any:
-        """Wait for the result, and return it.
+        """Wait for the result, and return the result.
 
         While this thread waits, others may run tokens in its place; and if the token can be run
         right here, this thread runs it.
@@ -182,14 +182,14 @@ class ChildToken:
         return self._outcome is not None or self._calls.wait_until_known(self, deadline)
 
     def take_needs(self) -> list[ChildToken]:
-        """Return the tokens that have to end before this token can begin, as far as is known."""
+        """Return the tokens that have to end before the token can begin, as far as is known."""
         needs, self.needs = self.needs, []
         hint, self.hint = self.hint, []
         needs += [self._calls.refer(number, operation) for number, operation in hint]
         return [token for token in needs if not token.done()]
 
     def arrived(self) -> object:
-        """Return the value, or the value `Encoded`, if it is here; else `NOT_YET`."""
+        """Return the value, or the value `Encoded`, if that is here; else `NOT_YET`."""
         outcome = self._outcome
         if outcome is None or outcome.kind & ~BLOCKED == RAISED:
             return NOT_YET
@@ -244,14 +244,14 @@ class ChildToken:
         return self._error
 
     def kill(self, reason: str = "killed by the token that made it") -> bool:
-        """Ask the parent to end the token; False if it is known to have ended already."""
+        """Ask the parent to end the token; False if the token is known to have ended already."""
         if self._outcome is not None:
             return False
         self._calls.request_kill(self.number, reason)
         return True
 
     def accept_outcome(self, record: bytes, *, here: bool) -> None:
-        """Take in the outcome. The first that comes is right: later ones are dropped.
+        """Take in the outcome. The first to come is right: later outcomes are dropped.
 
         Args:
             record: The outcome.

@@ -18,7 +18,7 @@ from tokengate_mp.worker.run.functions import Enrolled
 
 
 class Enrolments:
-    """Functions that this process has made known to the parent.
+    """The functions that the process has made known to the parent.
 
     Args:
         crew: The crew of this process.
@@ -64,7 +64,7 @@ class Enrolments:
         enrolment = self._enrolments.setdefault((index, name, weight, policy), fresh)
         if enrolment == fresh:
             # With the definition: the parent may have dropped it while that was on its way here.
-            told = Enrolment(index, functions[index].definition, name, weight, policy)
-            self._reporter.say(enrolment, encode((enrolment, ENROL, 0, 0, encode(told))))
+            enrolled = Enrolment(index, functions[index].definition, name, weight, policy)
+            self._reporter.say(enrolment, encode((enrolment, ENROL, 0, 0, encode(enrolled))))
         retried = options.policy.retries > 0
         return Enrolled(enrolment, index, name, retried, retried or options.policy.idempotent, lead)

@@ -13,7 +13,7 @@ from tokengate_mp.worker.run.invoke import run
 
 
 class NestedRuns:
-    """Takes in members of chains, and runs tokens for threads that wait for them.
+    """Takes in members of chains, and runs tokens for waiting threads.
 
     Args:
         crew: The crew of this process.
@@ -76,7 +76,7 @@ class NestedRuns:
             self._backlog.wake_waiting()
 
     def run_apart(self, request: Request) -> None:
-        """Run a token that is announced as begun, in whatever thread calls this."""
+        """Run a token that is announced as begun, in the calling thread, whichever that is."""
         here, interrupts = self._here, self._interrupts
         function = self._functions[request.function]
         reach = here.reach

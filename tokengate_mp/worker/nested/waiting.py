@@ -51,7 +51,7 @@ class Waiting:
         self._absences = Absences(crew)
 
     def run_at_once(self, token: ChildToken, request: Request) -> None:
-        """Run a token that was made here, if it can be run right now in the calling thread."""
+        """Run a token that was made here, if possible right now in the calling thread."""
         here, interrupts = self._here, self._interrupts
         slot = here.reach
         if slot is None or here.depth >= MAX_DEPTH:

@@ -15,7 +15,7 @@ from tokengate_mp.worker.output.streams import Stream
 
 
 class Forwarding:
-    """The pipe to the parent with all that writes to it.
+    """The pipe to the parent with all its writers.
 
     Args:
         pipe: The pipe.
@@ -31,7 +31,7 @@ class Forwarding:
         os.register_at_fork(after_in_child=self._part_after_fork)
 
     def flush_all(self) -> None:
-        """Send the beginnings of lines, as far as there is room: this process is about to end."""
+        """Send the beginnings of lines, as far as there is room: the process is about to end."""
         self.pipe.stop_waiting()
         for stream in self._streams:
             if not stream.closed:
@@ -44,7 +44,7 @@ class Forwarding:
 
 
 def forward_output(brief: OutputBrief, core: int, prefix: str, words: memoryview) -> Forwarding:
-    """Send printed text and log records of this process to the parent from now on.
+    """Send printed text and log records of the process to the parent from now on.
 
     Args:
         brief: The settings.

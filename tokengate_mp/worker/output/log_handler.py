@@ -32,7 +32,7 @@ _BARE: Final = frozenset(
 
 
 def install(pipe: OutputPipe, brief: OutputBrief, core: int, prefix: str) -> None:
-    """Let the root logger forward records, and give loggers the levels they have in the parent.
+    """Let the root logger forward records, and give loggers their levels in the parent.
 
     Args:
         pipe: The pipe to the parent.
@@ -47,7 +47,7 @@ def install(pipe: OutputPipe, brief: OutputBrief, core: int, prefix: str) -> Non
 
 
 class ForwardingHandler(logging.Handler):
-    """Sends records to the parent, formatted as far as it takes this process to.
+    """Sends records to the parent, formatted as far as only a core process can.
 
     Args:
         pipe: The pipe to the parent.
@@ -63,7 +63,7 @@ class ForwardingHandler(logging.Handler):
         self._tracebacks = logging.Formatter()
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Send a record, if the filters let it pass.
+        """Send a record, if the filters let the record pass.
 
         Without the handler's lock: a token may be interrupted in the middle of taking it, and then
         no thread could log any more. It is not needed, since a message's frames are told apart by
@@ -119,7 +119,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _one_by_one(fields: dict[str, Any]) -> bytes:
-    """Encode the attributes, each as well as it can be sent."""
+    """Encode the attributes, each as well as possible."""
     return _encode({printable(str(name)): _sendable(value) for name, value in fields.items()})
 
 

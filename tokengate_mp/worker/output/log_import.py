@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def when_logging_is_imported(action: Callable[[], None]) -> None:
-    """Do something as soon as `logging` has been imported; at once if it has been already."""
+    """Do something as soon as `logging` has been imported; at once if that has happened."""
     if "logging" in sys.modules:
         action()
     else:
@@ -20,7 +20,7 @@ def when_logging_is_imported(action: Callable[[], None]) -> None:
 
 
 class _Finder:
-    """Finds `logging` where other finders find it, and has its import seen."""
+    """Finds `logging` where other finders do, and has its import seen."""
 
     def __init__(self, action: Callable[[], None]) -> None:
         self._action = action

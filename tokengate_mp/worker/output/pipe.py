@@ -24,7 +24,7 @@ ROOM_TIMEOUT_MS: Final = 1000
 
 
 class OutputPipe:
-    """The core's end of the pipe. Any thread may send, and any process forked from this one.
+    """The core's end of the pipe, for any thread, and any process forked from the core process.
 
     Args:
         fd: Its descriptor.
@@ -48,7 +48,7 @@ class OutputPipe:
         self._nobody = Interrupts(0)
 
     def know_tokens(self, here: ThisThread, operation_of: Callable[[int], str | None]) -> None:
-        """Learn what threads run, once there is a crew.
+        """Connect the pipe with the state of threads, once there is a crew.
 
         Args:
             here: The state of the calling thread.
@@ -69,15 +69,15 @@ class OutputPipe:
         return Shield(self._nobody, None) if self._here is None else self._here.shield()
 
     def stop_waiting(self) -> None:
-        """Let no message wait for room any more: this process is about to end."""
+        """Let no message wait for room any more: the process is about to end."""
         self._full = True  # the parent waits for that end, and reads on after it
 
     def disown_page(self) -> None:
-        """Leave the status page alone, in a fork of this process: it has one writer."""
+        """Leave the status page, in a fork of the process, to its single writer."""
         self._own = False
 
     def send(self, kind: int, text: bytes, thread: int, *, fresh: bool = True) -> bool:
-        """Send a message; False if it was dropped, or nobody listens.
+        """Send a message; False if the message was dropped, or nobody listens.
 
         Args:
             kind: OUT, ERR or LOG (see `wire.protocol.output`).

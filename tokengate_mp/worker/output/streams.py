@@ -33,7 +33,7 @@ class Stream(io.RawIOBase):
         self._unfinished: set[int] = set()
 
     def forget_begun(self) -> None:
-        """Drop the beginnings of lines, in a fork of this process: this process will end them."""
+        """Drop the beginnings of lines in a fork of the process, which ends the lines itself."""
         self._begun.clear()
         self._unfinished.clear()
 

@@ -94,7 +94,7 @@ class ManyCalls:
     def _call_each(
         self, width: int, rest: Iterator[Any], values: list[Any], raised: list[int]
     ) -> None:
-        """Call the function with each item; `raised` gets the places of failures in `values`."""
+        """Call the function with each item; `raised` gets the indices of failures in `values`."""
         function, append = self._function, values.append
         while True:
             try:
@@ -127,8 +127,8 @@ def _failure(error: BaseException) -> bytes:
 def _encoded(nanoseconds: int, values: list[Any], raised: list[int]) -> bytes:
     pickled: list[int] = []
     if not are_scalars(values):
-        places = [place for place, kind in enumerate(map(type, values)) if kind not in SCALARS]
-        raised = _pickle(values, places, raised, pickled)
+        others = [index for index, kind in enumerate(map(type, values)) if kind not in SCALARS]
+        raised = _pickle(values, others, raised, pickled)
     try:
         return encode_batch(BatchOutcome(nanoseconds, values, pickled, raised))
     except NOT_MSGPACK:  # a scalar, of those that have to be pickled after all
@@ -138,14 +138,14 @@ def _encoded(nanoseconds: int, values: list[Any], raised: list[int]) -> bytes:
 
 
 def _pickle(
-    values: list[Any], places: Iterable[int], raised: list[int], pickled: list[int]
+    values: list[Any], indices: Iterable[int], raised: list[int], pickled: list[int]
 ) -> list[int]:
-    """Pickle the values in some places; return `raised` with the places of those that cannot."""
+    """Pickle the values at some indices; return `raised` with the indices where that failed."""
     failed = set(raised)
-    for place in places:
-        value = values[place]
+    for index in indices:
+        value = values[index]
         try:
-            values[place] = to_pickle(value)
+            values[index] = to_pickle(value)
         except Interrupted:
             raise
         except BaseException as error:  # noqa: BLE001 - pickling runs user code
@@ -153,8 +153,8 @@ def _pickle(
                 f"the result, of type {type(value).__name__}, cannot be sent back: {summary(error)}"
             )
             refused.__cause__ = error
-            values[place] = failure(refused)
-            failed.add(place)
+            values[index] = failure(refused)
+            failed.add(index)
         else:
-            pickled.append(place)
+            pickled.append(index)
     return sorted(failed)

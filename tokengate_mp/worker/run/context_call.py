@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import Any
 
 from tokengate_mp.wire.payload.codec import dumps
-from tokengate_mp.wire.payload.context_vars import enter
+from tokengate_mp.wire.payload.context_vars import set_variables
 from tokengate_mp.wire.payload.definition import define, resolve
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 from tokengate_mp.worker.run.chain import CURRENT_CHAIN, ChainRef
@@ -44,7 +44,7 @@ class InContext:
 
 
 class InOneContext:
-    """Calls a function within the same context each time, as it was at first.
+    """Calls a function within the same context each time, as at first.
 
     Args:
         function: The function.
@@ -90,7 +90,7 @@ def _run(
 ) -> Any:
     CURRENT_CHAIN.set(chain)
     if carried:
-        enter(carried)
+        set_variables(carried)
     return call(*args, **kwargs)
 
 

@@ -19,7 +19,7 @@ class Nowhere:
     part_limit: Final = 1 << 62
 
     def append_records(self, stream: bytes, records: int) -> NoReturn:
-        """End the process: 0 if the function returned in it, and 1 if it raised."""
+        """End the process: 0 if the function returned in the fork, and 1 if the function raised."""
         del records
         for file in (sys.stdout, sys.stderr):
             try:

@@ -55,7 +55,7 @@ class Function:
         return self.blocks
 
     def load(self) -> Callable[..., Any]:
-        """Load `call` and return it; where loading raises, `call` raises the same each time.
+        """Load and return `call`; where loading raises, each call raises the same.
 
         A function is loaded by the first token that needs it, and not before: importing its module
         may take long, or end the process, and either is then known to be that token's doing.

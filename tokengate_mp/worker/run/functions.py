@@ -12,7 +12,7 @@ from tokengate_mp.worker.run.function import Function
 
 
 class Enrolled(NamedTuple):
-    """A function with its options, as this process has made it known to the parent.
+    """A function with its options, made known to the parent by the process.
 
     Attributes:
         number: The number that calls name it by.
@@ -32,7 +32,7 @@ class Enrolled(NamedTuple):
 
 
 class Functions(dict[int, Function]):
-    """All functions by index. An unknown index gives a function that raises when it is called.
+    """All functions by index. An unknown index gives a function that raises when called.
 
     (A token that was ended may lie here unbegun when the function that it calls is forgotten.)
     """
@@ -75,7 +75,7 @@ class Functions(dict[int, Function]):
             return index
 
     def add_function(self, index: int, function: Function, key: str | None) -> None:
-        """Add a function that a token of this process calls first."""
+        """Add a function that a token here calls first."""
         with self._lock:
             self[index] = function
             self._enrolled.add(index)
@@ -83,7 +83,7 @@ class Functions(dict[int, Function]):
                 self._indices[key, function.lead] = index
 
     def forget_function(self, index: int) -> None:
-        """Drop a function that the parent has forgotten, unless tokens call it from here."""
+        """Drop a function that the parent has forgotten, unless tokens here call the function."""
         with self._lock:
             if index in self._enrolled:
                 return

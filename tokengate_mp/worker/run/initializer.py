@@ -1,8 +1,8 @@
-"""What each core process runs before it takes its first token, if it was told to.
+"""Running the initializer, before the process takes its first token.
 
-It comes through a file without a name, which every process of a coordinator inherits, those that
-replace others too. Should it raise, the process tells the parent what, and ends: it would be the
-same in the next one.
+The initializer comes packed, in a file that every process of a coordinator inherits (see
+`wire.protocol.initializer`). Should it raise, the process tells the parent what, and ends: it would
+be the same in the next process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LAST_WORDS: Final = 1 << 16
 
 
 def initialize(fd: int, control: int) -> None:
-    """Run what a file holds; where that raises, this process ends with `UNINITIALIZED`.
+    """Run the initializer in a file; should that raise, end the process with `UNINITIALIZED`.
 
     Args:
         fd: The file's descriptor, which other processes read from as well. It is closed.

@@ -100,7 +100,7 @@ class Interrupts:
     # ---- the control thread
 
     def end_token(self, number: int) -> None:
-        """Interrupt a token, now or as soon as it begins."""
+        """Interrupt a token, now or at its beginning."""
         # In this order: see above.
         self.unwanted.add(number)
         if self._interrupt(number):

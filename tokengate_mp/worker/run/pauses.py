@@ -20,7 +20,7 @@ class Pauses:
         self._own = threading.local()
 
     def of_this_thread(self) -> int:
-        """Return how long the calling thread has waited since it was started, ns."""
+        """Return how long the calling thread has waited since its start, ns."""
         ns: int = getattr(self._own, "ns", 0)
         return ns
 

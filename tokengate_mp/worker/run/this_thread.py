@@ -31,6 +31,6 @@ class ThisThread(threading.local):
         return Shield(self._interrupts, self.reach)
 
     def token_number(self) -> int:
-        """Return the number of the token that the thread runs; 0 if it runs none."""
+        """Return the number of the token that the thread runs; 0 for no token."""
         reach = self.reach
         return 0 if reach is None else self._interrupts.running[reach]
