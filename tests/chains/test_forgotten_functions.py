@@ -9,7 +9,7 @@ import handing_on
 import pytest
 
 from tokengate_mp import OperationsCoordinator, PayloadError, task_token_guard
-from tokengate_mp.engine.functions import Functions as ParentsFunctions
+from tokengate_mp.engine.outbound.functions import Functions as ParentsFunctions
 from tokengate_mp.wire.payload.definition import define
 from tokengate_mp.worker.run.function import Function
 from tokengate_mp.worker.run.functions import Functions

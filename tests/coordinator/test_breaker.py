@@ -20,7 +20,7 @@ from tokengate_mp import (
     task_token_guard,
 )
 from tokengate_mp.config.options import Policy
-from tokengate_mp.engine.breaker_guard import BreakerGuard
+from tokengate_mp.engine.outbound.breaker_guard import BreakerGuard
 from tokengate_mp.scheduling.model.breaker import BreakerState
 from tokengate_mp.scheduling.operations import OperationRegistry
 from tokengate_mp.scheduling.scheduler import Scheduler

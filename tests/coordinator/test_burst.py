@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tokengate_mp.engine import burst
-from tokengate_mp.engine.burst import Burst
+from tokengate_mp.engine.outbound import burst
+from tokengate_mp.engine.outbound.burst import Burst
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 import work
 
 from tokengate_mp import OperationsCoordinator
-from tokengate_mp.engine import engine, receiver
-from tokengate_mp.engine.settlement import Settlement
+from tokengate_mp.engine import engine
+from tokengate_mp.engine.inbound import receiver
+from tokengate_mp.engine.inbound.settlement import Settlement
 from tokengate_mp.loops.timers import LOST_NS
 
 BACKLOG = 30_000

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from tokengate_mp.cores.incarnation import Incarnation
 from tokengate_mp.cores.leases import Leases
 from tokengate_mp.engine.admission import Admission
-from tokengate_mp.engine.breaker_guard import BreakerGuard
-from tokengate_mp.engine.functions import Functions
+from tokengate_mp.engine.inbound.settlement import Settlement
 from tokengate_mp.engine.nested.nested_tokens import NestedTokens
-from tokengate_mp.engine.nested.peer import Peers
-from tokengate_mp.engine.pending_calls import PendingCalls
-from tokengate_mp.engine.settlement import Settlement
+from tokengate_mp.engine.outbound.breaker_guard import BreakerGuard
+from tokengate_mp.engine.outbound.functions import Functions
+from tokengate_mp.engine.outbound.pending_calls import PendingCalls
+from tokengate_mp.engine.peers import Peers
 from tokengate_mp.errors import WireError
 from tokengate_mp.loops.callbacks import CallbackQueue
 from tokengate_mp.observe.history import History

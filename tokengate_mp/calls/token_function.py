@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import update_wrapper
-from itertools import count
 from types import MethodType
 from typing import (
     TYPE_CHECKING,
@@ -29,6 +28,7 @@ from tokengate_mp import this_process
 from tokengate_mp.calls.encoding import CallEncoding, Surroundings
 from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.errors import CoordinatorNotRunning
+from tokengate_mp.tokens.numbers import next_number
 from tokengate_mp.wire.payload.attachments import AttachedRecord
 from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS
 from tokengate_mp.wire.payload.context_vars import snapshot
@@ -80,11 +80,6 @@ class Intake(Surroundings, Protocol):
         """The same for a call that may be refused, as its operation takes none at the moment."""
 
 
-_numbers = count(1)
-next_number = _numbers.__next__
-"""The number of the next token of this process, whoever makes it."""
-
-
 class TokenFunction(CallEncoding, Generic[P, R]):
     """A decorated function; calling it gives a `Token` at once.
 
@@ -124,7 +119,7 @@ class TokenFunction(CallEncoding, Generic[P, R]):
         if intake is not self._enrolled_with:
             self._index, self._operation = intake.enrol(self.called, self.token_options)
             self._enrolled_with = intake
-        number = next(_numbers)
+        number = next_number()
         record: bytes | AttachedRecord | PendingCall
         if not kwargs:
             for argument in args:

@@ -6,11 +6,11 @@ from typing import Protocol
 
 from tokengate_mp.engine.control import TokenControl, tokens_of
 from tokengate_mp.engine.core_loss import end_lost
-from tokengate_mp.engine.functions import Functions
 from tokengate_mp.engine.give_up import why_stranded
+from tokengate_mp.engine.inbound.receiver import Receiver
 from tokengate_mp.engine.nested.nested_tokens import NestedTokens
-from tokengate_mp.engine.nested.peer import Peers
-from tokengate_mp.engine.receiver import Receiver
+from tokengate_mp.engine.outbound.functions import Functions
+from tokengate_mp.engine.peers import Peers
 from tokengate_mp.engine.recycling import Recycling
 from tokengate_mp.ports import CoreLink, Ending, GivenUp
 from tokengate_mp.scheduling.scheduler import Scheduler

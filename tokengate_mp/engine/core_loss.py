@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic_ns
 
 from tokengate_mp.engine.control import TokenControl, tokens_of
-from tokengate_mp.engine.nested.peer import Peer
+from tokengate_mp.engine.peers import Peer
 from tokengate_mp.ports import Ending
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.worker_lost import WorkerLost

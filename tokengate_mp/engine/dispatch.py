@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from time import monotonic_ns
 from typing import Any
 
-from tokengate_mp.engine.breaker_guard import BreakerGuard
-from tokengate_mp.engine.intake import Intake
 from tokengate_mp.engine.nested.nested_tokens import NestedTokens
-from tokengate_mp.engine.pending_calls import PendingCalls
+from tokengate_mp.engine.outbound.breaker_guard import BreakerGuard
+from tokengate_mp.engine.outbound.intake import Intake
+from tokengate_mp.engine.outbound.pending_calls import PendingCalls
 from tokengate_mp.ports import CoreBackend, CoreLink
 from tokengate_mp.scheduling.scheduler import Scheduler
 

@@ -23,21 +23,21 @@ from typing import Any, Final
 from tokengate_mp import this_process
 from tokengate_mp.config.settings import CoordinatorSettings
 from tokengate_mp.engine.admission import Admission
-from tokengate_mp.engine.breaker_guard import BreakerGuard
-from tokengate_mp.engine.burst import Burst
 from tokengate_mp.engine.control import TokenControl, tokens_of
 from tokengate_mp.engine.core_events import CoreEvents
 from tokengate_mp.engine.dispatch import Dispatch
 from tokengate_mp.engine.give_up import why_broken
-from tokengate_mp.engine.intake import Intake
+from tokengate_mp.engine.inbound.receiver import Receiver
+from tokengate_mp.engine.inbound.settlement import Settlement
 from tokengate_mp.engine.interruption import Interruption
 from tokengate_mp.engine.nested.nested_tokens import NestedTokens
-from tokengate_mp.engine.nested.peer import Peers
-from tokengate_mp.engine.pending_calls import PendingCalls
+from tokengate_mp.engine.outbound.breaker_guard import BreakerGuard
+from tokengate_mp.engine.outbound.burst import Burst
+from tokengate_mp.engine.outbound.intake import Intake
+from tokengate_mp.engine.outbound.pending_calls import PendingCalls
+from tokengate_mp.engine.peers import Peers
 from tokengate_mp.engine.quiescence import Quiescence
-from tokengate_mp.engine.receiver import Receiver
 from tokengate_mp.engine.recycling import Recycling
-from tokengate_mp.engine.settlement import Settlement
 from tokengate_mp.engine.turns import Turns
 from tokengate_mp.engine.withdrawals import UNSENT, Withdrawals
 from tokengate_mp.loops.host import Host

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import Any
 
-from tokengate_mp.engine.nested.peer import Peer, Peers
+from tokengate_mp.engine.peers import Peer, Peers
 from tokengate_mp.loops.timers import Timer
 from tokengate_mp.ports import CoreBackend
 from tokengate_mp.scheduling.scheduler import Scheduler

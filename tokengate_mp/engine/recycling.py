@@ -27,7 +27,7 @@ from typing import Final
 import psutil
 
 from tokengate_mp.config.settings import CoordinatorSettings
-from tokengate_mp.engine.nested.peer import Peer, Peers
+from tokengate_mp.engine.peers import Peer, Peers
 from tokengate_mp.loops.timers import Timer
 from tokengate_mp.ports import CoreBackend
 from tokengate_mp.scheduling.scheduler import Scheduler

@@ -21,7 +21,7 @@ from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.token_map import batched, checked, synchronously
 from tokengate_mp.calls.decorator import is_constant, operation_name, refuse_unsuitable
-from tokengate_mp.calls.token_function import TokenFunction, next_number
+from tokengate_mp.calls.token_function import TokenFunction
 from tokengate_mp.config.checks import whole
 from tokengate_mp.config.cpus import usable_cpus
 from tokengate_mp.config.options import token_options
@@ -31,6 +31,7 @@ from tokengate_mp.executor.future import CallFuture
 from tokengate_mp.executor.runtime import ExecutorRuntime
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.sigint import HeldBack
+from tokengate_mp.tokens.numbers import next_number
 from tokengate_mp.wire.arena.arena import Arena
 from tokengate_mp.wire.payload.attachments import AttachedRecord, attached
 from tokengate_mp.wire.payload.buffers import LARGE, pack_call

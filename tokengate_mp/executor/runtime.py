@@ -20,7 +20,7 @@ from tokengate_mp.config.settings import CoordinatorSettings
 from tokengate_mp.cores.initializer_file import InitializerFile
 from tokengate_mp.cores.supervisor import Supervisor
 from tokengate_mp.engine.engine import Engine
-from tokengate_mp.engine.intake import Intake
+from tokengate_mp.engine.outbound.intake import Intake
 from tokengate_mp.errors import TokenKilled
 from tokengate_mp.loops.host import Host
 from tokengate_mp.tokens.forwarding import ForwardingToken

@@ -21,12 +21,12 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from tokengate_mp.config.options import Weight
 from tokengate_mp.engine.admission import Admission
-from tokengate_mp.engine.breaker_guard import BreakerGuard
-from tokengate_mp.engine.functions import Functions
 from tokengate_mp.engine.nested.orphans import Orphans
-from tokengate_mp.engine.nested.peer import Peer, Peers
 from tokengate_mp.engine.nested.waits import Waits
-from tokengate_mp.engine.pending_calls import PendingCalls
+from tokengate_mp.engine.outbound.breaker_guard import BreakerGuard
+from tokengate_mp.engine.outbound.functions import Functions
+from tokengate_mp.engine.outbound.pending_calls import PendingCalls
+from tokengate_mp.engine.peers import Peer, Peers
 from tokengate_mp.errors import PayloadError, WireError
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.loops.callbacks import CallbackQueue

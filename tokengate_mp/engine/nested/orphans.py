@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from tokengate_mp.engine.nested.peer import Peer, Peers
 from tokengate_mp.engine.nested.waits import Waits
+from tokengate_mp.engine.peers import Peer, Peers
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.tokens.nested import NestedToken

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
-from tokengate_mp.engine.nested.peer import Peer, Peers
+from tokengate_mp.engine.peers import Peer, Peers
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.scheduling.scheduler import Scheduler

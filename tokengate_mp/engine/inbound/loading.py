@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from time import monotonic_ns
 from typing import Any
 
-from tokengate_mp.engine.nested.peer import Peer
+from tokengate_mp.engine.peers import Peer
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.tokens.nested import Answer, NestedToken
 from tokengate_mp.wire.payload.attachments import referring

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final, TypeVar
 
-from tokengate_mp.calls.token_function import next_number
 from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.engine.admission import LARGE, Admission
-from tokengate_mp.engine.breaker_guard import BreakerGuard
-from tokengate_mp.engine.functions import Functions
-from tokengate_mp.engine.pending_calls import PendingCalls
+from tokengate_mp.engine.outbound.breaker_guard import BreakerGuard
+from tokengate_mp.engine.outbound.functions import Functions
+from tokengate_mp.engine.outbound.pending_calls import PendingCalls
 from tokengate_mp.engine.turns import Turns
 from tokengate_mp.errors import CoordinatorNotRunning, PayloadError
 from tokengate_mp.lifecycle import TokenState
@@ -21,6 +20,7 @@ from tokengate_mp.loops.callbacks import CallbackQueue
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.tokens.forwarding import ForwardingToken, Recipient
+from tokengate_mp.tokens.numbers import next_number
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.tokens.visiting import VisitingToken
 from tokengate_mp.wire.arena.regions import ParentArena

@@ -14,9 +14,9 @@ from typing import Any, Final, cast
 
 from tokengate_mp.engine.admission import Admission
 from tokengate_mp.engine.delivery import deliver_outcomes
-from tokengate_mp.engine.loading import Loaded, load_outcomes
+from tokengate_mp.engine.inbound.loading import Loaded, load_outcomes
 from tokengate_mp.engine.nested.nested_tokens import NestedTokens
-from tokengate_mp.engine.nested.peer import Peer
+from tokengate_mp.engine.peers import Peer
 from tokengate_mp.errors import WireError
 from tokengate_mp.observe.history import History
 from tokengate_mp.ports import Portion

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from time import monotonic_ns
 
-from tokengate_mp.engine.intake import Intake
-from tokengate_mp.engine.nested.peer import Peer, Peers
-from tokengate_mp.engine.settlement import Settlement
+from tokengate_mp.engine.inbound.settlement import Settlement
+from tokengate_mp.engine.outbound.intake import Intake
+from tokengate_mp.engine.peers import Peer, Peers
 from tokengate_mp.errors import CoordinatorNotRunning, WireError
 from tokengate_mp.ports import CoreBackend, CoreLink, Portion
 from tokengate_mp.scheduling.scheduler import Scheduler

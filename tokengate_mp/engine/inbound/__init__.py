@@ -1,0 +1,1 @@
+"""The way in of outcomes: taken from links, loaded, and settled with the scheduler."""
