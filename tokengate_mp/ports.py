@@ -31,7 +31,7 @@ Record = bytes | AttachedRecord
 
 
 class CoreFacts(NamedTuple):
-    """A core process at one moment; readable from any thread.
+    """The state of a core process at some moment; readable from any thread.
 
     Attributes:
         ready: Whether the process was seen to take requests.
@@ -49,7 +49,7 @@ class CoreFacts(NamedTuple):
 
 
 class Portion:
-    """Records of one core that are settled together, taken apart and checked.
+    """Records of a core that are settled together, taken apart and checked.
 
     The blocks and token references that answered requests were lent stay alive for as long as the
     portion does: what the core says in it may still name them.
@@ -105,7 +105,7 @@ class Ending(NamedTuple):
 
 
 class CoreLink(Protocol):
-    """One core process, or one node, as the engine sees it.
+    """A core process, or a node, as the engine sees cores.
 
     A core process has a seat in the ledger (see `scheduling.cores.handover`), and a width of 1.
     """
@@ -117,12 +117,12 @@ class CoreLink(Protocol):
 
     @property
     def seat(self) -> int:
-        """The key of its book in the ledger; 0 before it has one."""
+        """The key of its book in the ledger; 0 before the first handover."""
         raise NotImplementedError
 
     @property
     def width(self) -> int:
-        """How many CPUs' worth of tokens run behind it."""
+        """How many CPUs' worth of tokens run behind the link."""
         raise NotImplementedError
 
     @property
@@ -149,13 +149,13 @@ class CoreLink(Protocol):
         """Send an answer or a hint about the nested token of that number."""
 
     def interrupt(self, number: int) -> None:
-        """End the run of a token, or keep it from beginning."""
+        """End the run of a token, or keep the token from beginning."""
 
     def recall(self) -> None:
         """Ask for everything back that has not begun."""
 
     def take(self) -> Portion | None:
-        """Take the next portion of what has arrived; None if there is nothing.
+        """Take the next portion of records; None if there is nothing.
 
         What the core has published is read when all that was read before has been taken.
 
@@ -176,10 +176,10 @@ class CoreLink(Protocol):
         """Whether outcomes were published that have not been taken."""
 
     def facts(self) -> CoreFacts:
-        """The state of the process as it is now."""
+        """The present state of the process."""
 
     def unaccounted(self) -> Mapping[int, bool | None]:
-        """What the process leaves behind at its end, when all that it wrote has been taken.
+        """Tokens that an ended process leaves unanswered, once every portion was taken.
 
         Returns:
             By number of a token that was sent and not answered for: whether it had begun; None
@@ -201,10 +201,10 @@ class GivenUp:
 
 
 class BackendEvents(Protocol):
-    """What a backend tells its engine, in the thread of the event loop."""
+    """Events that a backend tells its engine, in the thread of the event loop."""
 
     def launched(self, link: CoreLink) -> None:
-        """A process was started; requests that are sent now are read when it is up."""
+        """A process was started; requests that are sent now are read once the process is up."""
 
     def heard(self, link: CoreLink) -> None:
         """A core has news: portions can be taken."""
@@ -216,7 +216,7 @@ class BackendEvents(Protocol):
         """A link has the seat of its core, and its process is up."""
 
     def exited(self, link: CoreLink, ending: Ending) -> bool:
-        """A process has ended; what it left can still be taken.
+        """A process has ended; its last portions can still be taken.
 
         Returns:
             Whether it had made progress: only others count towards giving up its core.
@@ -229,7 +229,7 @@ class BackendEvents(Protocol):
         """No process can be started that would take over from a core's."""
 
     def draining(self, link: CoreLink) -> None:
-        """A link is about to go: send nothing more, and recall what has not begun."""
+        """A link is about to go: send nothing more, and recall unbegun tokens."""
 
     def suspect(self, link: CoreLink) -> None:
         """Nothing is heard from a link: send nothing more, and wait."""
@@ -238,11 +238,11 @@ class BackendEvents(Protocol):
         """A suspect link is heard again."""
 
     def operation_of(self, core: int, number: int) -> str | None:
-        """The operation of a token that a core holds; None if the core does not hold it."""
+        """The operation of a token; None if the core does not hold the token."""
 
 
 class CoreBackend(Protocol):
-    """The cores of one engine: starts, watches, replaces and ends what is behind its links."""
+    """The cores of an engine: starts, watches, replaces and ends the processes behind links."""
 
     @property
     def links(self) -> Mapping[int, CoreLink]:
@@ -256,7 +256,7 @@ class CoreBackend(Protocol):
 
     @property
     def irreplaceable_cores(self) -> Iterable[int]:
-        """Cores whose process cannot be replaced while it is well."""
+        """Cores whose process cannot be replaced while well."""
         raise NotImplementedError
 
     @property
@@ -266,12 +266,12 @@ class CoreBackend(Protocol):
 
     @property
     def restarts(self) -> Mapping[int, int]:
-        """By core, how many processes were started after one had ended by itself."""
+        """By core, how many processes took the place of a process that ended by itself."""
         raise NotImplementedError
 
     @property
     def recycled(self) -> Mapping[int, int]:
-        """By core, how many processes were relieved while they were well."""
+        """By core, how many processes were relieved while well."""
         raise NotImplementedError
 
     def open(self, events: BackendEvents) -> None:
@@ -282,13 +282,13 @@ class CoreBackend(Protocol):
         """
 
     def start_next(self) -> None:
-        """Start the process of the next core that has had none, if there is one."""
+        """Start the process of the next core that has had none, if any."""
 
     def start_rest(self) -> None:
         """Start the processes of all cores that have had none."""
 
     def all_links(self) -> Sequence[CoreLink]:
-        """Links of all processes that there are, also of those without a seat."""
+        """Links of all processes, including successors without a seat."""
 
     def replace(self, core: int) -> None:
         """Start a process that is to take over from a core's while that is well."""
@@ -312,7 +312,7 @@ class CoreBackend(Protocol):
         """
 
     def return_results(self) -> None:
-        """Tell cores which of the results that they wrote nobody refers to any more."""
+        """Tell cores which of their results nobody refers to any more."""
 
     def hear_output(self) -> None:
         """Hand on everything that functions have printed and logged so far."""
@@ -321,7 +321,7 @@ class CoreBackend(Protocol):
         """By core, how many pieces of output were dropped."""
 
     def stop(self) -> None:
-        """End all processes, by request and after `grace` by force; blocks until they are gone."""
+        """End all processes, by request and after `grace` by force; blocks until all are gone."""
 
     def abandon(self) -> None:
-        """Let go of everything in a fork of this process: it is the parent's."""
+        """Let go of everything in a fork: the parent keeps its cores."""

@@ -41,7 +41,7 @@ _KINDS: Final = (VALUE, PICKLED, RAISED)
 
 
 class Inbox:
-    """Records that have arrived from one core and were not settled.
+    """Records that have arrived from a core and were not settled.
 
     Args:
         core: Number of the core, for errors.
@@ -84,7 +84,7 @@ class Inbox:
         return portion
 
     def _sort(self, outcome: Outcome, portion: Portion) -> None:  # noqa: C901 - one for each kind
-        """Put one record where it belongs in a portion."""
+        """Put a record into its part of a portion."""
         kind = outcome.kind
         if kind == OUTCOME_PART:
             self._pieces.add_piece(outcome.number, outcome.value)
@@ -124,7 +124,7 @@ class Inbox:
             ) from error
 
     def _claimed(self, outcome: Outcome) -> Outcome:
-        """A pickled outcome; the block that it may be in stays for as long as the pickle does."""
+        """A pickled outcome; a block that holds the value stays for as long as the pickle does."""
         number, pickled = outcome.number, outcome.value
         if not isinstance(pickled, bytes):
             raise WireError(f"token {number} has a pickled result that is no bytes")

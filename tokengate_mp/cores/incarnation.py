@@ -33,7 +33,7 @@ from tokengate_mp.wire.protocol.records import (
 
 
 class Incarnation:
-    """One process of a core, and this process's side of its mailbox.
+    """A process of a core, and the parent's side of its mailbox.
 
     Args:
         core: The number of the core.
@@ -111,7 +111,7 @@ class Incarnation:
         self._send_record(number, record)
 
     def send(self, tickets: Sequence[Ticket], records: Sequence[Record], *, attached: bool) -> None:
-        """Send requests, in order. Their attachments are lent until they are answered."""
+        """Send requests, in order; attachments are lent until the request is answered."""
         plain: list[bytes] = (
             self.leases.lend([ticket.number for ticket in tickets], records)
             if attached
@@ -131,7 +131,7 @@ class Incarnation:
         self._requests.ring_if_armed()
 
     def _flush(self) -> None:
-        """Write what waits for room, as far as there is any."""
+        """Write requests that wait for room in the ring, as far as there is any."""
         while self._outbox:
             if not self._writer.append_records(*self._outbox[0]):
                 # Once more after arming: the core may have read on just before.
@@ -150,7 +150,7 @@ class Incarnation:
         return self._mailbox.outcomes.fd
 
     def answer_bell(self) -> None:
-        """Clear the bell, which was heard, and do not ask for it again yet."""
+        """Clear the bell, which was heard, without asking for another ring yet."""
         self._mailbox.outcomes.silence()
         self._for_outcomes.disarm()
 
@@ -192,7 +192,7 @@ class Incarnation:
         return self._reader.pending()
 
     def take(self) -> Portion | None:
-        """Take the next portion of what has arrived; the ring is read when that is used up.
+        """Take the next portion; the ring is read when everything read before was taken.
 
         Raises:
             WireError: The process wrote something that makes no sense.
@@ -260,7 +260,7 @@ class Incarnation:
         self._send_control(end_message(number))
 
     def last_words(self) -> bytes:
-        """The text that the process left in the control socket before it ended; may be empty."""
+        """The text that the process left in the control socket before its end; may be empty."""
         try:
             return self.launched.control.recv(1 << 20)
         except OSError:
@@ -271,7 +271,7 @@ class Incarnation:
         self._send_control(LEAVE)
 
     def tell_to_stop(self) -> None:
-        """Tell the process to end, whatever it runs."""
+        """Tell the process to end, even in the middle of tokens."""
         self._send_control(STOP)
 
     def _send_control(self, message: bytes) -> None:
@@ -281,7 +281,7 @@ class Incarnation:
             pass  # it is gone, or has a thousand such messages unread: its exit is noticed apart
 
     def distrust(self) -> None:
-        """Drop what has arrived and was not taken."""
+        """Drop the records that have arrived and were not taken."""
         self.inbox.arrived.clear()
 
     def close_link(self) -> None:

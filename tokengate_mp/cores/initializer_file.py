@@ -19,7 +19,7 @@ class InitializerFile:
         self.fd = _file(packed) if packed else None
 
     def close(self) -> None:
-        """Give it up. May be called again."""
+        """Close the descriptor; further calls do nothing."""
         fd, self.fd = self.fd, None
         if fd is not None:
             os.close(fd)

@@ -56,7 +56,7 @@ _ONE_THREAD: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A core process that was started, and this process's ends of what connects them.
+    """A core process that was started, and the parent's ends of its descriptors.
 
     Attributes:
         process: The process.
@@ -73,7 +73,7 @@ class Launched:
     voice: int
 
     def close(self) -> None:
-        """Give up the descriptors and the memory. This kills the process, should it still live."""
+        """Give up the descriptors and the memory, which kills a process that still lives."""
         os.close(self.lifeline)
         os.close(self.voice)
         self.control.close()

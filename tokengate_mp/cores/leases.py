@@ -14,7 +14,7 @@ from tokengate_mp.wire.payload.attachments import AttachedRecord, Referred
 
 
 class Leases:
-    """The blocks and token references that are lent to one core process.
+    """The blocks and token references that are lent to a core process.
 
     Args:
         arena: The arena; None if there is none.
@@ -34,11 +34,11 @@ class Leases:
 
     @property
     def region(self) -> int | None:
-        """The region that the process writes; None if it has none."""
+        """The region that the process writes; None without an arena."""
         return None if self._berth is None else self._berth.region
 
     def could_be_written(self, place: Place) -> bool:
-        """Whether the process can have put something into this place."""
+        """Whether the process can have put something into a place."""
         berth = self._berth
         return (
             berth is not None
@@ -76,7 +76,7 @@ class Leases:
             self._borrowed.setdefault((region, offset), []).append(block)
 
     def release(self, names: Iterable[tuple[int, int]]) -> None:
-        """Let go of borrowed blocks, each as often as it is named.
+        """Let go of borrowed blocks, as often as named.
 
         Raises:
             KeyError: A block was not borrowed.

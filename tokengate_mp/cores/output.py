@@ -45,7 +45,7 @@ _complaints = logging.Handler()
 
 
 def levels() -> tuple[dict[str, int], int]:
-    """The levels of this process's loggers, for a core process.
+    """The levels of the parent's loggers, for a core process.
 
     Returns:
         The level of each logger that has one, that of the root at ""; of very many, those nearest
@@ -66,7 +66,7 @@ def levels() -> tuple[dict[str, int], int]:
 
 
 class OutputStreams:
-    """What all cores print and log.
+    """The output and log records of all cores.
 
     Args:
         cores: How many cores there are.
@@ -123,12 +123,12 @@ class OutputStreams:
             )
 
     def operation_of(self, core: int, token_id: str) -> str | None:
-        """The operation of a token, if the core still has it."""
+        """The operation of a token, if the core still has the token."""
         return self._operation_of(core, int(token_id.rpartition("-")[2]))
 
 
 class Listener:
-    """Hears one process.
+    """Hears the output of a process.
 
     Args:
         core: The number of its core.

@@ -93,7 +93,7 @@ class Supervisor:
     # ---- starting
 
     def open(self, events: BackendEvents) -> None:
-        """Start the first core's process now, and those of the others as the loop goes round.
+        """Start the first core's process now, and the other processes as the loop goes round.
 
         Each takes the loop some 2 ms; they come up side by side all the same, which takes them far
         longer. What fails for the first would fail for all. If only another's cannot be started,
@@ -119,7 +119,7 @@ class Supervisor:
         self._loop.call_soon(self._start_others)
 
     def start_next(self) -> None:
-        """Start the process of the next core that has had none, if there is one."""
+        """Start the process of the next core that has had none, if any."""
         if self._to_start:
             self._start_or_retry(self._to_start.popleft())
 
@@ -191,11 +191,11 @@ class Supervisor:
             self._events.took_over(incarnation)
 
     def all_links(self) -> list[Incarnation]:
-        """All processes, also those that have not taken over."""
+        """All processes, including successors that have not taken over."""
         return [*self.links.values(), *self.successors.values()]
 
     def return_results(self) -> None:
-        """Tell those who wrote results to which nobody refers any more."""
+        """Tell cores which of their results nobody refers to any more."""
         if self.arena is not None and self.arena.released:
             for region, offsets in self.arena.take_released().items():
                 for incarnation in self.links.values():
@@ -337,7 +337,7 @@ class Supervisor:
         return core in self.successors or core in self._retries
 
     def _succeed_later(self, core: int, *, progress: bool) -> None:
-        """A successor could not be started, or has ended before it took over."""
+        """Try again later after a successor could not be started, or ended before its handover."""
         pause = self._pause_after(core, progress=progress)
         if pause is None:
             self.irreplaceable_cores[core] = reason = self._reasons.pop(core)
@@ -349,7 +349,7 @@ class Supervisor:
             ).run_within(pause)
 
     def relieve(self, core: int, seat: int) -> None:
-        """Let a core's successor take over; its process gets this seat, and stays until it is told.
+        """Let a core's successor take over; the old process drains under `seat` until dismissed.
 
         Without a successor the core is given up.
         """
@@ -371,7 +371,7 @@ class Supervisor:
         self._seat(successor)
 
     def dismiss(self, link: CoreLink) -> None:
-        """Tell a process that was relieved to end, and end it if it does not within `grace`."""
+        """Tell a relieved process to end, and kill a process that does not within `grace`."""
         assert isinstance(link, Incarnation), "links come from this backend"
         if link not in self._leaving:
             kill = link.launched.process.kill
@@ -381,7 +381,7 @@ class Supervisor:
     # ---- the end
 
     def stop(self) -> None:
-        """End all processes: by request, and after `grace` by force. Blocks until they are gone."""
+        """End all processes: by request, and after `grace` by force; blocks until all are gone."""
         self._stopped = True
         self._to_start.clear()
         self._glance.cancel()
@@ -413,7 +413,7 @@ class Supervisor:
                 self.arena.close_arena()
 
     def abandon(self) -> None:
-        """In a fork of this process: let go of the children, which are the parent's."""
+        """Let go of the child processes in a fork: the parent keeps its children."""
         self._to_start.clear()
         for incarnation in self.all_links():
             os.close(incarnation.launched.lifeline)
@@ -424,7 +424,7 @@ class Supervisor:
 
 
 def _end_processes(processes: list[Incarnation]) -> None:
-    """End processes by force, unless they have ended, and give up what is shared with them."""
+    """End processes by force, unless ended already, and give up their descriptors and memory."""
     for incarnation in processes:
         incarnation.launched.process.kill()
     for incarnation in processes:

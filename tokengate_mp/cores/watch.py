@@ -34,7 +34,7 @@ def open_pidfd(pid: int) -> int | None:
 
 
 class ProcessWatch:
-    """Has an event loop say when a process has news, and when it has ended.
+    """Has an event loop say when a process has news, and when a process has ended.
 
     Args:
         loop: The event loop.

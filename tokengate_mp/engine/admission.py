@@ -27,7 +27,7 @@ LOOK_SECONDS: Final = 0.5
 
 
 class Admission:
-    """What is pending, and who waits for it to become less.
+    """Bounds on pending tokens and bytes, with the callers that wait for room.
 
     Args:
         max_tokens: The most tokens that may be pending.
@@ -95,7 +95,7 @@ class Admission:
         )
 
     def wait_in_thread(self, operation: str) -> None:
-        """Block this thread, which runs no event loop, until there is room.
+        """Block the calling thread, which runs no event loop, until there is room.
 
         Raises:
             AdmissionRejected: Calls are not to wait.
@@ -137,18 +137,18 @@ class Admission:
             first = True
 
     def is_called(self, place: object) -> bool:
-        """Whether it is the turn of one who waited, and it has not gone on."""
+        """Whether a waiter was called and has not gone on."""
         return place in self._called
 
     def gone_on(self, place: object) -> None:
-        """One whose turn it was has made its call, or makes none. In the loop's thread."""
+        """Note that a called waiter has made its call, or makes none; in the loop's thread."""
         self._called.discard(place)
         # There may be room yet, and no token to end that would bring a turn.
         if self._waiters:
             self.make_room()
 
     def make_room(self) -> None:
-        """Tokens have ended: let those go on for whom there is room now. In the loop's thread."""
+        """Call as many waiters as there is room for now; in the loop's thread."""
         vacancies = self.vacancies() - len(self._called)
         while self._waiters and (vacancies > 0 or self._closed):
             place, waiter = self._waiters.popitem(last=False)

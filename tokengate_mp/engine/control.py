@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class TokenControl:
-    """Ends tokens and holds them back.
+    """Ends tokens before their time, and holds tokens back.
 
     Args:
         host: The engine's loop and thread.
@@ -64,7 +64,7 @@ class TokenControl:
     # ---- for tokens (see `tokens.token.TokenController`); from any thread
 
     def kill(self, token: Token[Any], reason: str) -> bool:
-        """End a token; False if it had ended already."""
+        """End a token; False if the token had ended already."""
         return self._host.call(lambda: self._kill(token, reason))
 
     def cancelled(self, token: Token[Any]) -> None:
@@ -88,7 +88,7 @@ class TokenControl:
     # ---- for users, by way of the control port; in the loop's thread
 
     def kill_by_id(self, token_id: str, reason: str) -> bool:
-        """End the token with this id; False if there is none that has not ended."""
+        """End the token with an id; False if no unended token has that id."""
         self._take_in()
         number = Token.number_of(token_id)
         ticket = None if number is None else self._scheduler.accounts.find(number)
@@ -101,14 +101,14 @@ class TokenControl:
         return self._kill_each([t for t in unended if t.operation_type == operation], reason)
 
     def drain(self, operation: str | None, reason: str) -> int:
-        """End the waiting tokens, all or those of one operation; how many there were."""
+        """End all waiting tokens, or an operation's; how many there were."""
         self._take_in()
         return self._kill_each(
             tokens_of(self._scheduler.accounts.waiting_tickets(operation)), reason
         )
 
     def pause_admission(self, *, paused: bool) -> None:
-        """Send no token to any core for as long as this is set."""
+        """Send no token to any core while paused."""
         if paused:
             self._scheduler.pause_admission()
         else:
@@ -116,7 +116,7 @@ class TokenControl:
         self._request_turn()
 
     def pause_operation(self, operation: str, *, paused: bool) -> None:
-        """Send no token of an operation to any core for as long as this is set."""
+        """Send no token of an operation to any core while paused."""
         self._take_in()
         if paused:
             self._scheduler.pause(operation)
@@ -133,7 +133,7 @@ class TokenControl:
         return True
 
     def _kill_each(self, tokens: list[Token[Any]], reason: str) -> int:
-        """End tokens; how many of them had not ended already."""
+        """End tokens; how many had not ended already."""
         killed: list[tuple[Token[Any], TokenKilled]] = []
         for token in tokens:
             if self._end(token):
@@ -154,7 +154,7 @@ class TokenControl:
         self._admission.release(token)
 
     def _end(self, token: Token[Any]) -> bool:
-        """Take a token out of everything as killed; False if it had ended already."""
+        """Take a token out of everything as killed; False if the token had ended already."""
         if self.closed or not self._scheduler.killed(token):
             return False
         self._interrupt(token)
@@ -162,7 +162,7 @@ class TokenControl:
         return True
 
     def time_is_up(self, token: Token[Any]) -> None:
-        """Deliver the timeout of a token that the scheduler has ended, and interrupt it."""
+        """Deliver the timeout of a token that the scheduler has ended, and interrupt its run."""
         policy = token.operation.policy
         assert policy is not None
         assert policy.timeout_ns is not None, f"{token!r} has no time limit"
@@ -175,7 +175,7 @@ class TokenControl:
             self.forsaken(token)
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
-        """End every token with `error(token)`; no core is told, since they all end."""
+        """End every token with `error(token)`; no core is told, since all cores end."""
         self.closed = True
         self._interruption.cancel()
         for token in tokens_of(self._scheduler.accounts.unended()):

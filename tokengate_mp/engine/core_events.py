@@ -17,7 +17,7 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 
 
 class TurnTaker(Protocol):
-    """The engine, as far as events of cores make it take turns."""
+    """The engine, as far as events of cores lead to turns."""
 
     def heard(self, link: CoreLink) -> None:
         """Receive from a core that has rung, and take a turn."""
@@ -94,14 +94,14 @@ class CoreEvents:
         self._engine.look_around()
 
     def operation_of(self, core: int, number: int) -> str | None:
-        """The operation of a token that a core holds; None if the core does not hold it."""
+        """The operation of a token; None if the core does not hold the token."""
         ticket = self._scheduler.accounts.held_ticket(core, number)
         return None if ticket is None else ticket.operation.name
 
     # ---- they go
 
     def exited(self, link: CoreLink, ending: Ending) -> bool:
-        """Settle what a process has left in its ring, and end what it was running.
+        """Settle the outcomes that a process has left, and end the tokens that were running.
 
         Returns:
             Whether it had made progress.
@@ -128,12 +128,12 @@ class CoreEvents:
         self._engine.request_turn()
 
     def irreplaceable(self, core: int) -> None:
-        """No process can take over from a core's: that one goes on as long as it may."""
+        """Take note that a core's process cannot be replaced, and goes on as long as allowed."""
         del core
         self._engine.request_turn()
 
     def end_stranded(self) -> None:
-        """End tokens that may run on no other cores than those that were given up."""
+        """End tokens that may run on no cores but given up."""
         if self._without:
             for token in tokens_of(self._scheduler.stranded(self._without)):
                 self._control.deliver_error(token, why_stranded(self._refusal, self._reasons))
@@ -141,13 +141,13 @@ class CoreEvents:
     # ---- nodes
 
     def draining(self, link: CoreLink) -> None:
-        """Send nothing more to a link that is about to go, and recall what has not begun."""
+        """Send nothing more to a link that is about to go, and recall its unbegun tokens."""
         self._scheduler.core_suspended(link.seat)
         link.recall()
         self._engine.request_turn()
 
     def suspect(self, link: CoreLink) -> None:
-        """Send nothing more to a link that is not heard; what it holds stays its own."""
+        """Send nothing more to a link that is not heard; its tokens stay its own."""
         self._scheduler.core_suspended(link.seat)
 
     def recovered(self, link: CoreLink) -> None:

@@ -12,7 +12,7 @@ from tokengate_mp.worker_lost import WorkerLost
 
 
 def end_lost(peer: Peer, ending: Ending, scheduler: Scheduler, control: TokenControl) -> None:
-    """End the tokens that a process was running when it ended, unless they are to be run again.
+    """End the tokens that a process was running at its end, unless another run is allowed.
 
     Tokens that only those were waiting for end as well. All others wait for another process.
 

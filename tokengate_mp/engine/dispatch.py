@@ -15,7 +15,7 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 
 
 class Dispatch:
-    """Takes in calls, and sends what the scheduler orders.
+    """Takes in calls, and sends tokens as the scheduler orders.
 
     Args:
         scheduler: Gives the orders.
@@ -54,7 +54,7 @@ class Dispatch:
         self._breaker_guard = breaker_guard
 
     def send_orders(self) -> None:
-        """Take in calls and send what is ordered."""
+        """Take in calls, and send tokens as ordered."""
         self.take_in()
         self._breaker_guard.end_blocked()
         pending_calls = self._pending_calls

@@ -210,7 +210,7 @@ class Engine:
         return not self._ended and (not self._public or this_process.intake is self.intake)
 
     def abandon(self) -> None:
-        """In a fork of this process: the cores and the tokens are the parent's."""
+        """Let go of cores and tokens in a fork: the parent keeps both."""
         self._ended = self.intake.closed = True
         self._backend.abandon()
 
@@ -277,7 +277,7 @@ class Engine:
             self.turn_in_loop()
 
     def _receive_before_sleep(self) -> bool:
-        """Ask every core for its bell, and receive from those that had news before they were asked.
+        """Ask every core for its bell, and receive from cores that had news before.
 
         Returns:
             Whether there was one, so that another turn is due.
@@ -293,7 +293,7 @@ class Engine:
         return news
 
     def _send(self) -> None:
-        """Take in calls and send what is ordered."""
+        """End withdrawn tokens, take in calls, and send tokens as ordered."""
         with self._withdrawals.sending:
             self._withdrawals.end_withdrawn(self.control.cancelled)
             self._dispatch.send_orders()
@@ -311,7 +311,7 @@ class Engine:
             self._recall.run_within(RECALL_NS / 1e9)
 
     def _recall_overdue(self) -> None:
-        """Take back what cores have not begun, for a core that is idle or waits."""
+        """Recall unbegun tokens for a core that is idle or waits."""
         for core in self._scheduler.overdue(monotonic_ns()):
             self._backend.links[core].recall()
         if self._nested_tokens.claims:
@@ -319,13 +319,13 @@ class Engine:
         self._recall_later()
 
     def _heed_the_time(self) -> None:
-        """End tokens whose time is up, and let those wait again whose pause is over."""
+        """End tokens whose time is up, and let tokens wait again whose pause is over."""
         for token in tokens_of(self._scheduler.tick(monotonic_ns())):
             self.control.time_is_up(token)
         self._turns.request_turn()
 
     def heard(self, link: CoreLink) -> None:
-        """A core has rung: what is to be delivered comes first, and the rest of the turn later.
+        """Receive from a core that has rung, and take the rest of the turn later.
 
         So whoever awaits it goes on first, unless something waits that cores might go without.
         """
@@ -373,11 +373,11 @@ class Engine:
             self._withdrawals.retract(token)
 
     def retract(self, token: ForwardingToken[Any]) -> bool:
-        """Never begin a token; False if it was sent to a core, or is withdrawn already."""
+        """Never begin a token; False if the token was sent to a core, or is withdrawn already."""
         return self._withdrawals.retract(token)
 
     def kill(self, token: ForwardingToken[Any], reason: str) -> None:
-        """End a token, also one that runs. In the loop's thread."""
+        """End a token, even while its function runs; in the loop's thread."""
         self.take_in()
         self.control.kill(token, reason)
 

@@ -10,7 +10,7 @@ from tokengate_mp.worker_lost import InitializerFailed
 
 
 def why_stranded(refusal: bytes, reasons: Mapping[int, str]) -> CoreStartError:
-    """The error of a token that may run on no other cores than those that were given up.
+    """The error of a token that may run on given up cores only.
 
     Args:
         refusal: What the initializer raised, as an encoded failure; empty if it has not.
@@ -31,7 +31,7 @@ def why_stranded(refusal: bytes, reasons: Mapping[int, str]) -> CoreStartError:
 
 
 def why_broken(error: Exception) -> TokenGateError:
-    """The error of a token whose coordinator had one of its own."""
+    """The error of a token whose coordinator broke down."""
     ending = TokenGateError(
         "the coordinator cannot go on after an error of its own; please report it with this "
         "traceback"

@@ -50,11 +50,11 @@ class Interruption:
         self._timers: dict[int, Timer] = {}
 
     def holder(self, token: Token[Any]) -> Peer | None:
-        """The peer that was sent a token and has not answered for it; None if none was."""
+        """The peer that holds a token; None if no core does."""
         return self._peers.get(self._scheduler.accounts.seat_of(token))
 
     def interrupt_token(self, token: Token[Any]) -> bool:
-        """Have the core that holds an ended token run it no further.
+        """Interrupt the run of an ended token in the core that holds the token.
 
         Returns:
             Whether a core holds it.
@@ -76,7 +76,7 @@ class Interruption:
         ).run_within(self._grace)
 
     def _check(self, peer: Peer, token: Token[Any], *, began: bool) -> None:
-        """The core has had its grace: see whether it has done with the token."""
+        """See, after the grace, whether the core has done with the token."""
         number = token.number
         del self._timers[number]
         if peer.gone or self._backend.links.get(peer.seat) is not peer.link:

@@ -17,7 +17,7 @@ from tokengate_mp.wire.protocol.records import ANSWER, HINT, Outcome, encode
 
 
 class Peer:
-    """The nested tokens of one link.
+    """The nested tokens of a link, and the tokens that its threads run.
 
     Args:
         link: The link.
@@ -78,7 +78,7 @@ class Peer:
     # ---- the tokens that its threads run
 
     def running(self) -> list[int]:
-        """Numbers of the tokens that its crew runs now, also those on top of others."""
+        """Numbers of the tokens that its crew runs now, nested runs included."""
         return [*self.link.facts().running, *self._begun]
 
     def runs(self, number: int) -> bool:
@@ -86,11 +86,11 @@ class Peer:
         return number in self._begun or number in self.link.facts().running
 
     def waits(self) -> bool:
-        """Whether every one of its crew threads waits for a token."""
+        """Whether all of its crew threads wait for tokens."""
         return self.link.facts().waiting
 
     def begin_on_top(self, number: int, below: int) -> None:
-        """Note that a thread has begun a token on top of another one, or of 0."""
+        """Note that a thread has begun a token on top of another, or of 0."""
         self._begun[number] = below
         if below:
             self.on_top[below] = number
@@ -105,7 +105,7 @@ class Peer:
                 del self.on_top[below]
 
     def unaccounted(self) -> dict[int, bool | None]:
-        """By number, what the process had begun when it ended, and not answered for."""
+        """By number, whether an unanswered token had begun at the end of the process."""
         return {**self.link.unaccounted(), **dict.fromkeys(self._begun, True)}
 
     # ---- what the process is told

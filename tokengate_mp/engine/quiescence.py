@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Quiescence:
-    """Those who wait for that, in the coordinator's loop.
+    """Waiters for the end of all tokens, in the engine's loop.
 
     Args:
         loop: The loop.
@@ -20,7 +20,7 @@ class Quiescence:
         self._waiters: list[asyncio.Future[None]] = []
 
     async def join(self) -> None:
-        """Wait for it."""
+        """Wait until every token has ended."""
         if self._pending():
             waiter = self._loop.create_future()
             self._waiters.append(waiter)
@@ -32,7 +32,7 @@ class Quiescence:
             self.end()
 
     def end(self) -> None:
-        """Let all of them go on."""
+        """Let all waiters go on."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

@@ -28,7 +28,7 @@ from tokengate_mp.wire.protocol.records import (
 
 
 class Loaded:
-    """Outcomes with their values loaded, and what is particular about some of them.
+    """Outcomes with their values loaded, and the particulars of some.
 
     Attributes:
         outcomes: The outcomes; kinds are VALUE, PICKLED or RAISED without flags.
@@ -76,7 +76,7 @@ def load_outcomes(
 def _load(
     outcome: Outcome, loaded: Loaded, needed: Collection[int], carried: Sequence[NestedToken]
 ) -> Outcome:
-    """An outcome with its value; what is particular about it is noted in `loaded`."""
+    """An outcome with its value; particulars are noted in `loaded`."""
     number, value = outcome.number, outcome.value
     kind = outcome.kind & ~BLOCKED
     if outcome.kind & BLOCKED:
@@ -101,7 +101,7 @@ def _load_result(
     needed: Collection[int],
     carried: Sequence[NestedToken],
 ) -> Any:
-    """The value that a token gives; a pickle where nobody may look at it here."""
+    """The value that a token gives; a pickle where nobody may look at the value here."""
     if carried:
         # Whoever loads it, now or later, here or in a core process, must find what it refers to.
         pickled = referring(pickled, carried)

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class Receiver:
-    """Receives from one link at a time.
+    """Receives from links, a single link at a time.
 
     Args:
         scheduler: Told of cores that are hungry.
@@ -48,7 +48,7 @@ class Receiver:
         self.receiving = False
 
     def receive(self, link: CoreLink, deadline: int | None) -> None:
-        """Settle what a core has to say.
+        """Settle the portions that a core has published.
 
         Args:
             link: The core's link.

@@ -117,7 +117,7 @@ class Settlement:
         return cast("list[Token[Any]]", tickets)
 
     def _cut_batches(self, seat: int, portion: Portion) -> None:
-        """Send elsewhere what was cut off batches: that is pickled anew, and runs user code."""
+        """Send the items that were cut off batches elsewhere; pickling runs user code."""
         for number, count in portion.cut.items():
             # (It may have come back with this portion, with as many as that.)
             batch = self._scheduler.accounts.held_ticket(seat, number)

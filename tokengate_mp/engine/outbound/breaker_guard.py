@@ -22,7 +22,7 @@ from tokengate_mp.tokens.token import Token
 
 
 class BreakerGuard:
-    """Asks the breakers of operations that have one.
+    """Asks the breakers of operations for calls and waiting tokens.
 
     Args:
         scheduler: Knows the breakers, and the waiting tokens.
@@ -65,7 +65,7 @@ class BreakerGuard:
             self._control.deliver_error(token, _refusal(token.operation, self._breakers))
 
     def reset(self, name: str) -> bool:
-        """Take calls of an operation again; False if it did."""
+        """Take calls of an operation again; False if the operation did take calls."""
         return self._breakers.close_breaker(name)
 
 

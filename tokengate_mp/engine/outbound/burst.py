@@ -11,7 +11,7 @@ _NOWHERE = -1
 
 
 class Burst:
-    """Whether there is one, for how long, and on which CPU the thread is busy that makes the calls.
+    """The current burst: how long the calls last, and which CPU its thread keeps busy.
 
     Args:
         cpus: The CPU of each core; None for any.
@@ -34,7 +34,7 @@ class Burst:
         self.goes_on = False
 
     def look(self, now: int) -> None:
-        """A call was made, at this time: where does this thread run?"""
+        """Find out, at a call, on which CPU the calling thread runs."""
         if not self.goes_on:
             self._began = now
             return

@@ -40,7 +40,7 @@ class Functions:
     def index(
         self, function: Callable[..., Any], operation_type: str, lead: Lead | None = None
     ) -> int:
-        """The index of `function`, which becomes news if it is new.
+        """The index of `function`, which becomes news at its first call.
 
         Args:
             function: The function.
@@ -75,7 +75,7 @@ class Functions:
         return index
 
     def adopt(self, index: int, definition: bytes) -> None:
-        """A core process makes calls of a function: it is never forgotten from now on.
+        """Never forget a function from now on, since a core process makes calls of the function.
 
         It may be new, and have an index of that process's own; or have been dropped here while the
         process was about to call it. In the coordinator's thread.
@@ -91,7 +91,7 @@ class Functions:
         self.news.append((index, None))
 
     def read_news(self) -> list[tuple[int, bytes | None]]:
-        """Take what is new. In the coordinator's thread."""
+        """Take the news; in the engine's thread."""
         news = []
         while self.news:
             index, definition = self.news.popleft()

@@ -39,7 +39,7 @@ _CREATED: Final = TokenState.CREATED
 
 
 class Intake:
-    """Takes in calls, and keeps them until the next turn.
+    """Takes in calls, and keeps the tokens until the next turn.
 
     Args:
         callbacks: Where those of tokens go; the coordinator's loop has them called.
@@ -207,7 +207,7 @@ class Intake:
         record: bytes | AttachedRecord | PendingCall,
         loop: asyncio.AbstractEventLoop | None,
     ) -> int:
-        """Refuse a call beyond the limits, or let it wait for room if it comes from a thread.
+        """Refuse a call beyond the limits, or block a calling thread until there is room.
 
         Returns:
             How many there is room for, this one among them.
@@ -293,7 +293,7 @@ class Intake:
         self._calls_left = 0
 
     def take(self) -> list[Token[Any]]:
-        """What has come in since the last time."""
+        """Take the tokens that have come in since the last time."""
         tokens, self._inbox = self._inbox, []
         if self._visitors:
             tokens += [self._visitors.popleft() for _ in range(len(self._visitors))]

@@ -64,7 +64,7 @@ class PendingCalls:
     # ---- in
 
     def take_out(self, tokens: Iterable[Token[Any]]) -> list[Token[Any]]:
-        """Submit those of these new tokens that have a pending_call; the others are given back."""
+        """Submit the new tokens that have a pending call; the others are given back."""
         plain: list[Token[Any]] = []
         anchored: list[tuple[Ticket, bytes, int]] = []
         for token in tokens:
@@ -118,7 +118,7 @@ class PendingCalls:
             self._release(token, pending_call)
 
     def walk(self) -> None:
-        """Go from tokens that have ended to those that need them, and on to those that need these.
+        """Go from ended tokens to their dependents, and on to the dependents of failed dependents.
 
         (In a loop, not from call to call: a chain may be long.)
         """
@@ -135,7 +135,7 @@ class PendingCalls:
                         self._release(token, cast("PlaceholderCall", token.record))
 
     def _fill(self, token: Token[Any], at: int, need: Token[Any], value: object) -> bool:
-        """Put the value of one token into the pending_call of another; False if that cannot run."""
+        """Put the value of a dependency into a pending call; False if the call cannot run."""
         if isinstance(value, BaseException):
             self._fail(token, need, value)
             return False
@@ -148,7 +148,7 @@ class PendingCalls:
         return True
 
     def _fail(self, token: Token[Any], need: Token[Any], error: BaseException) -> None:
-        """A token cannot run, as one that it needs has no value."""
+        """End a token that cannot run, since a dependency has no value."""
         if isinstance(error, TokenKilled):
             self._scheduler.killed(token)
             root = error.__cause__ if isinstance(error.__cause__, TokenKilled) else error
@@ -181,7 +181,7 @@ class PendingCalls:
 
 
 def _carried(need: Token[Any]) -> object:
-    """The value of a token that has ended, as it is to travel; or the error it ended with."""
+    """The value of an ended token as bytes or scalar for the wire; or the token's error."""
     if need.stage is TokenState.COMPLETED:
         value = need.arrived()
         if type(value) in SCALARS or isinstance(value, Encoded):
