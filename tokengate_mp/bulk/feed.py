@@ -17,7 +17,6 @@ import concurrent.futures
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from time import monotonic_ns
 from typing import Any, Final
 
@@ -30,14 +29,10 @@ from tokengate_mp.errors import (
     PayloadError,
     RemoteTraceback,
     cause_of,
-    summary,
 )
 from tokengate_mp.tokens.forwarding import ForwardingToken
-from tokengate_mp.wire.payload.attachments import AttachedRecord, attached
-from tokengate_mp.wire.payload.buffers import flat, pack
-from tokengate_mp.wire.payload.codec import NOT_MSGPACK, are_scalars
-from tokengate_mp.wire.protocol.batches import RANGE, BatchOutcome, decode_batch
-from tokengate_mp.wire.protocol.records import MAX_PAYLOAD, encode
+from tokengate_mp.wire.protocol.batches import BatchOutcome, decode_batch
+from tokengate_mp.wire.protocol.call_encoder import CallEncoder
 from tokengate_mp.worker.run.batch import ManyCalls
 
 AHEAD: Final = 4
@@ -142,7 +137,7 @@ class Feed:
         )
         self._source = Source(rows)
         self._width = width
-        self._writable = options.writable
+        self._encoder = CallEncoder(self.name, writable=options.writable)
         self._pace = pace
         self._buffersize = buffersize
         self._driven = driven
@@ -226,7 +221,9 @@ class Feed:
         number = self.sender.next_number()
         began = monotonic_ns()
         try:
-            record = self._encoded(number, rows)
+            record = self._encoder.encode_batch(
+                number, self._index, self._width, rows, self.sender.arena
+            )
         except PayloadError as error:
             if not self._halve(batch):
                 batch.error = error
@@ -245,31 +242,6 @@ class Feed:
             self._again.appendleft((first, rows))
             self._flying.discard(batch)
             raise
-
-    def _encoded(self, number: int, rows: Sequence[Any]) -> bytes | AttachedRecord:
-        if type(rows) is range:
-            try:
-                return encode((number, self._index, (RANGE, [rows.start, rows.stop, rows.step])))
-            except NOT_MSGPACK:  # beyond 64 bits
-                rows = [*rows]
-        items = rows if self._width == 1 else list(chain.from_iterable(rows))
-        if are_scalars(items):
-            try:
-                return encode((number, self._index, (self._width, items)))
-            except NOT_MSGPACK:
-                pass  # one of them has to be pickled after all
-        try:
-            args = (self._width, [*map(flat, items)])
-            pickled = pack((args, {}), self.sender.arena, writable=self._writable)
-            if len(pickled) > MAX_PAYLOAD:
-                raise PayloadError(f"they take {len(pickled)} bytes")  # noqa: TRY301 - see below
-            return attached(encode((number, self._index, bytes(pickled))), pickled)
-        except Exception as error:
-            raise PayloadError(
-                f"{self.name!r}: the arguments cannot be sent to a core process: {summary(error)}. "
-                "Pass what they are made from instead (a path, a setting, plain data) and build it "
-                "inside the function."
-            ) from error
 
     def _halve(self, batch: Batch) -> bool:
         """Have the items of a batch sent in two; False if there is only one."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from functools import partial
 from itertools import count
 from multiprocessing.context import BaseContext
 from multiprocessing.process import current_process
@@ -32,12 +31,9 @@ from tokengate_mp.executor.runtime import ExecutorRuntime
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.sigint import HeldBack
 from tokengate_mp.tokens.numbers import next_number
-from tokengate_mp.wire.arena.arena import Arena
-from tokengate_mp.wire.payload.attachments import AttachedRecord, attached
-from tokengate_mp.wire.payload.buffers import LARGE, pack_call
-from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, arguments_to_pickle
+from tokengate_mp.wire.protocol.call_encoder import CallEncoder
 from tokengate_mp.wire.protocol.initializer import pack_initializer, with_authkey
-from tokengate_mp.wire.protocol.records import MAX_PAYLOAD, encode
+from tokengate_mp.wire.protocol.pending_call import PendingCall
 from tokengate_mp.worker.run.applied import apply
 
 P = ParamSpec("P")
@@ -125,7 +121,7 @@ class TokenGateExecutor(Executor):
         self._shut = False
         self._runtime: ExecutorRuntime | None = None
         self._functions: dict[int, _Enrolled] = {}
-        self._applied: dict[str, _Enrolled] = {}
+        self._applied: dict[tuple[str, bool], _Enrolled] = {}
 
     # ---- calls
 
@@ -152,14 +148,10 @@ class TokenGateExecutor(Executor):
             if enrolled is None:
                 enrolled, function, arguments = self._enrol(runtime, fn, args)
             number = next_number()
-            record: bytes | AttachedRecord | None = None
-            if not kwargs and _are_short(arguments):
-                try:
-                    record = encode((number, enrolled.function, arguments))
-                except NOT_MSGPACK:
-                    record = None
-            if record is None:
-                record = _pickled(number, enrolled, arguments, kwargs, runtime.intake.arena)
+            record = enrolled.encoder.encode_call(
+                number, enrolled.function, arguments, kwargs, runtime.intake
+            )
+            assert not isinstance(record, PendingCall), "no token among the arguments is waited for"
         except PayloadError as error:
             future.set_exception(error)
             return future
@@ -181,17 +173,18 @@ class TokenGateExecutor(Executor):
         name = operation_name(function)
         if not is_constant(function):
             # It may change between two calls, so it travels with each, as an argument.
-            applied = self._applied.get(name)
+            kind = name, _wants_copies(fn)
+            applied = self._applied.get(kind)
             if applied is None:
-                applied = self._applied[name] = _enrolled(runtime, name, apply)
-            applied = applied._replace(writable=_wants_copies(fn), applied=True)
+                encoder = _encoder(*kind, applied=True)
+                applied = self._applied[kind] = _enrolled(runtime, apply, encoder)
             return applied, apply, (function, *args)
         if fn is not function:
-            enrolled = _enrolled(runtime, name, function)
-            return enrolled._replace(writable=_wants_copies(fn)), function, args
+            encoder = _encoder(name, _wants_copies(fn))
+            return _enrolled(runtime, function, encoder), function, args
         known, key = self._functions, id(fn)
-        watch = weakref.ref(fn, lambda _: known.pop(key, None))
-        known[key] = enrolled = _enrolled(runtime, name, function, watch)
+        forgotten = weakref.ref(fn, lambda _: known.pop(key, None))
+        known[key] = enrolled = _enrolled(runtime, function, _encoder(name), forgotten)
         return enrolled, function, args
 
     def _running(self) -> ExecutorRuntime:
@@ -314,60 +307,40 @@ def _check_context(context: Any) -> None:
 
 
 class _Enrolled(NamedTuple):
-    """A function that the core processes of an runtime know.
+    """A function that the core processes of a runtime know.
 
     Attributes:
-        function: What it travels as.
-        operation: What its calls count as.
-        remembered: Keeps watch over the function, where it is remembered by its id.
-        writable: Whether it is to get large arguments as copies that it can change.
-        applied: Whether this stands for any function, which travels with its arguments.
+        function: The index that the function travels as.
+        operation: The operation that its calls count as.
+        encoder: Encodes its calls.
+        forgotten: A weak reference, whose callback forgets a function that is known by its id.
     """
 
     function: int
     operation: Operation
-    remembered: object
-    writable: bool = False
-    applied: bool = False
+    encoder: CallEncoder
+    forgotten: object
 
 
 def _wants_copies(fn: Callable[..., Any]) -> bool:
     return isinstance(fn, TokenFunction) and fn.token_options.writable
 
 
+def _encoder(name: str, writable: bool = False, *, applied: bool = False) -> CallEncoder:  # noqa: FBT001, FBT002 - of this module
+    return CallEncoder(
+        name, writable=writable, applied=applied, takes_tokens=False, carrier="a call"
+    )
+
+
 def _enrolled(
-    runtime: ExecutorRuntime, name: str, function: Callable[..., Any], remembered: object = None
+    runtime: ExecutorRuntime,
+    function: Callable[..., Any],
+    encoder: CallEncoder,
+    forgotten: object = None,
 ) -> _Enrolled:
     # There are no weights here: "heavy" may run on every core.
-    options = token_options(name, weight="heavy")
-    return _Enrolled(*runtime.intake.enrol(function, options), remembered)
-
-
-def _pickled(
-    number: int,
-    enrolled: _Enrolled,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    arena: Arena | None,
-) -> bytes | AttachedRecord:
-    name = enrolled.operation.name
-    packed = partial(pack_call, arena=arena, writable=enrolled.writable)
-    pickled = arguments_to_pickle(name, args, kwargs, list, packed, applied=enrolled.applied)
-    if len(pickled) > MAX_PAYLOAD:
-        raise PayloadError(
-            f"{name!r}: the arguments take {len(pickled)} bytes, and a call carries {MAX_PAYLOAD} "
-            "at most; pass a file name instead, or split the work"
-        )
-    return attached(encode((number, enrolled.function, bytes(pickled))), pickled)
-
-
-def _are_short(arguments: tuple[Any, ...]) -> bool:
-    """Whether these are scalars, and none had better go by the arena."""
-    if not SCALARS.issuperset(map(type, arguments)):
-        return False
-    return bytes not in map(type, arguments) or not any(
-        type(each) is bytes and len(each) >= LARGE for each in arguments
-    )
+    options = token_options(encoder.operation_type, weight="heavy")
+    return _Enrolled(*runtime.intake.enrol(function, options), encoder, forgotten)
 
 
 def _cpus(max_workers: int | None, usable: tuple[int, ...]) -> list[int]:

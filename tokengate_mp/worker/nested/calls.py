@@ -52,7 +52,7 @@ class Called(Protocol):
     token_options: TokenOptions
     inside: Any
 
-    def encoded(
+    def encode_nested(
         self,
         number: int,
         index: int,
@@ -128,7 +128,9 @@ class Calls:
         else:
             # A chain is on one core already, whatever is warm elsewhere.
             anchored = chain is None
-            record = function.encoded(number, enrolled.function, args, kwargs, anchored=anchored)
+            record = function.encode_nested(
+                number, enrolled.function, args, kwargs, anchored=anchored
+            )
             if chain is not None and isinstance(record, bytes):
                 request = decode_request(record)
         token = ChildToken(self, number, enrolled.operation_type, request)
