@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokengate_mp.engine.recycling import is_nearly_used
+from tokengate_mp.scheduling.policy.recycling import is_nearly_used
 from tokengate_mp.scheduling.policy.restart_intensity import Intensity
 
 LIMITS = st.integers(0, 12)
@@ -30,7 +30,7 @@ def test_given_up_exactly_when_more_than_the_limit_fall_into_a_period(limit, per
     for now in ends(gaps):
         seen.append(now)
         lately = sum(before > now - period for before in seen)
-        assert (rule.ended(now) is None) == (lately > limit)
+        assert (rule.end_without_progress(now) is None) == (lately > limit)
 
 
 @given(limit=LIMITS, period=PERIODS)
@@ -38,7 +38,7 @@ def test_a_core_whose_processes_end_at_once_is_given_up_within_the_period(limit,
     """The first is replaced at once, each pause is no shorter than the last, and all fit in."""
     rule = Intensity(limit, period)
     now, pauses = 0.0, []
-    while (pause := rule.ended(now)) is not None:
+    while (pause := rule.end_without_progress(now)) is not None:
         pauses.append(pause)
         now += pause
     assert len(pauses) == limit
@@ -51,7 +51,7 @@ def test_a_core_whose_processes_end_at_once_is_given_up_within_the_period(limit,
 def test_a_core_whose_processes_end_now_and_then_is_never_given_up(limit, period, count):
     """Ends that are more than a period apart are each the first, and cost no pause."""
     rule = Intensity(limit, period)
-    assert {rule.ended(n * period * 1.01) for n in range(count)} == {0.0}
+    assert {rule.end_without_progress(n * period * 1.01) for n in range(count)} == {0.0}
 
 
 @given(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.model.operation import Operation
@@ -22,6 +22,14 @@ class FakeTicket:
     cost: int = 0
     admitted: int = 0
     created: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class FakeNestedTicket(FakeTicket):
+    """A token that was made inside another, without a future."""
+
+    dependencies: list[FakeTicket] = field(default_factory=list)
+    visible: bool = False
 
 
 class Maker:

@@ -272,7 +272,7 @@ class Supervisor:
             return START_PAUSE * 2.0 ** (failures - 1)
         if progress:
             return 0.0
-        pause = self._intensity[core].ended(self._loop.time())
+        pause = self._intensity[core].end_without_progress(self._loop.time())
         if pause is None:
             limit, period = self._settings.restart_limit, self._settings.restart_period
             self._reasons[core] = (

@@ -109,6 +109,10 @@ class Accounts:
         """The seat of the process that holds a token; 0 if none does."""
         return self._handover.seat_of(ticket)
 
+    def is_bound(self, ticket: Ticket) -> bool:
+        """Whether a token was made in a chain, and so runs on the chain's core alone."""
+        return self._conductor.is_bound(ticket.number)
+
     def counted_by(self, limit: ConcurrencyLimit) -> list[Ticket]:
         """Tokens of a limited operation that cores hold."""
         held = (ticket for book in self._ledger.books for ticket in book.held.values())

@@ -1,1 +1,1 @@
-"""Chains, and tokens that wait for tokens."""
+"""Tokens made inside tokens: chains, claims, waits and orphans."""

@@ -108,6 +108,11 @@ class Conductor:
             return True
         return not chains
 
+    def is_bound(self, number: int) -> bool:
+        """Whether a token was made in a chain, and so runs on the chain's core alone."""
+        chains = self.members.get(number)
+        return chains is not None and chains[0].lead != number
+
     def hold(self, ticket: Ticket) -> bool:
         """Hold a token for the core of its chain; False if it is in no chain that has a core."""
         chains = self.members.get(ticket.number)

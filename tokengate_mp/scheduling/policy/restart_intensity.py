@@ -1,9 +1,9 @@
-"""How often a core's processes may end in vain before the core is given up.
+"""How often a core's processes may end without progress before the core is given up.
 
-A process that ended without having answered for any token was of no use, and the next one is likely
-to end as it did. One that did answer before was: a batch in which some tokens crash their process
-loses those, and goes on, however many they are, since each takes itself out of the batch. So only
-the former count.
+A process that ended without having answered for any token made no progress, and the next is likely
+to end in the same way. With a process that did answer, a batch in which some tokens crash their
+process loses those, and goes on, however many they are, since each takes itself out of the batch.
+So only the former count.
 
 The first is replaced at once, and the further ones after pauses that double, up to a share of the
 period so small that all of them together take half of it. So a core whose processes end as soon as
@@ -20,10 +20,10 @@ FIRST_PAUSE: Final = 0.01
 
 
 class Intensity:
-    """The ends of one core's processes.
+    """Ends of one core's processes without progress.
 
     Args:
-        limit: How many may end in vain within a period.
+        limit: How many there may be within a period.
         period: Seconds.
     """
 
@@ -34,14 +34,14 @@ class Intensity:
         self._period = period
         self._ends: deque[float] = deque()
 
-    def ended(self, now: float) -> float | None:
-        """A process has ended in vain.
+    def end_without_progress(self, now: float) -> float | None:
+        """Count the end of a process that made no progress.
 
         Args:
             now: When, in seconds of any one monotonic clock.
 
         Returns:
-            How many seconds to wait before the next one is started; None: start none any more.
+            How many seconds to wait before the next process is started; None: start none any more.
         """
         ends = self._ends
         ends.append(now)

@@ -1,0 +1,63 @@
+"""Core processes as the tests of claims make them: threads that run, make and await tokens."""
+
+from __future__ import annotations
+
+
+class FakeThread:
+    """One crew thread.
+
+    Attributes:
+        stack: The tokens that it has begun, the latest last; all but that wait.
+        awaited: The token that the latest waits for, or None.
+    """
+
+    def __init__(self):
+        self.stack = []
+        self.awaited = []
+
+    @property
+    def top(self):
+        """The token that the thread runs, or None."""
+        return self.stack[-1] if self.stack else None
+
+    @property
+    def waits(self):
+        """Whether the thread waits: a token that was ended is interrupted, and waits no more."""
+        if not self.stack or self.awaited[-1] is None or self.top.stage.ended:
+            return False
+        return not self.awaited[-1].stage.ended
+
+    def begin(self, ticket):
+        """Run a token, on top of the token that waits if there is one."""
+        self.stack.append(ticket)
+        self.awaited.append(None)
+
+    def end_top(self):
+        """Be done with the token that runs."""
+        self.awaited.pop()
+        return self.stack.pop()
+
+
+class FakeSeat:
+    """One process, which holds what the scheduler says that it holds."""
+
+    def __init__(self, core, threads):
+        self.core = self.seat = core
+        self.threads = [FakeThread() for _ in range(threads)]
+
+    @property
+    def on_top(self):
+        """What each token that waits has had begun on top of it."""
+        return {
+            below.number: above.number
+            for thread in self.threads
+            for below, above in zip(thread.stack, thread.stack[1:], strict=False)
+        }
+
+    def running(self):
+        """The tokens that were begun."""
+        return [ticket.number for thread in self.threads for ticket in thread.stack]
+
+    def waits(self):
+        """Whether every thread waits."""
+        return all(thread.waits for thread in self.threads)
