@@ -51,10 +51,11 @@ class RecyclingMachine(RuleBasedStateMachine):
         self.submit(cores * 3)
 
     def take_over(self, core, process, lead):
+        """A process gets the core's seat; it takes tokens once it is up."""
         self.processes[core] = process
-        self.policy.process_began(core, self.now, lead)
-        self.scheduler.handover.begin_process(core, self.policy.quota)
         if process.ready:
+            self.policy.process_began(core, self.now, lead)
+            self.scheduler.handover.begin_process(core, self.policy.quota)
             self.scheduler.core_ready(core)
 
     def draining(self):
@@ -103,6 +104,14 @@ class RecyclingMachine(RuleBasedStateMachine):
         elif not self.successors[core].ready:
             del self.successors[core]
             self.irreplaceable.add(core)
+
+    @rule(core=st.integers(1, 3))
+    def comes_up_late(self, core):
+        """A process that had to take over before it was up."""
+        process = self.processes.get(core)
+        if process is not None and not process.ready and core not in self.given_up:
+            process.ready = True
+            self.take_over(core, process, lead=MS)
 
     @rule(at=st.integers(0, 4))
     def die(self, at):
@@ -178,6 +187,8 @@ class RecyclingMachine(RuleBasedStateMachine):
         for _ in range(3 * self.maker.made + 10):
             for successor in self.successors.values():
                 successor.ready = True
+            for core in self.cores:
+                self.comes_up_late(core)
             self.look()
             for seat in list(self.processes):
                 numbers = list(held_by(self.scheduler, seat))[:4]
