@@ -38,7 +38,7 @@ def remains(coordinator):
         living = engine._peers.values()
         return (
             sum(len(each.kept) + len(each._begun) + len(each.carried) for each in living),
-            len(engine._nested_tokens.claims),
+            len(engine._nested_tokens.claims.pending),
         )
 
     return coordinator._host.call(look)
@@ -172,7 +172,7 @@ def test_what_others_want_too_does_not_go_with_the_one_that_waits():
         killed = recursion.wait_for_left(begun.address)
         other = recursion.wait_for_left(begun.address)
         begun.arrivals(2)
-        waiters = coordinator._engine._nested_tokens._waits._waiters
+        waiters = coordinator._engine._nested_tokens.claims._waits._waiters
         while coordinator._host.call(lambda: sum(map(len, waiters.values()))) < 2:
             pass  # they are about to
         assert killed.kill("enough")
@@ -191,7 +191,7 @@ def test_what_several_wait_for_goes_with_the_last_of_them():
         gate.arrivals()
         waiting = [recursion.wait_for_left(begun.address) for _ in range(3)]
         begun.arrivals(3)
-        waiters = coordinator._engine._nested_tokens._waits._waiters
+        waiters = coordinator._engine._nested_tokens.claims._waits._waiters
         while coordinator._host.call(lambda: sum(map(len, waiters.values()))) < 3:
             pass  # they are about to
         for token, gone in zip(waiting, (0, 0, 1), strict=True):

@@ -16,6 +16,7 @@ import handing_on
 import pytest
 
 from tokengate_mp import OperationsCoordinator
+from tokengate_mp.scheduling.nested.waits import Waits
 from tokengate_mp.worker.crew.known_tokens import KnownTokens
 from tokengate_mp.worker.nested.calls import Calls
 from tokengate_mp.worker.nested.child_token import ChildToken
@@ -98,17 +99,20 @@ def test_a_reference_takes_no_other_with_it():
     assert list(calls.known.dropped) == [1, 1]
 
 
-def test_nothing_is_kept_of_tokens_that_were_called_back():
+def test_nothing_is_kept_of_tokens_that_were_called_back(monkeypatch):
     """Those that a claimed token waited behind, and nobody claimed, leave nothing either."""
     with OperationsCoordinator(cores=1, threads_per_core=1) as coordinator, gates.Gate() as gate:
-        chains, call = coordinator._engine._nested_tokens, coordinator._host.call
-        asked, ask = [], chains._waits._call_back
+        claims, call = coordinator._engine._nested_tokens.claims, coordinator._host.call
+        asked, stalls = [], Waits.stalls
 
-        def call_back(called, holder):
-            asked.append(called.number)
-            ask(called, holder)
+        def watched(waits, ticket, ask_back):
+            def ask(called, holder):
+                asked.append(called.number)
+                ask_back(called, holder)
 
-        chains._waits._call_back = call_back
+            return stalls(waits, ticket, ask)
+
+        monkeypatch.setattr(Waits, "stalls", watched)
         token = handing_on.waits_behind(gate.address)
         gate.arrivals(1)
         while coordinator.get_stats()["operations"].get("guarded", {}).get("held") != 1:
@@ -119,6 +123,6 @@ def test_nothing_is_kept_of_tokens_that_were_called_back():
         del token
         for number in range(200):
             handing_on.tenfold(number).get(20)
-            if not call(lambda: len(chains._asked)):
+            if not call(lambda: len(claims._asked)):
                 break
-        assert call(lambda: len(chains._asked)) == 0
+        assert call(lambda: len(claims._asked)) == 0

@@ -117,6 +117,7 @@ class Rig:
             AssertionError: They differ.
         """
         self.scheduler.validate()
+        self.nested.claims.validate()
         assert self.loop.reported == []
         ledger = self.scheduler._ledger
         for seat, link in self.backend.links.items():
@@ -139,12 +140,13 @@ class Rig:
         engine = self.engine
         assert engine.pending_count() == 0
         assert engine.admission.large == 0
-        assert not self.nested.claims
-        assert not self.nested.granted
-        waits = self.nested._waits
-        assert not waits._waiting
+        claims = self.nested.claims
+        claims.validate()
+        assert not claims.pending
+        assert not claims.granted
+        waits = claims._waits
+        assert not waits._awaited
         assert not waits._waiters
-        assert not self.nested._hinted
         assert not engine._pending_calls.arriving
         assert not engine._pending_calls.needed
         scheduler = self.scheduler

@@ -60,7 +60,8 @@ class Dispatch:
         pending_calls = self._pending_calls
         if pending_calls.unfinished:
             pending_calls.walk()
-        if self._nested_tokens.claims or self._nested_tokens.granted:
+        claims = self._nested_tokens.claims
+        if claims.pending or claims.granted:
             self._nested_tokens.grant()
         arena = self._intake.arena
         if arena is not None and arena.released:

@@ -142,7 +142,7 @@ class Engine:
             breaker_guard,
             pending_calls,
         )
-        control.forsaken = nested_tokens.orphans.forsake
+        control.forsaken = nested_tokens.forsake
         self._recycling = Recycling(
             settings, host.loop, scheduler, backend, peers, turns.request_turn
         )
@@ -307,14 +307,14 @@ class Engine:
             self._dispatch.take_in()
 
     def _recall_later(self) -> None:
-        if self._scheduler.could_recall() or self._nested_tokens.claims:
+        if self._scheduler.could_recall() or self._nested_tokens.claims.pending:
             self._recall.run_within(RECALL_NS / 1e9)
 
     def _recall_overdue(self) -> None:
         """Recall unbegun tokens for a core that is idle or waits."""
         for core in self._scheduler.overdue(monotonic_ns()):
             self._backend.links[core].recall()
-        if self._nested_tokens.claims:
+        if self._nested_tokens.claims.pending:
             self._nested_tokens.recall_overdue()
         self._recall_later()
 
@@ -346,7 +346,8 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - as in `turn_in_loop`
             self.break_down(error)
         else:
-            urgent = self._accounts.has_waiting or self._nested_tokens.claims or self.intake.count()
+            claimed = self._nested_tokens.claims.pending
+            urgent = self._accounts.has_waiting or claimed or self.intake.count()
             if urgent and monotonic_ns() <= deadline:
                 self.turn_in_loop()
             else:

@@ -60,8 +60,8 @@ class NestedToken(Token[Any]):
     __slots__ = (
         "answer",
         "chain",
+        "dependencies",
         "keepers",
-        "needs",
         "passed_on",
         "shown",
         "wanted",
@@ -70,7 +70,7 @@ class NestedToken(Token[Any]):
     answer: Answer | None
     chain: str | None
     keepers: list[Keeper]
-    needs: list[NestedToken]  # those whose values it is called with, until it has ended
+    dependencies: list[NestedToken]  # the tokens whose values it takes, until it has ended
     passed_on: bool  # whether a result refers to it
     shown: bool
     wanted: bool  # whether it was found in a result while it had not ended
@@ -79,6 +79,11 @@ class NestedToken(Token[Any]):
     def seed(self) -> str | None:
         """The seed of the chain that it leads, or was made in."""
         return super().seed or self.chain
+
+    @property
+    def visible(self) -> bool:
+        """Whether the caller has got hold of it, or can: in the result of another token."""
+        return self.shown or self.passed_on
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In the value of another token it stands for itself, as where that was made."""
@@ -102,7 +107,7 @@ class NestedToken(Token[Any]):
         if self.answer is not None:
             return
         self.answer = answer
-        self.needs = []
+        self.dependencies = []
         for keeper in self.keepers:
             # What was run there may have been run before anybody there had found it: the record
             # that says the one may be read here together with that which says the other.
@@ -185,7 +190,7 @@ def nested_token(
     token.answer = None
     token.chain = None
     token.keepers = []
-    token.needs = (
+    token.dependencies = (
         [] if isinstance(request, bytes) else cast("list[NestedToken]", list(request.needs))
     )
     token.shown = token.wanted = token.passed_on = False

@@ -1,38 +1,33 @@
 """Calls that come from inside tokens: what core processes say of them, and what they are told.
 
 A token that is made in a core process is known there under a number of that process's own, and here
-as an `NestedToken`. It is kept as long as that process, or another one that the reference has
-travelled to, refers to it.
+as a `NestedToken`. It is kept as long as that process, or another that the reference has travelled
+to, refers to it.
 
-*Claims.* A thread that waits for a token had better run it itself than wait. So it claims it: as
-long as the token waits here, it is sent to that core before all others, whatever its window, and
-its weight class. A token that lies unbegun in another core, of which every thread waits as well, is
-called back first. So of the tokens that are waited for, one can always go on, with however few
-threads. (A limit on its operation holds it back nevertheless, as long as that can pass: see
-`waits`.)
+What follows from a thread that waits for a token, or from a token that was ended and had made or
+awaited others, is decided in `scheduling.nested`: facts go there from here, and orders come back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Any, Final, cast, get_args
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from typing import Any, cast, get_args
+from weakref import WeakValueDictionary
 
 from tokengate_mp.config.options import Weight
 from tokengate_mp.engine.admission import Admission
-from tokengate_mp.engine.nested.orphans import Orphans
-from tokengate_mp.engine.nested.waits import Waits
 from tokengate_mp.engine.outbound.breaker_guard import BreakerGuard
 from tokengate_mp.engine.outbound.functions import Functions
 from tokengate_mp.engine.outbound.pending_calls import PendingCalls
 from tokengate_mp.engine.peers import Peer, Peers
 from tokengate_mp.errors import PayloadError, WireError
-from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.loops.callbacks import CallbackQueue
 from tokengate_mp.scheduling.cores.recall import RECALL_NS
 from tokengate_mp.scheduling.model.ticket import Ticket
-from tokengate_mp.scheduling.model.weights import as_set
+from tokengate_mp.scheduling.nested.claims import Claims
+from tokengate_mp.scheduling.nested.orphans import Orphans
+from tokengate_mp.scheduling.nested.waits import Waits
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.tokens.nested import NestedToken, lost_token, nested_token
 from tokengate_mp.tokens.token import Token
@@ -54,9 +49,6 @@ from tokengate_mp.wire.protocol.records import (
     encode,
 )
 
-LOOKED_OVER: Final = 16
-"""How many granted claims are looked over in a turn, on average."""
-
 
 class NestedTokens:
     """The tokens that were made inside tokens.
@@ -72,11 +64,8 @@ class NestedTokens:
         pending_calls: Where calls go that are more than a record.
 
     Attributes:
-        claims: The tokens that a thread of a core process waits for, by number, and which process.
-        granted: Those of them that were sent there.
-        orphans: Those that only an ended token wanted.
+        claims: Tokens that threads of core processes wait for.
         referring: Whether results have referred to tokens, so that requests may need some.
-        restless: Set when a token waits again that had been sent to a core: one of these, perhaps.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that a token passes on its way
@@ -99,18 +88,11 @@ class NestedTokens:
         self._peers = peers
         self._kill = kill
         self._known: WeakValueDictionary[int, NestedToken] = WeakValueDictionary()
-        # (Not by number: what a claimed token waits behind is asked for too, and never claimed.)
-        self._asked: WeakKeyDictionary[Token[Any], int] = WeakKeyDictionary()
-        self._hinted: dict[int, Peer] = {}
-        self.claims: dict[int, tuple[NestedToken, Peer]] = {}
-        self.granted: dict[int, tuple[NestedToken, Peer]] = {}
-        self.restless = False
         self.referring = False
-        self._turns = 0
-        self._waits = Waits(scheduler, peers, self._ask)
-        self.orphans = Orphans(
-            scheduler, peers, self._waits, self._known, pending_calls.needed, kill
-        )
+        accounts = scheduler.accounts
+        waits = Waits(accounts, peers)
+        self.claims = Claims(scheduler, accounts, peers, waits)
+        self._orphans = Orphans(accounts, peers, waits, self._known.get, pending_calls.needed)
         self._told: dict[int, Callable[[Peer, Outcome], None]] = {
             CALL: self._called,
             CLAIM: self._claimed,
@@ -209,10 +191,9 @@ class NestedTokens:
     def _claimed(self, peer: Peer, record: Outcome) -> None:
         token = peer.kept.get(record.number)
         if token is not None and not token.stage.ended:
-            self.granted.pop(token.number, None)
-            self.claims[token.number] = token, peer
-            self._waits.note(record.started, peer.core, token)
-            self.orphans.waits_late(peer, record.started)
+            self.claims.claim(token, peer, record.started)
+            self._orphans.found_waiting(peer.seat, record.started)
+            self._end_orphans()
 
     def _begun(self, peer: Peer, record: Outcome) -> None:
         self._run_on_top(peer, record.number, record.started)
@@ -220,7 +201,8 @@ class NestedTokens:
     def _run_on_top(self, peer: Peer, number: int, below: int) -> None:
         """A thread that waits for a token has begun it, perhaps without claiming it first."""
         peer.begin_on_top(number, below)
-        self.orphans.waits_late(peer, below)
+        self._orphans.found_waiting(peer.seat, below)
+        self._end_orphans()
 
     def _dropped(self, peer: Peer, record: Outcome) -> None:
         again = peer.kept_again
@@ -234,8 +216,9 @@ class NestedTokens:
             if token is None:
                 continue
             token.keepers.remove(peer)
-            if record.started:
-                self.orphans.dropped(token)
+            if record.started and not token.keepers:
+                self._orphans.maker_ended(token)
+        self._end_orphans()
 
     def _wanted(self, peer: Peer, record: Outcome) -> None:
         number = record.number
@@ -272,90 +255,36 @@ class NestedTokens:
         peer.kept.clear()
         peer.kept_again.clear()
         peer.carried.clear()
-        for number, (_token, claimant) in [*self.claims.items(), *self.granted.items()]:
-            if claimant is peer:
-                self._unclaim(number)
-        self.restless = True
+        self.claims.withdraw_process(peer)
 
-    # ---- claims
+    # ---- what waiting threads and ended tokens ask for
 
     def grant(self) -> None:
-        """Send tokens that are claimed to the cores that claim them, as far as they wait here."""
-        now = monotonic_ns()
-        if self.granted:
-            self._look_over()
-        # First of all: who waits for these goes on.
-        for number in [n for n, (token, _) in self.claims.items() if token.stage.ended]:
-            self._unclaim(number)
-        waiting = as_set(core for core, each in self._peers.items() if each.waits())
-        stalled = self._waits.stalled
-        for number, (token, claimant) in list(self.claims.items()):
-            if self._scheduler.claimed(token, claimant.seat, waiting, now, stalled):
-                record = self._pending_calls.record(token)
-                claimant.link.send([token], [record], attached=True)
-                self.granted[number] = self.claims.pop(number)
-            elif token.needs and self._hinted.get(number) is not claimant:
-                self._hint(token, claimant)
-            elif token.stage is TokenState.ADMITTED:
-                holder = self._holder(token)
-                if holder is not None and holder is not claimant and holder.waits():
-                    self._ask(token, holder)
-        if len(self._peers) > 1:
-            self._spare_those_that_wait()
-
-    def _spare_those_that_wait(self) -> None:
-        """Send no more to processes of which every thread waits: others can begin it."""
-        for seat, peer in self._peers.items():
-            if peer.waits():
-                self._scheduler.all_threads_wait(seat)
-
-    def _hint(self, token: NestedToken, claimant: Peer) -> None:
-        """Tell a process what the token needs that it waits for: it may run that first."""
-        self._hinted[token.number] = claimant
-        lacking = [need for need in token.needs if not need.stage.ended]
-        claimant.hint(token.number, [(need.number, need.operation_type) for need in lacking])
-
-    def _look_over(self) -> None:
-        """Find out which granted claims are over, or to be granted again.
-
-        Seldom: a deep recursion has thousands, of which hardly any has changed since.
-        """
-        self._turns += 1
-        if not self.restless and self._turns * LOOKED_OVER < len(self.granted):
-            return
-        self._turns, self.restless = 0, False
-        for number, (token, _) in list(self.granted.items()):
-            if token.stage.ended:
-                self._unclaim(number)
-            elif token.stage is not TokenState.ADMITTED:
-                self.claims[number] = self.granted.pop(number)
+        """Send claimed tokens to the cores that claim them, hint and recall (see `Claims`)."""
+        orders = self.claims.grant(monotonic_ns())
+        peers = self._peers
+        for ticket, seat in orders.send:
+            record = self._pending_calls.record(ticket)
+            peers[seat].link.send([ticket], [record], attached=True)
+        for seat, number, lacking in orders.hint:
+            peers[seat].hint(number, [(each.number, each.operation.name) for each in lacking])
+        for seat in orders.recall:
+            peers[seat].link.recall()
 
     def recall_overdue(self) -> None:
-        """Call back tokens that are claimed, and have long lain in another core."""
-        due = monotonic_ns() - RECALL_NS
-        for token, claimant in self.claims.values():
-            if token.stage is TokenState.ADMITTED and token.admitted < due:
-                holder = self._holder(token)
-                if holder is not None and holder is not claimant:
-                    self._ask(token, holder)
+        """Recall claimed tokens that have long lain in another core."""
+        for seat in self.claims.overdue(monotonic_ns() - RECALL_NS):
+            self._peers[seat].link.recall()
 
-    def _unclaim(self, number: int) -> None:
-        claimed = self.claims.pop(number, None) or self.granted.pop(number, None)
-        if claimed is not None:
-            self._asked.pop(claimed[0], None)
-        self._hinted.pop(number, None)
-        self._waits.ended(number)
+    def forsake(self, waiter: Ticket) -> None:
+        """End the tokens that a token which was ended alone waits for, and nobody else can see."""
+        self._orphans.waiter_ended(waiter)
+        self._end_orphans()
 
-    def _holder(self, token: Ticket) -> Peer | None:
-        """The process that was sent a token."""
-        return self._peers.get(self._scheduler.accounts.seat_of(token))
-
-    def _ask(self, token: Token[Any], holder: Peer) -> None:
-        """Have a core give back what it has not begun: once for each time that it got the token."""
-        if self._asked.get(token) != token.admitted:
-            self._asked[token] = token.admitted
-            if not holder.runs(token.number):
-                holder.link.recall()
+    def _end_orphans(self) -> None:
+        # (To kill one comes back here, and adds to what is iterated over.)
+        for ticket, why in self._orphans.take_orphans():
+            self._kill(cast("NestedToken", ticket), why)
 
     # ---- tokens in results
 
