@@ -4,7 +4,8 @@ import pickle
 
 import pytest
 
-from tokengate_mp.config.options import Policy, token_options
+from tokengate_mp.config.option_table import changed_options, token_options
+from tokengate_mp.config.options import Policy
 from tokengate_mp.config.settings import coordinator_settings
 
 DEFAULTS = {
@@ -127,39 +128,39 @@ def test_a_policy_is_changed_option_by_option():
     """What an override does not name stays, also what has had nothing to act on until now."""
     options = token_options("work", retry_on=OSError, backoff=0.5)
     assert not options.policy.acts
-    changed = options.changed({"retries": 3}).changed({"timeout": 2})
+    changed = changed_options(changed_options(options, {"retries": 3}), {"timeout": 2})
     assert changed.policy == Policy(2_000_000_000, 3, (OSError,), 500_000_000)
     assert changed.policy.acts
-    assert changed.changed({"timeout": None}).policy.timeout_ns is None
+    assert changed_options(changed, {"timeout": None}).policy.timeout_ns is None
     assert pickle.loads(pickle.dumps(changed)) == changed
 
 
 def test_changed_options():
     """Overrides replace what they name and leave the rest, a weight from the first name too."""
     options = token_options("heavy_work", {"team": "blue"})
-    renamed = options.changed({"operation_type": "other"})
+    renamed = changed_options(options, {"operation_type": "other"})
     assert (renamed.operation_type, renamed.weight, dict(renamed.tags)) == (
         "other",
         "heavy",
         {"team": "blue"},
     )
-    assert options.changed({"weight": "light"}).weight == "light"
-    assert options.changed({"tags": {"weight": "light"}}).weight == "light"
-    assert dict(options.changed({"tags": {}}).tags) == {}
+    assert changed_options(options, {"weight": "light"}).weight == "light"
+    assert changed_options(options, {"tags": {"weight": "light"}}).weight == "light"
+    assert dict(changed_options(options, {"tags": {}}).tags) == {}
     assert options.weight == "heavy"
     with pytest.raises(TypeError, match="no option 'colour'"):
-        options.changed({"colour": "red"})
+        changed_options(options, {"colour": "red"})
 
 
 def test_an_anchor_is_kept_until_it_is_replaced():
     """Options of stickiness stay with a copy; without an anchor there is nothing to keep for."""
     options = token_options("work", {"sticky_anchor": "model"}, sticky_for=2)
     assert (options.sticky_anchor, options.sticky_for) == ("model", 2.0)
-    copy = options.changed({"weight": "light"})
+    copy = changed_options(options, {"weight": "light"})
     assert (copy.sticky_anchor, copy.sticky_for) == ("model", 2.0)
-    other = options.changed({"tags": {"sticky_anchor": "file"}})
+    other = changed_options(options, {"tags": {"sticky_anchor": "file"}})
     assert (other.sticky_anchor, other.sticky_for) == ("file", 2.0)
-    loose = options.changed({"sticky_anchor": None})
+    loose = changed_options(options, {"sticky_anchor": None})
     assert (loose.sticky_anchor, loose.sticky_for) == (None, 0.0)
 
 

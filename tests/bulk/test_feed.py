@@ -16,7 +16,7 @@ import tokengate_mp.bulk.source as source_module
 from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.results import opened
-from tokengate_mp.config.options import token_options
+from tokengate_mp.config.option_table import token_options
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.scheduling.model.pacing import OVERHEAD_NS
 from tokengate_mp.wire.protocol.batches import RANGE, BatchOutcome, encode_batch

@@ -8,7 +8,8 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from tokengate_mp.calls.token_function import TokenFunction, token_function
 from tokengate_mp.config.circuit_breaker import CircuitBreaker
-from tokengate_mp.config.options import Weight, token_options
+from tokengate_mp.config.option_table import OPTIONS, token_options
+from tokengate_mp.config.options import Weight
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,27 +91,12 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
             type.
         ValueError: An option has a value that is not allowed.
     """
+    given = {name: value for name, value in locals().items() if name in OPTIONS}
     if callable(operation_type):
         raise TypeError(
             "task_token_guard takes options, not the function: "
             "write @task_token_guard() with parentheses"
         )
-    given: dict[str, Any] = {
-        "weight": weight,
-        "timeout": timeout,
-        "retries": retries,
-        "retry_on": retry_on,
-        "backoff": backoff,
-        "idempotent": idempotent,
-        "sticky_anchor": sticky_anchor,
-        "sticky_for": sticky_for,
-        "external_calls": external_calls,
-        "digest_policy": digest_policy,
-        "max_running": max_running,
-        "breaker": breaker,
-        "context": context,
-        "writable": writable,
-    }
     # Before there is a function: the mistake is in this line, not in the one below.
     token_options(operation_type or "operation", tags, **given)
 

@@ -25,6 +25,7 @@ from typing import (
 )
 
 from tokengate_mp import this_process
+from tokengate_mp.config.option_table import changed_options
 from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.tokens.numbers import next_number
@@ -271,7 +272,7 @@ class TokenFunction(Generic[P, R]):
             TypeError: There is no such option, or it has the wrong type.
             ValueError: A value is not allowed.
         """
-        return token_function(self.__wrapped__, self.token_options.changed(overrides))
+        return token_function(self.__wrapped__, changed_options(self.token_options, overrides))
 
     @overload
     def __get__(self, instance: None, owner: type[Any] | None = None) -> TokenFunction[P, R]: ...

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
 def seconds(option: str, value: Any, *, zero: bool = True) -> float:
-    """A finite number of seconds, from 0 up; above 0 if `zero` is False.
+    """Check a finite number of seconds, from 0 up; above 0 if `zero` is False.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is negative, infinite or NaN; or 0, if that is not allowed.
+        TypeError: The value is no number.
+        ValueError: The value is negative, infinite or NaN; or 0, if that is not allowed.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{option} must be a number of seconds, not {type(value).__name__}")
@@ -21,11 +22,11 @@ def seconds(option: str, value: Any, *, zero: bool = True) -> float:
 
 
 def whole(option: str, value: Any, low: int, high: int) -> int:
-    """An int from `low` to `high`.
+    """Check an int from `low` to `high`.
 
     Raises:
-        TypeError: It is no int.
-        ValueError: It is out of range.
+        TypeError: The value is no int.
+        ValueError: The value is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{option} must be an int, not {type(value).__name__}")
@@ -35,12 +36,28 @@ def whole(option: str, value: Any, low: int, high: int) -> int:
 
 
 def one_of(option: str, value: Any, allowed: tuple[Any, ...]) -> Any:
-    """One of the allowed values.
+    """Check that the value is among the allowed values.
 
     Raises:
-        ValueError: It is none of them.
+        ValueError: The value is not allowed.
     """
     if value not in allowed:
         listed = ", ".join(repr(each) for each in allowed)
         raise ValueError(f"{option} must be one of {listed}, not {value!r}")
     return value
+
+
+def truth(option: str, value: Any) -> bool:
+    """Check a bool.
+
+    Raises:
+        TypeError: The value is no bool.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{option} must be a bool, not {type(value).__name__}")
+    return value
+
+
+def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """A check that lets None pass, and is otherwise `check`."""
+    return lambda option, value: None if value is None else check(option, value)

@@ -1,14 +1,19 @@
-"""What a coordinator can be told, checked at once against this machine and frozen."""
+"""The settings of a coordinator, checked at once against this machine and frozen.
+
+Checks and defaults stand in the table `SETTINGS`. Signatures of coordinators and executors are
+written out, for type checkers and readers; a test compares them with the table.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import Final, Literal, get_args
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
-from tokengate_mp.config.checks import one_of, seconds, whole
+from tokengate_mp.config.checks import one_of, optional, seconds, truth, whole
 
 Routing = Literal["strict", "work_conserving"]
 OnFull = Literal["wait", "reject"]
@@ -28,17 +33,19 @@ MIN_RING_BYTES: Final = 1 << 12
 MAX_RING_BYTES: Final = 1 << 30
 """Ring positions are counted modulo 2**32: a ring must be well below half of that."""
 
+MAX_PENDING_BYTES: Final = 1 << 30
+"""How many bytes of large arguments may be pending where nothing else is said."""
 
 LEAST_RSS: Final = 1 << 24
 """A fresh interpreter with this package takes more than that, bytes: less is no limit in bytes."""
 
 RESTART_LIMIT: Final = 10
 RESTART_PERIOD: Final = 10.0
-"""How many processes of a core may end in vain within so many seconds, before it is given up."""
+"""More processes of a core that end without progress within so many seconds: it is given up."""
 
 
 class CoordinatorSettings(msgspec.Struct, frozen=True):
-    """How one coordinator is set up.
+    """The settings of one coordinator.
 
     Attributes:
         cpus: The CPU of each core domain, core 1 first.
@@ -49,16 +56,17 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         poison_limit: A token that has ended so many core processes is not run again.
         max_pending: How many tokens may be pending.
         max_pending_bytes: How many bytes of large arguments may be pending.
-        on_full: What becomes of a call beyond that.
+        on_full: What becomes of a call beyond either limit.
         max_shared_bytes: How many bytes of large arguments and results may be in shared memory.
         output: Where what functions print goes.
         max_tokens_per_core: After how many tokens a core process is recycled; None for never.
-        exact: Whether it may be sent no more than that; else it goes on until it is relieved.
-        max_rss: From what resident set on, in bytes, a core process is recycled; None for any.
-        restart_limit: How many processes of a core may end in vain within a period.
+        exact: Whether the process may be sent no more tokens than that; else it goes on until its
+            successor takes over.
+        max_rss: Resident set, in bytes, from which on a core process is recycled; None for any.
+        restart_limit: How many processes of a core may end without progress within a period.
         restart_period: That period, seconds.
-        initializer: Descriptor of what each core process runs first (see `worker.run.initializer`);
-            None for nothing.
+        initializer: Descriptor of the file that each core process runs first (see
+            `worker.run.initializer`); None for none.
     """
 
     cpus: tuple[int, ...]
@@ -80,86 +88,92 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     initializer: int | None = None
 
 
-def coordinator_settings(  # noqa: PLR0913 - one parameter for each public option
-    cores: int | Iterable[int] | None,
-    usable: Iterable[int],
-    *,
-    threads_per_core: int,
-    routing: str,
-    ring_bytes: int,
-    grace: float,
-    poison_limit: int = 2,
-    max_pending: int = MAX_PENDING,
-    max_pending_bytes: int = MAX_RING_BYTES,
-    on_full: str = "wait",
-    max_shared_bytes: int | None = None,
-    output: str = "forward",
-    max_tokens_per_core: int | None = None,
-    exact: bool = False,
-    max_rss: int | None = None,
-    restart_limit: int = RESTART_LIMIT,
-    restart_period: float = RESTART_PERIOD,
+class Setting(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        default: The value where nothing else is said.
+        check: Takes the setting's name and a value; returns the value as it is kept, or raises.
+    """
+
+    default: Any
+    check: Callable[[str, Any], Any]
+
+
+def _within(low: int, high: int) -> Callable[[str, Any], int]:
+    return lambda name, value: whole(name, value, low, high)
+
+
+def _among(allowed: tuple[str, ...]) -> Callable[[str, Any], Any]:
+    return lambda name, value: one_of(name, value, allowed)
+
+
+def _ring_bytes(name: str, value: Any) -> int:
+    size = whole(name, value, MIN_RING_BYTES, MAX_RING_BYTES)
+    if size & (size - 1):
+        raise ValueError(f"{name} must be a power of two, not {size}")
+    return size
+
+
+def _shared_bytes(name: str, value: Any) -> int:
+    return memory() // 4 if value is None else whole(name, value, 0, 1 << 46)
+
+
+def _period(name: str, value: Any) -> float:
+    return seconds(name, value, zero=False)
+
+
+_UNBOUNDED: Final = 1 << 62
+
+SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
+    {
+        "threads_per_core": Setting(4, _within(1, MAX_THREADS_PER_CORE)),
+        "ring_bytes": Setting(1 << 20, _ring_bytes),
+        "routing": Setting("work_conserving", _among(ROUTINGS)),
+        "grace": Setting(2.0, seconds),
+        "poison_limit": Setting(2, _within(1, 1_000_000)),
+        "max_pending": Setting(MAX_PENDING, _within(1, _UNBOUNDED)),
+        "max_pending_bytes": Setting(MAX_PENDING_BYTES, _within(1, _UNBOUNDED)),
+        "on_full": Setting("wait", _among(ON_FULL)),
+        "max_shared_bytes": Setting(None, _shared_bytes),
+        "output": Setting("forward", _among(OUTPUTS)),
+        "max_tokens_per_core": Setting(None, optional(_within(1, _UNBOUNDED))),
+        "exact": Setting(False, truth),
+        "max_rss": Setting(None, optional(_within(LEAST_RSS, _UNBOUNDED))),
+        "restart_limit": Setting(RESTART_LIMIT, _within(0, 1_000_000)),
+        "restart_period": Setting(RESTART_PERIOD, _period),
+    }
+)
+"""All settings but the cores, in the order in which they are checked."""
+
+
+def coordinator_settings(
+    cores: int | Iterable[int] | None, usable: Iterable[int], **given: Any
 ) -> CoordinatorSettings:
-    """The settings of one coordinator, every value checked against this machine.
+    """Make the settings of one coordinator, every value checked against this machine.
 
     Args:
         cores: As for `OperationsCoordinator`.
         usable: CPU numbers that this process may use.
-        threads_per_core: As for `OperationsCoordinator`.
-        routing: As for `OperationsCoordinator`.
-        ring_bytes: As for `OperationsCoordinator`.
-        grace: As for `OperationsCoordinator`.
-        poison_limit: As for `OperationsCoordinator`.
-        max_pending: As for `OperationsCoordinator`.
-        max_pending_bytes: As for `OperationsCoordinator`.
-        on_full: As for `OperationsCoordinator`.
-        max_shared_bytes: As for `OperationsCoordinator`.
-        output: As for `OperationsCoordinator`.
-        max_tokens_per_core: As for `OperationsCoordinator`.
-        exact: Whether no process may be sent more than that.
-        max_rss: As for `OperationsCoordinator`.
-        restart_limit: As for `OperationsCoordinator`.
-        restart_period: As for `OperationsCoordinator`.
+        given: Settings of the table; the others have their defaults.
 
     Raises:
-        TypeError: A value has the wrong type.
+        TypeError: A value has the wrong type, or there is no such setting.
         ValueError: A value is out of range, or names a CPU that this process may not use.
     """
-    threads = whole("threads_per_core", threads_per_core, 1, MAX_THREADS_PER_CORE)
-    ring = whole("ring_bytes", ring_bytes, MIN_RING_BYTES, MAX_RING_BYTES)
-    if ring & (ring - 1):
-        raise ValueError(f"ring_bytes must be a power of two, not {ring}")
-    return CoordinatorSettings(
-        cpus=_cpus(cores, tuple(usable)),
-        threads_per_core=threads,
-        routing=one_of("routing", routing, ROUTINGS),
-        ring_bytes=ring,
-        grace=seconds("grace", grace),
-        poison_limit=whole("poison_limit", poison_limit, 1, 1_000_000),
-        max_pending=whole("max_pending", max_pending, 1, 1 << 62),
-        max_pending_bytes=whole("max_pending_bytes", max_pending_bytes, 1, 1 << 62),
-        on_full=one_of("on_full", on_full, ON_FULL),
-        max_shared_bytes=(
-            memory() // 4
-            if max_shared_bytes is None
-            else whole("max_shared_bytes", max_shared_bytes, 0, 1 << 46)
-        ),
-        output=one_of("output", output, OUTPUTS),
-        max_tokens_per_core=_or_none("max_tokens_per_core", max_tokens_per_core, 1),
-        exact=exact,
-        max_rss=_or_none("max_rss", max_rss, LEAST_RSS),
-        restart_limit=whole("restart_limit", restart_limit, 0, 1_000_000),
-        restart_period=seconds("restart_period", restart_period, zero=False),
-    )
+    for name in given:
+        if name not in SETTINGS:
+            raise TypeError(f"there is no setting {name!r}")
+    values = {
+        name: setting.check(name, given.get(name, setting.default))
+        for name, setting in SETTINGS.items()
+    }
+    return CoordinatorSettings(cpus=_cpus(cores, tuple(usable)), **values)
 
 
 def memory() -> int:
-    """How many bytes of memory this machine has."""
+    """The memory of this machine, bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _or_none(option: str, value: int | None, low: int) -> int | None:
-    return None if value is None else whole(option, value, low, 1 << 62)
 
 
 def _cpus(cores: int | Iterable[int] | None, usable: tuple[int, ...]) -> tuple[int, ...]:

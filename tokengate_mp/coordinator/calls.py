@@ -10,7 +10,7 @@ from tokengate_mp.bulk.progress import Wanted
 from tokengate_mp.bulk.token_map import TokenMap
 from tokengate_mp.calls.decorator import is_constant, operation_name, refuse_unsuitable
 from tokengate_mp.calls.token_function import TokenFunction
-from tokengate_mp.config.options import token_options
+from tokengate_mp.config.option_table import token_options
 from tokengate_mp.coordinator.shared import Shared
 from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning

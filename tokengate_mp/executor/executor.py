@@ -23,7 +23,7 @@ from tokengate_mp.calls.decorator import is_constant, operation_name, refuse_uns
 from tokengate_mp.calls.token_function import TokenFunction
 from tokengate_mp.config.checks import whole
 from tokengate_mp.config.cpus import usable_cpus
-from tokengate_mp.config.options import token_options
+from tokengate_mp.config.option_table import token_options
 from tokengate_mp.config.settings import coordinator_settings
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, PayloadError
 from tokengate_mp.executor.future import CallFuture
