@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+import inspect
 import pickle
 
 import pytest
 
-from tokengate_mp.config.option_table import changed_options, token_options
-from tokengate_mp.config.options import Policy
-from tokengate_mp.config.settings import coordinator_settings
+from tokengate_mp import OperationsCoordinator, TokenGateExecutor, task_token_guard
+from tokengate_mp.config.option_table import (
+    OPTIONS,
+    RESERVED_TAGS,
+    changed_options,
+    token_options,
+)
+from tokengate_mp.config.options import Policy, TokenOptions
+from tokengate_mp.config.settings import (
+    MAX_PENDING_BYTES,
+    SETTINGS,
+    CoordinatorSettings,
+    coordinator_settings,
+)
 
 DEFAULTS = {
     "threads_per_core": 4,
@@ -223,3 +235,67 @@ def test_bad_settings(changes, error, message):
     """Each setting is checked before anything is started."""
     with pytest.raises(error, match=message):
         settings_with(**changes)
+
+
+# ---- the tables
+
+
+def defaults(function):
+    """Give the parameters of a function with their defaults."""
+    parameters = inspect.signature(function).parameters.values()
+    return {each.name: each.default for each in parameters if each.name != "self"}
+
+
+def test_the_decorator_takes_the_options_of_the_table():
+    """Each with the same default; beside them there are the name and the tags."""
+    signature = defaults(task_token_guard)
+    assert signature.pop("operation_type") is None
+    assert signature.pop("tags") is None
+    assert signature == {name: option.default for name, option in OPTIONS.items()}
+    assert set(RESERVED_TAGS) == {"weight", "sticky_anchor", "external_calls", "digest_policy"}
+
+
+def test_each_option_has_a_field():
+    """The fields of what is made of them are those of the table, and no others."""
+    fields = {"options": {"operation_type", "tags", "policy"}, "policy": {"lead", "of"}}
+    for option in OPTIONS.values():
+        fields.setdefault(option.part, set()).add(option.field)
+    assert fields["options"] == set(TokenOptions.__struct_fields__)
+    assert fields["policy"] == set(Policy.__struct_fields__)
+    assert fields["lead"] == {"external_calls", "digest_policy"}
+
+
+def test_options_that_are_given_as_by_default_change_nothing():
+    """A table of defaults is what there is without it."""
+    given = {name: option.default for name, option in OPTIONS.items()}
+    assert token_options("work", **given) == token_options("work")
+    assert changed_options(token_options("work"), given) == token_options("work")
+
+
+def test_the_coordinator_takes_the_settings_of_the_table():
+    """Each with the same default, but for one that it finds out by itself; `exact` is no option."""
+    signature = defaults(OperationsCoordinator)
+    for name in ("cores", "initializer", "initargs"):
+        del signature[name]
+    table = {name: setting.default for name, setting in SETTINGS.items()}
+    assert table.pop("exact") is False
+    assert table.pop("max_pending_bytes") == MAX_PENDING_BYTES
+    assert signature.pop("max_pending_bytes") is None
+    assert signature == table
+
+
+def test_the_executor_takes_some_settings_of_the_table():
+    """Each with the same default, but for the threads: calls of executors compute as a rule."""
+    signature = defaults(TokenGateExecutor)
+    assert signature.pop("threads_per_core") == 1
+    common = signature.keys() & SETTINGS.keys()
+    assert common == {"ring_bytes", "grace", "output"}
+    assert all(signature[name] == SETTINGS[name].default for name in common)
+
+
+def test_each_setting_has_a_field():
+    """The settings are those of the table, the cores, and what is made for each start."""
+    fields = set(CoordinatorSettings.__struct_fields__)
+    assert fields == {*SETTINGS, "cpus", "initializer"}
+    with pytest.raises(TypeError, match="there is no setting 'colour'"):
+        settings_with(colour="red")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -22,7 +22,7 @@ Check = Callable[[str, Any], Any]
 """Takes the option's label and value; returns the value as it is kept, or raises."""
 
 
-class Option(NamedTuple):
+class Option(msgspec.Struct, frozen=True):
     """A row of the table.
 
     Attributes:
@@ -70,7 +70,7 @@ def _backoff(label: str, value: Any) -> int:
     return int(seconds(label, value) * _NS)
 
 
-def _anchor(label: str, value: Any) -> str:
+def _text(label: str, value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{label} must be a str, not {type(value).__name__}")
     if not value:
@@ -97,9 +97,7 @@ OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
         option.name: option
         for option in (
             Option("writable", False, truth, "options", "writable"),
-            Option(
-                "sticky_anchor", None, optional(_anchor), "options", "sticky_anchor", is_tag=True
-            ),
+            Option("sticky_anchor", None, optional(_text), "options", "sticky_anchor", is_tag=True),
             Option("sticky_for", 0.0, seconds, "options", "sticky_for"),
             Option("context", False, truth, "options", "context"),
             Option("timeout", None, optional(_timeout), "policy", "timeout_ns"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -88,7 +88,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     initializer: int | None = None
 
 
-class Setting(NamedTuple):
+class Setting(msgspec.Struct, frozen=True):
     """A row of the table.
 
     Attributes:
