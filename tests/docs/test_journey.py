@@ -1,4 +1,4 @@
-"""Who has read docs/journey.md finds the answer to each of these questions in at most five files."""
+"""Who has read docs/journey.md finds the answer to each of these questions in five files."""
 
 from __future__ import annotations
 
