@@ -37,7 +37,7 @@ def remains(coordinator):
     def look():
         living = engine._peers.values()
         return (
-            sum(len(each.kept) + len(each._begun) + len(each.carried) for each in living),
+            sum(len(each.kept) + len(each.begun) + len(each.carried) for each in living),
             len(engine._nested_tokens.claims.pending),
         )
 

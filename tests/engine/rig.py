@@ -160,7 +160,7 @@ class Rig:
             assert not link.leases.requests, f"{link} is lent something"
             assert not peer.carried, f"{link}: an outcome will refer to tokens"
             assert not peer.on_top, f"{link}: a token is on top of another"
-            assert not peer._begun, f"{link}: a token is begun on top"
+            assert not peer.begun, f"{link}: a token is begun on top"
             assert not peer.unsettled, f"{link}: outcomes are not settled"
 
     def close(self) -> None:

@@ -165,18 +165,19 @@ class Incarnation:
         Args:
             held: How many tokens the core has to answer for.
         """
-        if self.arm():
+        if not self._for_outcomes.armed:
+            self._for_outcomes.arm()
+        if not (self._reader.pending() or self.inbox.arrived or self._asks()):
             return True
         if not self._will_ring(held):
             return False
         self._glance()
         return True
 
-    def arm(self) -> bool:
-        """Ask for the bell when there is news; False if there is some already."""
+    def arm(self) -> None:
+        """Ask for the bell when there is news."""
         if not self._for_outcomes.armed:
             self._for_outcomes.arm()
-        return not (self._reader.pending() or self.inbox.arrived or self._asks())
 
     def _will_ring(self, held: int) -> bool:
         if self.inbox.arrived or self._asks() or self._words[page.REQUESTS_ARMED]:

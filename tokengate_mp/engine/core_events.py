@@ -44,6 +44,9 @@ class CoreEvents:
         functions: Has the definitions of all functions.
         nested_tokens: Told of processes that have ended.
         control: Ends tokens that were lost, or can run nowhere.
+
+    Attributes:
+        without: The cores that were given up, as a set of bits.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that the end of a process touches
@@ -65,7 +68,7 @@ class CoreEvents:
         self._functions = functions
         self._nested_tokens = nested_tokens
         self._control = control
-        self._without = 0  # the cores that were given up, as bits
+        self.without = 0
         self._reasons: dict[int, str] = {}  # of those, in the order in which they were given up
         self._refusal = b""
 
@@ -122,7 +125,7 @@ class CoreEvents:
 
     def given_up(self, core: int, given_up: GivenUp) -> None:
         """A core gets no more processes: tokens that may run nowhere else end in the next turn."""
-        self._without |= 1 << core
+        self.without |= 1 << core
         self._reasons[core] = given_up.reason
         self._refusal = given_up.refusal or self._refusal
         self._engine.request_turn()
@@ -134,9 +137,8 @@ class CoreEvents:
 
     def end_stranded(self) -> None:
         """End tokens that may run on no cores but given up."""
-        if self._without:
-            for token in tokens_of(self._scheduler.stranded(self._without)):
-                self._control.deliver_error(token, why_stranded(self._refusal, self._reasons))
+        for token in tokens_of(self._scheduler.stranded(self.without)):
+            self._control.deliver_error(token, why_stranded(self._refusal, self._reasons))
 
     # ---- nodes
 

@@ -29,6 +29,7 @@ class Dispatch:
     __slots__ = (
         "_backend",
         "_breaker_guard",
+        "_breakers",
         "_intake",
         "_links",
         "_nested_tokens",
@@ -46,6 +47,7 @@ class Dispatch:
         breaker_guard: BreakerGuard,
     ) -> None:
         self._scheduler = scheduler
+        self._breakers = scheduler.operations.breakers
         self._backend = backend
         self._links: Mapping[int, CoreLink] = backend.links
         self._intake = intake
@@ -56,7 +58,8 @@ class Dispatch:
     def send_orders(self) -> None:
         """Take in calls, and send tokens as ordered."""
         self.take_in()
-        self._breaker_guard.end_blocked()
+        if self._breakers.opened:
+            self._breaker_guard.end_blocked()
         pending_calls = self._pending_calls
         if pending_calls.unfinished:
             pending_calls.walk()

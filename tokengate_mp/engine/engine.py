@@ -283,23 +283,24 @@ class Engine:
             Whether there was one, so that another turn is due.
         """
         deadline = monotonic_ns() + TURN_NS
-        news = False
+        news, behind = False, self._receiver.behind
         for seat, link in list(self._backend.links.items()):
-            if self._peers.of(link).unsettled or not link.may_sleep(
-                self._accounts.held_count(seat)
-            ):
+            if link in behind or not link.may_sleep(self._accounts.held_count(seat)):
                 news = True
                 self._receiver.receive(link, deadline)
         return news
 
     def _send(self) -> None:
         """End withdrawn tokens, take in calls, and send tokens as ordered."""
-        with self._withdrawals.sending:
-            self._withdrawals.end_withdrawn(self.control.cancelled)
+        withdrawals = self._withdrawals
+        with withdrawals.sending:
+            if withdrawals.withdrawn:
+                withdrawals.end_withdrawn(self.control.cancelled)
             self._dispatch.send_orders()
             if (tick := self._scheduler.next_tick()) is not None:
                 self._tick.run_at(tick)
-            self._events.end_stranded()
+            if self._events.without:
+                self._events.end_stranded()
 
     def take_in(self) -> None:
         """Tell the scheduler of new functions, then of new tokens."""

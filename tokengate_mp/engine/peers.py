@@ -28,6 +28,7 @@ class Peer:
         kept_again: How often more than once the process refers to some of them.
         enrolled: By enrolment of the process, the operation that its calls count as.
         carried: By number of a token, the tokens that its outcome will refer to.
+        begun: Tokens that threads have begun on top of others, each with the token below, or 0.
         on_top: By number of a token, the token that a thread has begun on top of it.
         gone: Whether the process has ended.
         shared: Whether another process of its core is at work beside it.
@@ -37,7 +38,7 @@ class Peer:
     """
 
     __slots__ = (
-        "_begun",
+        "begun",
         "carried",
         "enrolled",
         "excused",
@@ -53,7 +54,7 @@ class Peer:
 
     def __init__(self, link: CoreLink) -> None:
         self.link = link
-        self._begun: dict[int, int] = {}  # each with the token below, or 0
+        self.begun: dict[int, int] = {}
         self.on_top: dict[int, int] = {}
         self.kept: dict[int, NestedToken] = {}
         self.kept_again: Counter[int] = Counter()
@@ -79,11 +80,11 @@ class Peer:
 
     def running(self) -> list[int]:
         """Numbers of the tokens that its crew runs now, nested runs included."""
-        return [*self.link.facts().running, *self._begun]
+        return [*self.link.facts().running, *self.begun]
 
     def runs(self, number: int) -> bool:
         """Whether its crew runs a token now."""
-        return number in self._begun or number in self.link.facts().running
+        return number in self.begun or number in self.link.facts().running
 
     def waits(self) -> bool:
         """Whether all of its crew threads wait for tokens."""
@@ -91,22 +92,20 @@ class Peer:
 
     def begin_on_top(self, number: int, below: int) -> None:
         """Note that a thread has begun a token on top of another, or of 0."""
-        self._begun[number] = below
+        self.begun[number] = below
         if below:
             self.on_top[below] = number
 
     def end_on_top(self, numbers: Iterable[int]) -> None:
         """Forget nested tokens whose outcome has arrived."""
-        if not self._begun:
-            return
         for number in numbers:
-            below = self._begun.pop(number, 0)
+            below = self.begun.pop(number, 0)
             if self.on_top.get(below) == number:  # the next one may have begun by now
                 del self.on_top[below]
 
     def unaccounted(self) -> dict[int, bool | None]:
         """By number, whether an unanswered token had begun at the end of the process."""
-        return {**self.link.unaccounted(), **dict.fromkeys(self._begun, True)}
+        return {**self.link.unaccounted(), **dict.fromkeys(self.begun, True)}
 
     # ---- what the process is told
 

@@ -25,15 +25,16 @@ class Withdrawals:
         request_turn: Thread-safe request for a turn.
 
     Attributes:
+        withdrawn: Tokens that were withdrawn and are not ended.
         sending: Held while tokens are sent. Reentrant: a callback of a token that no core is left
             for may withdraw others.
     """
 
-    __slots__ = ("_request_turn", "_withdrawn", "sending")
+    __slots__ = ("_request_turn", "sending", "withdrawn")
 
     def __init__(self, request_turn: Callable[[], object]) -> None:
         self._request_turn = request_turn
-        self._withdrawn: deque[ForwardingToken[Any]] = deque()
+        self.withdrawn: deque[ForwardingToken[Any]] = deque()
         self.sending = threading.RLock()
 
     def retract(self, token: ForwardingToken[Any]) -> bool:
@@ -46,11 +47,11 @@ class Withdrawals:
             if token.stage not in UNSENT or token.recipient is None:
                 return False
             token.recipient = None
-            self._withdrawn.append(token)
+            self.withdrawn.append(token)
         self._request_turn()
         return True
 
     def end_withdrawn(self, end: Callable[[ForwardingToken[Any]], object]) -> None:
         """End the tokens that were withdrawn; `sending` is held."""
-        while self._withdrawn:
-            end(self._withdrawn.popleft())
+        while self.withdrawn:
+            end(self.withdrawn.popleft())

@@ -28,9 +28,18 @@ class Receiver:
     Attributes:
         receiving: Whether portions are being settled: loading a result runs user code, which may
             make tokens, and so come to a turn.
+        behind: Links of which outcomes were taken that there was no time to settle.
     """
 
-    __slots__ = ("_backend", "_intake", "_peers", "_scheduler", "_settlement", "receiving")
+    __slots__ = (
+        "_backend",
+        "_intake",
+        "_peers",
+        "_scheduler",
+        "_settlement",
+        "behind",
+        "receiving",
+    )
 
     def __init__(
         self,
@@ -46,6 +55,7 @@ class Receiver:
         self._intake = intake
         self._settlement = settlement
         self.receiving = False
+        self.behind: set[CoreLink] = set()
 
     def receive(self, link: CoreLink, deadline: int | None) -> None:
         """Settle the portions that a core has published.
@@ -57,17 +67,11 @@ class Receiver:
         Raises:
             CoordinatorNotRunning: The coordinator was stopped meanwhile.
         """
+        peer, hungry, more = self._peers.of(link), False, True
         self.receiving = True
         try:
-            self._receive(self._peers.of(link), deadline)
-        finally:
-            self.receiving = False
-
-    def _receive(self, peer: Peer, deadline: int | None) -> None:
-        link, hungry, more = peer.link, False, True
-        try:
             while more:
-                portion = self._next_portion(peer)
+                portion = _unsettled(peer) if peer.unsettled else link.take()
                 if self._intake.closed:
                     raise CoordinatorNotRunning(
                         "a handler of a log record has stopped the coordinator"
@@ -76,24 +80,25 @@ class Receiver:
                     break
                 hungry = hungry or portion.hungry
                 self._settlement.settle(peer, portion, deadline)
-                if deadline is None:
-                    continue
-                more = portion.more and monotonic_ns() <= deadline
+                more = deadline is None or (portion.more and monotonic_ns() <= deadline)
         except WireError:
             # Nothing from there can be trusted now. What it holds ends, or moves, with its process.
             _log.exception("core %d: its process is ended", link.core)
             peer.unsettled = []
             self._backend.condemn(link, "what it wrote made no sense", distrusted=True)
+        finally:
+            self.receiving = False
+            if peer.unsettled:
+                self.behind.add(link)
+            elif self.behind:
+                self.behind.discard(link)
         if hungry:
             self._scheduler.hungry(link.seat, peer.running())
 
-    @staticmethod
-    def _next_portion(peer: Peer) -> Portion | None:
-        """The outcomes that there was no time for, or else the next portion of the link."""
-        unsettled = peer.unsettled
-        if not unsettled:
-            return peer.link.take()
-        peer.unsettled = []
-        portion = Portion(unsettled, plain=False)
-        portion.more = True
-        return portion
+
+def _unsettled(peer: Peer) -> Portion:
+    """The outcomes that there was no time for, as a portion."""
+    portion = Portion(peer.unsettled, plain=False)
+    portion.more = True
+    peer.unsettled = []
+    return portion

@@ -85,7 +85,8 @@ class Settlement:
         self._history.note_outcomes(tokens, outcomes, loaded.failed if loaded else _NONE)
         if observers:
             tell_observers(tokens)
-        self._cut_batches(peer.seat, portion)
+        if portion.cut:
+            self._cut_batches(peer.seat, portion)
         interrupt = delivery.interrupt or (loaded.interrupt if loaded else None)
         if interrupt is not None:
             raise interrupt
@@ -112,8 +113,9 @@ class Settlement:
             raise WireError(
                 f"core {peer.core} answered for token {error}, which it does not hold"
             ) from None
-        peer.end_on_top(numbers)
-        peer.end_on_top(portion.dropped)
+        if peer.begun:
+            peer.end_on_top(numbers)
+            peer.end_on_top(portion.dropped)
         return cast("list[Token[Any]]", tickets)
 
     def _cut_batches(self, seat: int, portion: Portion) -> None:
