@@ -5,13 +5,13 @@ from __future__ import annotations
 from tokengate_mp import CircuitBreaker, task_token_guard
 
 
-@task_token_guard()
+@task_token_guard(operation_type="work")
 def work(*args):
     """Return the arguments."""
     return args
 
 
-@task_token_guard()
+@task_token_guard(operation_type="double")
 def double(number):
     """Return twice a number."""
     return number * 2
