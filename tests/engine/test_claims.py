@@ -76,8 +76,8 @@ def test_a_claimed_token_goes_to_whoever_waits_for_it(inside):
     link.claim(number, within=outer)
     rig.run()
     assert number in link.held
-    assert set(rig.nested.granted) == {number}
-    assert not rig.nested.claims
+    assert set(rig.nested.claims.granted) == {number}
+    assert not rig.nested.claims.pending
     link.perform(number)
     rig.run()
     finish_all(rig, outer)
@@ -91,7 +91,7 @@ def test_a_claim_waits_while_admission_is_paused(inside):
     number = link.call(enrolment)
     link.claim(number, within=outer)
     rig.run()
-    assert set(rig.nested.claims) == {number}
+    assert set(rig.nested.claims.pending) == {number}
     rig.engine.control.pause_admission(paused=False)
     rig.run()
     assert number in link.held
@@ -112,7 +112,7 @@ def test_a_claimed_token_is_called_back_from_a_core_that_waits_too(inside):
     holder.give_back()
     rig.run()
     assert number in link.held
-    assert rig.nested.granted
+    assert rig.nested.claims.granted
     holder.waiting = False
     finish_all(rig, outer)
 
@@ -143,10 +143,10 @@ def test_a_claim_is_over_when_its_process_is_gone(inside):
     rig.run()
     link.claim(number)  # a thread of the user's own
     rig.run()
-    assert rig.nested.claims
+    assert rig.nested.claims.pending
     rig.backend.exit(link)
     rig.run()
-    assert not rig.nested.claims
+    assert not rig.nested.claims.pending
     rig.engine.control.pause_admission(paused=False)
     rig.come_up()
     rig.perform_all()
