@@ -13,7 +13,7 @@ OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def affinity() -> list[int]:
-    """The CPUs that this process is allowed on; all of them where the system does not say."""
+    """CPU numbers that the process may run on; all CPUs where the system does not say."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
@@ -32,7 +32,7 @@ current_cpu = _find_current_cpu()
 
 
 def cgroup_cpu_quota(root: Path = CGROUP, own: Path = OWN_CGROUP) -> float | None:
-    """How many CPUs' worth of time the control groups of this process allow; None for no limit.
+    """CPUs' worth of time that the control groups of the process allow; None for no limit.
 
     The limit of a group holds for all groups within it, so the lowest one on the way up counts.
     (Linux, `Documentation/admin-guide/cgroup-v2.rst`, cpu.max; and cgroup v1's cpu.cfs_quota_us.)
@@ -52,7 +52,7 @@ def python_cpu_count() -> int | None:
 
 
 def usable_cpus() -> list[int]:
-    """The CPU of each core domain, by default: at least one.
+    """The CPU of each core domain by default; at least a single CPU.
 
     As many as affinity and control groups allow, or as `PYTHON_CPU_COUNT` says; a quota of a
     part of a CPU counts as one.
@@ -68,7 +68,7 @@ def usable_cpus() -> list[int]:
 
 
 def _groups(root: Path, own: Path) -> list[Path]:
-    """The directories of this process's groups and all those above them."""
+    """Directories of the control groups of the process, and of all groups above."""
     try:
         lines = own.read_text().splitlines()
     except OSError:  # no control groups on this system

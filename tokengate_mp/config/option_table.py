@@ -121,7 +121,7 @@ RESERVED_TAGS: Final = tuple(option.name for option in OPTIONS.values() if optio
 def token_options(
     operation_type: str, tags: Mapping[str, Any] | None = None, **given: Any
 ) -> TokenOptions:
-    """Make the options of one decoration, every value checked.
+    """Make the options of a decoration, every value checked.
 
     Args:
         operation_type: The operation's name; "heavy" or "light" in it sets the weight when
@@ -188,7 +188,7 @@ def _check_name(operation_type: Any) -> None:
 def _without_reserved(
     operation_type: str, tags: Any, given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """Options with the reserved tags among them, and the user's own tags."""
+    """Split tags: options with the reserved tags, and the user's own tags."""
     if tags is not None and not isinstance(tags, Mapping):
         raise TypeError(f"tags must be a mapping, not {type(tags).__name__}")
     options, own = dict(given), dict[str, Any]()
@@ -206,7 +206,7 @@ def _without_reserved(
 
 
 def _checked(operation_type: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The values of the options that are given, as they are kept: by struct and field."""
+    """Check the given options; their values by struct and field."""
     fields: dict[str, dict[str, Any]] = {"options": {}, "policy": {}, "lead": {}}
     for option in OPTIONS.values():
         if option.name in given:
@@ -235,10 +235,10 @@ def _lead(operation_type: str, given: Mapping[str, Any]) -> Any:
 
 
 def _whole(options: TokenOptions) -> TokenOptions:
-    """The options, after a look at those that go together.
+    """Check options that go together, and return all.
 
     Raises:
-        ValueError: Two of them are at odds.
+        ValueError: Two options are at odds.
     """
     anchor = options.sticky_anchor
     if options.sticky_for and anchor is None:

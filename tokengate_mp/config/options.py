@@ -57,7 +57,7 @@ NO_POLICY: Final = Policy()
 
 
 class TokenOptions(msgspec.Struct, frozen=True):
-    """The options of the tokens of one decorated function.
+    """Options of the tokens of a decorated function.
 
     Attributes:
         operation_type: Name under which the function's tokens are counted and controlled.

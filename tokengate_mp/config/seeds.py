@@ -16,7 +16,7 @@ import msgspec
 
 
 class Lead(msgspec.Struct, frozen=True):
-    """What makes a token the lead of a chain.
+    """The properties of a chain's lead.
 
     Attributes:
         calls: Its `external_calls`, frozen.
@@ -27,7 +27,7 @@ class Lead(msgspec.Struct, frozen=True):
     digest: str = "full"
 
     def seed(self, token_id: str) -> str:
-        """The seed of the chain that the token of this id leads."""
+        """Compute the seed of the chain that a token leads."""
         return POLICIES[self.digest](f"{token_id}:{self.calls}".encode("utf-8", "surrogatepass"))
 
 
@@ -74,7 +74,7 @@ POLICIES: Final[Mapping[str, Callable[[bytes], str]]] = MappingProxyType(
 
 
 def lead(who: str, external_calls: Any, digest_policy: Any) -> Lead | None:
-    """What these options make of a token; None if no lead.
+    """Check the options of a chain's lead; None if there are none.
 
     Args:
         who: The operation, for the error.

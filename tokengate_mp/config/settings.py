@@ -45,7 +45,7 @@ RESTART_PERIOD: Final = 10.0
 
 
 class CoordinatorSettings(msgspec.Struct, frozen=True):
-    """The settings of one coordinator.
+    """Settings of a coordinator.
 
     Attributes:
         cpus: The CPU of each core domain, core 1 first.
@@ -150,7 +150,7 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
 def coordinator_settings(
     cores: int | Iterable[int] | None, usable: Iterable[int], **given: Any
 ) -> CoordinatorSettings:
-    """Make the settings of one coordinator, every value checked against this machine.
+    """Make the settings of a coordinator, every value checked against the machine.
 
     Args:
         cores: As for `OperationsCoordinator`.
@@ -172,7 +172,7 @@ def coordinator_settings(
 
 
 def memory() -> int:
-    """The memory of this machine, bytes."""
+    """Memory of the machine, bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -25,11 +25,11 @@ Callback = Callable[[asyncio.Future[Any]], object]
 
 
 class CallbackQueue:
-    """Calls what futures want called, in this order, each in its context, when the loop runs again.
+    """A queue of futures' callbacks, called in order when the loop runs again, each in its context.
 
-    To a future it is the loop that it belongs to, and has what futures ask of that. (With a
-    `__getattr__` for the rest, each look at an attribute would take several times as long.) All of
-    it happens in the loop's thread.
+    A future takes the queue for the loop that it belongs to, so the queue has what futures ask of a
+    loop. (With a `__getattr__` for the rest, each look at an attribute would take several times as
+    long.) All of it happens in the loop's thread.
 
     Args:
         loop: The loop.
@@ -53,10 +53,10 @@ class CallbackQueue:
     def call_soon(
         self, callback: Callback, future: asyncio.Future[Any], *, context: Context | None = None
     ) -> None:
-        """Have a future's callback called.
+        """Put a future's callback into the queue.
 
         Raises:
-            RuntimeError: The loop is closed, and was not asked before.
+            RuntimeError: The loop is closed, and was not asked to call before.
         """
         # First: whatever happens now, it is called when the loop comes to `_call`. (Another thread
         # that adds a callback to a token that has ended does what asyncio forbids, and that one may
@@ -66,7 +66,7 @@ class CallbackQueue:
             self._ask()
 
     def _ask(self) -> None:
-        """Have the loop call those that wait."""
+        """Have the loop call the waiting callbacks."""
         if self.get_debug():  # it names callbacks that are slow, so it has to see each by itself
             while self._waiting:
                 context, callback, future = self._waiting.popleft()
@@ -81,7 +81,7 @@ class CallbackQueue:
             raise
 
     def renew(self) -> None:
-        """Ask anew, as nobody can tell whether Ctrl-C came when the loop was about to call."""
+        """Ask the loop anew: Ctrl-C may have come when the loop was about to call."""
         if self._waiting:
             self._ask()
 

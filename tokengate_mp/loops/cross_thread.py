@@ -22,7 +22,7 @@ STOPPED_SECONDS: Final = 0.5
 
 
 def is_here(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether this thread runs `loop` now."""
+    """Whether the calling thread runs `loop` now."""
     try:
         return asyncio.get_running_loop() is loop
     except RuntimeError:
@@ -30,12 +30,12 @@ def is_here(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
-    """Run `function` in the thread of `loop`, and return what it returns.
+    """Run `function` in the thread of `loop`, and return its result.
 
-    Directly if this is that thread, or if the loop does not run, so that nobody is in there.
+    The calling thread runs `function` itself if it is that thread, or if the loop does not run.
 
     Raises:
-        Exception: Whatever it raises.
+        Exception: What `function` raises.
     """
     if is_here(loop) or not loop.is_running():
         return function()
@@ -60,11 +60,11 @@ def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
 
 
 class Bell:
-    """Rung in one thread, and waited for in another.
+    """A bell that a thread rings and another thread waits for.
 
     A Ctrl-C may end the wait at any moment, and ringing does not block even then. (A
-    `threading.Event` takes its lock in Python code. Ctrl-C may come when it has just been taken,
-    and nobody gives it back.)
+    `threading.Event` takes its lock in Python code. Ctrl-C may come when the lock has just been
+    taken, and nobody gives it back.)
     """
 
     __slots__ = ("_rung",)
@@ -73,11 +73,11 @@ class Bell:
         self._rung: SimpleQueue[None] = SimpleQueue()
 
     def ring(self, _cause: object = None) -> None:
-        """Wake whoever waits, or will wait; each ring counts."""
+        """Wake the waiting thread, or the next thread that waits; each ring counts."""
         self._rung.put(None)
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is rung, so many seconds at most; whether it was."""
+        """Wait for a ring, for so many seconds at most; whether there was any."""
         try:
             self._rung.get(timeout=seconds)
         except Empty:
@@ -86,7 +86,7 @@ class Bell:
 
 
 async def heard(news: asyncio.Event, seconds: float) -> bool:
-    """Wait for `news`, so many seconds at most; whether there is some.
+    """Wait for `news`, for so many seconds at most; whether there is any.
 
     (`asyncio.wait_for` would forget a cancellation that comes together with the news, until
     Python 3.12: the caller could not be cancelled while news keeps coming.)
@@ -100,16 +100,16 @@ async def heard(news: asyncio.Event, seconds: float) -> bool:
 
 
 def wait(future: asyncio.Future[Any], timeout: float | None) -> None:
-    """Block this thread until `future`, of another thread's loop, is done.
+    """Block the calling thread until `future`, of another thread's loop, is done.
 
     Args:
-        future: What to wait for.
+        future: The future.
         timeout: Seconds to wait; None for as long as it takes.
 
     Raises:
-        RuntimeError: This thread runs the loop that the result has to arrive in.
-        TimeoutError: It is not done within `timeout`.
-        CoordinatorNotRunning: Its loop is closed, so it never will be.
+        RuntimeError: The calling thread runs the loop that the result has to arrive in.
+        TimeoutError: The future is not done within `timeout`.
+        CoordinatorNotRunning: The future's loop is closed, so it never will be done.
     """
     loop = future.get_loop()
     if is_here(loop):

@@ -1,4 +1,4 @@
-"""Where a coordinator lives: in the event loop that runs, or in one of its own in a thread."""
+"""The event loop that a coordinator lives in: the running loop, or its own loop in a thread."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class Host:
-    """An event loop and the thread that runs it.
+    """An event loop and its thread.
 
     Attributes:
         loop: The loop.
-        callbacks: Those of tokens that end in the loop.
+        callbacks: The queue of callbacks of tokens that end in the loop.
         own: Whether the loop was made for the coordinator.
     """
 
@@ -31,7 +31,7 @@ class Host:
 
     @classmethod
     def find(cls) -> Host:
-        """The loop that runs in this thread, or else a new one in a background thread."""
+        """Take the loop that the calling thread runs, or else a new loop in a background thread."""
         try:
             return cls(asyncio.get_running_loop(), own=False)
         except RuntimeError:
@@ -39,7 +39,7 @@ class Host:
 
     @classmethod
     def start(cls) -> Host:
-        """A new loop in a background thread."""
+        """Start a new loop in a background thread."""
         host = cls(asyncio.new_event_loop(), own=True)
         host._start()
         return host
@@ -61,22 +61,22 @@ class Host:
 
     @property
     def is_here(self) -> bool:
-        """Whether this is the loop's thread."""
+        """Whether the calling thread is the loop's."""
         return threading.get_ident() == self._ident
 
     def call(self, function: Callable[[], T]) -> T:
-        """Run `function` in the loop's thread and return what it returns (see `in_loop`)."""
+        """Run `function` in the loop's thread and return its result (see `in_loop`)."""
         return in_loop(self.loop, function)
 
     def post(self, function: Callable[[], object]) -> None:
-        """Run `function` in the loop's thread, soon; if it does not run any more, never."""
+        """Run `function` in the loop's thread, soon; never if the loop has ended. In any thread."""
         try:
             self.loop.call_soon_threadsafe(function)
         except RuntimeError:  # it is closed
             return
 
     def close(self) -> None:
-        """End the loop if it was made here."""
+        """End a loop that was started here."""
         if not self.own or self._thread is None:
             return
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -84,6 +84,6 @@ class Host:
             self._thread.join()
 
     def wait(self) -> None:
-        """Wait until a loop that was made here has ended, unless this is its thread."""
+        """Wait until a loop that was started here has ended; not in its own thread."""
         if self._thread is not None and not self.is_here:
             self._thread.join()

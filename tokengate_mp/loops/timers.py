@@ -19,7 +19,7 @@ LOST_NS: Final = 1_000_000_000
 
 
 class Timer:
-    """One action that the loop does later, once for any number of requests until then.
+    """An action that the loop does later, once for any number of requests until then.
 
     All of it happens in the loop's thread. The action may make the next request.
 

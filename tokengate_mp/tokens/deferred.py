@@ -20,10 +20,10 @@ R = TypeVar("R")
 
 
 class DeferredToken(Token[R]):
-    """A token whose value is here, and not loaded: with the first look it is an ordinary one again.
+    """A token whose value is here, and not loaded before somebody looks at the token.
 
-    Every method by which a future is looked at comes by `_loaded`, and then calls itself anew,
-    which by then is the future's own.
+    Every method by which a future is looked at comes by `_loaded`, which loads the value and makes
+    an ordinary token of this; and then calls itself anew, which by then is the future's own.
     """
 
     __slots__ = ()
@@ -51,48 +51,48 @@ class DeferredToken(Token[R]):
             token.set_result(value)
 
     def arrived(self) -> object:
-        """Its value, as it came."""
+        """The value, in the bytes that it came in."""
         pickled = self.record
         return Encoded(pickled) if isinstance(pickled, bytes) and pickled else super().arrived()
 
     def done(self) -> bool:
-        """Whether it has ended: so it has."""
+        """Whether the token has ended: True."""
         return self._loaded().done()
 
     def cancelled(self) -> bool:
-        """Whether it was cancelled: it was not."""
+        """Whether the token was cancelled: False, unless somebody does so first."""
         return self._loaded().cancelled()
 
     def result(self) -> R:
-        """Its result."""
+        """The result."""
         return self._loaded().result()
 
     def exception(self) -> BaseException | None:
-        """What kept its value from being loaded, if anything did."""
+        """The error of loading the value; None if there was none."""
         return self._loaded().exception()
 
     def ending(self) -> BaseException | None:
-        """The same, without anybody having asked."""
+        """The error of loading the value, which then counts as looked at."""
         return self._loaded().ending()
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel it: it is too late for that."""
+        """Return False: the token has ended."""
         return self._loaded().cancel(msg)
 
     def add_done_callback(self, *args: Any, **kwargs: Any) -> None:
-        """Call something soon, as it has ended."""
+        """Call something soon, as the token has ended."""
         self._loaded().add_done_callback(*args, **kwargs)
 
     def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
-        """Take back what is to be called."""
+        """Withdraw a callback."""
         return self._loaded().remove_done_callback(fn)
 
     def set_result(self, result: R, /) -> None:
-        """Refuse a result: it has one."""
+        """Refuse a result: the token has ended."""
         self._loaded().set_result(result)
 
     def set_exception(self, exception: Any, /) -> None:
-        """Refuse an exception: it has a result."""
+        """Refuse an exception: the token has ended."""
         self._loaded().set_exception(exception)
 
     def __await__(self) -> Generator[Any, None, R]:
@@ -106,11 +106,11 @@ FILLABLE.update({Token, VisitingToken, DeferredToken})
 
 
 def deliver_encoded(token: Token[Any], pickled: bytes) -> None:
-    """The function of a token that others need returned.
+    """Deliver the pickled result of a token that other tokens depend on.
 
     Args:
         token: The token, COMPLETED.
-        pickled: What it returned.
+        pickled: The result.
     """
     if type(token) is Token:
         if token.done():

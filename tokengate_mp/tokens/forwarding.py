@@ -17,16 +17,16 @@ _log = logging.getLogger(__name__)
 
 
 class Recipient(Protocol):
-    """Who gets the outcome of a forwarding token, in the coordinator's thread."""
+    """The recipient of a forwarding token's outcome, called in the coordinator's thread."""
 
     def set_result(self, result: Any, /) -> None:
-        """The function returned."""
+        """Take the result of the function."""
 
     def set_exception(self, error: BaseException, /) -> None:
-        """The function raised, or the token was ended."""
+        """Take the error of the function, or of a token that was ended."""
 
     def cancel(self) -> object:
-        """The function is not to be called, unless it is too late for that."""
+        """Take note that the function is not to be called, unless it is too late for that."""
 
 
 @runtime_checkable
@@ -34,14 +34,14 @@ class Divisible(Recipient, Protocol):
     """A recipient of the outcomes of many calls, some of which may be made elsewhere."""
 
     def cut(self, count: int, /) -> None:
-        """The token makes the first so many of its calls, and no more."""
+        """Take note that the token makes only the first so many of its calls."""
 
 
 class ForwardingToken(Token[R]):
     """A token that nobody awaits: its outcome goes straight to its recipient.
 
     Attributes:
-        recipient: Who gets the outcome; None once it was given, or if nobody wants it any more.
+        recipient: Gets the outcome; None once it was given, or if nobody wants it any more.
     """
 
     __slots__ = ("recipient",)
@@ -49,18 +49,18 @@ class ForwardingToken(Token[R]):
     recipient: Recipient | None
 
     def cut(self, count: int) -> None:
-        """The core that runs it makes the first so many of its calls, and no more."""
+        """Tell the recipient that the token makes only the first so many of its calls."""
         if isinstance(self.recipient, Divisible):
             _give(self.recipient.cut, count)
 
     def deliver(self, result: R) -> None:
-        """The function returned: tell the recipient."""
+        """Give the result to the recipient."""
         recipient, self.recipient = self.recipient, None
         if recipient is not None:
             _give(recipient.set_result, result)
 
     def deliver_error(self, error: BaseException) -> None:
-        """The function raised, or the token was ended: tell the recipient."""
+        """Give the error of the function, or of the token's end, to the recipient."""
         recipient, self.recipient = self.recipient, None
         if recipient is not None:
             _give(recipient.set_exception, error)

@@ -23,7 +23,7 @@ from tokengate_mp.wire.protocol.references import reference
 
 
 class Answer(NamedTuple):
-    """What became of a token, as it travels.
+    """An outcome of a token, as it travels.
 
     Attributes:
         kind: VALUE, PICKLED or RAISED (see `wire.protocol.records`).
@@ -39,20 +39,20 @@ class Keeper(Protocol):
 
     @property
     def core(self) -> int:
-        """The number of its core."""
+        """Number of the core."""
         raise NotImplementedError
 
     @property
     def shared(self) -> bool:
-        """Whether another process of its core is at work beside it."""
+        """Whether another process of the same core is at work beside this process."""
         raise NotImplementedError
 
     def answer(self, number: int, outcome: bytes) -> None:
-        """Send the outcome of a token."""
+        """Send the outcome of a token to the core process."""
 
 
 class NestedToken(Token[Any]):
-    """A token made inside another one.
+    """A token that was made inside another token.
 
     As a future it stays unresolved until the caller gets hold of it: see `show`.
     """
@@ -77,26 +77,26 @@ class NestedToken(Token[Any]):
 
     @property
     def seed(self) -> str | None:
-        """The seed of the chain that it leads, or was made in."""
+        """The seed of the chain that the token leads, or was made in."""
         return super().seed or self.chain
 
     @property
     def visible(self) -> bool:
-        """Whether the caller has got hold of it, or can: in the result of another token."""
+        """Whether the caller has got hold of the token, or can, by the result of another token."""
         return self.shown or self.passed_on
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """In the value of another token it stands for itself, as where that was made."""
+        """Reduce to a reference in the value of another token, as in the core process."""
         return reference(self) or super().__reduce__()
 
     def deliver(self, result: Any) -> None:
-        """The function returned."""
+        """Keep the result, and tell the core processes that refer to the token."""
         answer = result if type(result) is Answer else Answer(VALUE, result)
         # The process that ran it knows already.
         self._end(answer, but=self.core)
 
     def deliver_error(self, error: BaseException | Answer) -> None:
-        """The function raised, or the token was ended."""
+        """Keep the error, and tell the core processes that refer to the token."""
         if type(error) is Answer:
             # That process does not know whether it was to be run again.
             self._end(error, but=None)
@@ -117,14 +117,14 @@ class NestedToken(Token[Any]):
             self._resolve()
 
     def arrived(self) -> object:
-        """Its value, or the value `Encoded`, if it is here; else `NOT_YET`."""
+        """The value, or the value `Encoded`, if there is any; else `NOT_YET`."""
         if self.answer is None or self.answer.kind == RAISED:
             return NOT_YET
         kind, value = self.answer
         return Encoded(value) if kind == PICKLED else value
 
     def ending(self) -> BaseException | None:
-        """The error that it ended with."""
+        """The error that the token ended with; None if there is none."""
         if self.shown:
             return super().ending()
         if self.answer is None or self.answer.kind != RAISED:
@@ -132,7 +132,7 @@ class NestedToken(Token[Any]):
         return delivery.raised(self.answer.value)
 
     def tell(self, keeper: Keeper) -> None:
-        """Send what became of it; it has ended."""
+        """Send the outcome to a core process, if the token has ended."""
         if self.answer is not None:
             kind, value = self.answer
             times = getattr(self, "started", 0), getattr(self, "finished", 0)
@@ -141,7 +141,7 @@ class NestedToken(Token[Any]):
             keeper.answer(self.number, encode((self.number, kind, *times, value)))
 
     def show(self) -> None:
-        """The caller gets hold of it, so from now on it is an ordinary future."""
+        """Become an ordinary future, as the caller gets hold of the token."""
         if not self.shown:
             self.shown = True
             self._resolve()
@@ -170,14 +170,14 @@ def nested_token(
     request: bytes | PendingCall,
     made: int,
 ) -> NestedToken:
-    """A token that was made inside another one.
+    """Make a token of a call that was made inside another token.
 
     Args:
-        callbacks: Where its callbacks go.
-        number: Its number.
-        operation: What it is a call of.
+        callbacks: Where the token's callbacks go.
+        number: The token's number.
+        operation: The operation of the call.
         request: The call.
-        made: When it was made, monotonic ns.
+        made: When the call was made, monotonic ns.
     """
     token = NestedToken(loop=callbacks)
     token.number = number
@@ -198,7 +198,7 @@ def nested_token(
 
 
 def lost_token(callbacks: CallbackQueue, number: int, operation_type: str) -> NestedToken:
-    """What stands for a token of which nothing is known any more: it has failed."""
+    """Make a failed token that stands for a token of which nothing is known any more."""
     token = nested_token(callbacks, number, Operation(operation_type, "medium", 1), b"", 0)
     token.stage = TokenState.FAILED
     token.deliver_error(PayloadError("the token is not known any more, nor what became of it"))

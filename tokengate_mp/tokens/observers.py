@@ -20,10 +20,10 @@ _log = logging.getLogger(__name__)
 
 
 class EndObserver(Protocol):
-    """What is told of tokens that have ended."""
+    """An observer of the ends of tokens."""
 
     def tokens_ended(self, tokens: Iterable[asyncio.Future[Any]], /) -> None:
-        """Take note of tokens that were settled; those that are done have ended.
+        """Take note of tokens that were settled; the done tokens among them have ended.
 
         Called in the coordinator's thread, or where a token of another thread ends: so in two
         threads at once. It must return soon, as no token is settled meanwhile.
@@ -40,7 +40,7 @@ def add_observer(observer: EndObserver) -> None:
 
 
 def remove_observer(observer: EndObserver) -> None:
-    """Tell an observer nothing more, if it is told anything. In any thread."""
+    """Tell an observer nothing more. In any thread; for any object."""
     try:
         observers.remove(observer)
     except ValueError:
@@ -48,7 +48,7 @@ def remove_observer(observer: EndObserver) -> None:
 
 
 def tell_observers(tokens: Iterable[asyncio.Future[Any]]) -> None:
-    """Tell all observers of tokens that were settled; one that raises is removed.
+    """Tell all observers of tokens that were settled, and remove observers that raise.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came meanwhile.

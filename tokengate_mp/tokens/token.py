@@ -1,4 +1,4 @@
-"""The token: what a call returns at once, and what its result arrives in.
+"""The token: the future that a call returns at once, and that its result arrives in.
 
 It is an `asyncio.Future`, because anything else that can be awaited would cost `gather` a Task
 each. It is also the scheduler's ticket (see `scheduling.model.ticket`), because a record of its own
@@ -46,13 +46,13 @@ class Timing(NamedTuple):
 
 
 class TokenController(Protocol):
-    """What a token needs of its coordinator."""
+    """The part of a coordinator that looks after tokens. Called in any thread."""
 
     def kill(self, token: Token[Any], reason: str) -> bool:
-        """End the token."""
+        """End the token; False if it had ended already."""
 
     def cancelled(self, token: Token[Any]) -> None:
-        """The token's future was cancelled."""
+        """Take note that the token's future was cancelled."""
 
     def is_running(self, token: Token[Any]) -> bool:
         """Whether a crew thread runs the token now."""
@@ -62,12 +62,12 @@ _prefix = token_hex(4)
 
 
 def id_prefix() -> str:
-    """What the ids of this process's tokens begin with."""
+    """The first part of the ids of this process's tokens."""
     return _prefix
 
 
 def _after_fork() -> None:
-    """The numbers go on in both processes, so the ids must begin differently."""
+    """Begin ids differently in a fork: the numbers go on in both processes."""
     global _prefix  # noqa: PLW0603 - the ids of one process have one prefix
     _prefix = token_hex(4)
 
@@ -114,39 +114,39 @@ class Token(asyncio.Future[R]):
         def __init__(self, *, loop: CallbackQueue) -> None: ...
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that its result arrives in."""
+        """The event loop that the result arrives in."""
         queue: Any = self._loop
         return queue.loop  # type: ignore[no-any-return]  # a queue's, see `__init__`
 
     @property
     def token_id(self) -> str:
-        """Its id, unique among all tokens of this machine's processes."""
+        """The id, unique among all tokens of the machine's processes."""
         return self.id_of(self.number)
 
     @staticmethod
     def id_of(number: int) -> str:
-        """The id of the token of this process with that number."""
+        """The id of the token with a number, in this process."""
         return f"{_prefix}-{number}"
 
     @staticmethod
     def number_of(token_id: str) -> int | None:
-        """The number of the token of this process with that id; None if it is of no such token."""
+        """The number in an id; None if that is no id of this process's tokens."""
         prefix, _, number = token_id.partition("-")
         return int(number) if prefix == _prefix and number.isdecimal() else None
 
     @property
     def operation_type(self) -> str:
-        """The operation that it is a call of."""
+        """The operation of the call."""
         return self.operation.name
 
     @property
     def weight(self) -> Weight:
-        """Its weight class."""
+        """The weight class."""
         return self.operation.weight
 
     @property
     def seed(self) -> str | None:
-        """The seed of the chain that it belongs to, hex; None outside a chain.
+        """The seed of the token's chain, hex; None outside a chain.
 
         That of a lead is of the chain that it leads.
         """
@@ -157,7 +157,7 @@ class Token(asyncio.Future[R]):
 
     @property
     def state(self) -> TokenState:
-        """Where in its life it is."""
+        """The state of the token in its life."""
         if self.stage is not TokenState.ADMITTED:
             return self.stage
         # Once its function has returned, its core names another token, and until its outcome is
@@ -172,7 +172,7 @@ class Token(asyncio.Future[R]):
 
     @property
     def timing(self) -> Timing:
-        """When it was created, admitted, started and finished."""
+        """The times of the call, of sending, and of the function's start and end."""
         return Timing(
             self.created,
             self.admitted if self.core is not None else None,
@@ -181,16 +181,16 @@ class Token(asyncio.Future[R]):
         )
 
     def get(self, timeout: float | None = None) -> R:
-        """Its result, waiting for it in this thread.
+        """Wait for the result in the calling thread, and return it.
 
         Args:
             timeout: Seconds to wait; None for as long as it takes.
 
         Raises:
-            TimeoutError: It has not ended within `timeout`. The token goes on.
-            RuntimeError: This thread runs the event loop that the result has to arrive in.
+            TimeoutError: The token has not ended within `timeout`, and goes on.
+            RuntimeError: The calling thread runs the event loop that the result has to arrive in.
             CoordinatorNotRunning: This is a fork of the process that made it.
-            Exception: Whatever the function raised.
+            Exception: What the function raised.
         """
         if not self.done():
             self._refuse_orphan()
@@ -205,10 +205,10 @@ class Token(asyncio.Future[R]):
             )
 
     def kill(self, reason: str = "killed by the caller") -> bool:
-        """End it now; who awaits it gets `TokenKilled`.
+        """End the token now: awaiting it raises `TokenKilled`.
 
         Returns:
-            False if it had ended already.
+            False if the token had ended already.
 
         Raises:
             CoordinatorNotRunning: This is a fork of the process that made it.
@@ -218,10 +218,10 @@ class Token(asyncio.Future[R]):
         return control is not None and control.kill(self, reason)
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel it, as a future; who awaits it gets `CancelledError`.
+        """Cancel the token, as a future: awaiting it raises `CancelledError`.
 
         Returns:
-            False if it had ended already.
+            False if the token had ended already.
 
         Raises:
             CoordinatorNotRunning: This is a fork of the process that made it.
@@ -240,7 +240,7 @@ class Token(asyncio.Future[R]):
         return True
 
     def get_status(self) -> Mapping[str, Any]:
-        """What is known of it, for people and logs."""
+        """Everything that is known of the token, for people and logs."""
         return {
             "token_id": self.token_id,
             "operation_type": self.operation_type,
@@ -257,13 +257,13 @@ class Token(asyncio.Future[R]):
         return reduce_token(self)
 
     def arrived(self) -> object:
-        """Its value, or the value `Encoded`, if it is here; else `NOT_YET`."""
+        """The value, or the value `Encoded`, if there is any; else `NOT_YET`."""
         if self.stage is not TokenState.COMPLETED or not self.done():
             return NOT_YET
         return NOT_YET if self.cancelled() or self.ending() is not None else self.result()
 
     def ending(self) -> BaseException | None:
-        """The error that it ended with, for one who passes it on; None if there is none."""
+        """The error that the token ended with, to be passed on; None if there is none."""
         self._log_traceback = False
         error: BaseException | None = self._exception
         return error
@@ -276,13 +276,13 @@ class Token(asyncio.Future[R]):
     if TYPE_CHECKING:
 
         def deliver(self, result: R) -> None:
-            """The function returned."""
+            """Resolve the future with the result of the function."""
     else:
         # The method of the future itself: one call less for each token.
         deliver = asyncio.Future.set_result
 
     def deliver_error(self, error: BaseException) -> None:
-        """The function raised, or the token was ended."""
+        """Resolve the future with the error of the function, or of the token's end."""
         if self.done():  # whoever holds a future can set its result
             return
         self.set_exception(error)

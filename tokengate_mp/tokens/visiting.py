@@ -17,7 +17,7 @@ class VisitingToken(Token[R]):
     """A token made in another thread than the coordinator's, and awaited in that thread's loop.
 
     Attributes:
-        encoded: What it returned, as it came, if others need it.
+        encoded: The result in the bytes that it came in, if other tokens depend on it.
     """
 
     __slots__ = ("_outcome", "encoded")
@@ -30,11 +30,11 @@ class VisitingToken(Token[R]):
         def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None: ...
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that its result arrives in."""
+        """The event loop that the result arrives in."""
         return self._loop
 
     def arrived(self) -> object:
-        """Its value, which may be still on its way to the other thread."""
+        """The value, which may be still on its way to the other thread."""
         encoded = getattr(self, "encoded", None)
         if encoded is not None:
             return encoded
@@ -43,18 +43,18 @@ class VisitingToken(Token[R]):
         return getattr(self, "_outcome", NOT_YET)
 
     def ending(self) -> BaseException | None:
-        """The error that it ended with."""
+        """The error that the token ended with; None if there is none."""
         outcome: Any = getattr(self, "_outcome", None)
         if self.stage is TokenState.COMPLETED or not issubclass(type(outcome), BaseException):
             return super().ending()
         return outcome  # type: ignore[no-any-return]  # an exception, by its real type
 
     def deliver(self, result: R) -> None:
-        """The function returned: tell the loop of the other thread."""
+        """Pass the result on to the loop of the other thread."""
         self._pass_on(super().deliver, result)
 
     def deliver_error(self, error: BaseException) -> None:
-        """The function raised, or the token was ended: tell the loop of the other thread."""
+        """Pass the error on to the loop of the other thread."""
         self._pass_on(super().deliver_error, error)
 
     def _pass_on(self, deliver: Callable[[Any], None], outcome: object) -> None:
