@@ -20,11 +20,11 @@ class TokenGateError(Exception):
 
 
 class CoordinatorNotRunning(TokenGateError, RuntimeError):
-    """A call was made while no coordinator of this process was running."""
+    """A call was made while no coordinator was running in the process."""
 
     @classmethod
     def for_call(cls, operation_type: str) -> CoordinatorNotRunning:
-        """The error of a call to `operation_type` that found nobody to take it."""
+        """Make the error of a call to `operation_type` while there is no coordinator."""
         return cls(
             f"{operation_type!r} was called, but no coordinator is running in this process. "
             "Start one around the calls: `async with OperationsCoordinator():` (or `with …` in "
@@ -33,7 +33,7 @@ class CoordinatorNotRunning(TokenGateError, RuntimeError):
 
 
 class CoordinatorRunning(TokenGateError, RuntimeError):
-    """A second coordinator was started, or a running one started again."""
+    """A second coordinator was started, or a running coordinator started again."""
 
 
 class PayloadError(TokenGateError, TypeError, pickle.PicklingError):
@@ -49,7 +49,7 @@ class OperationBlocked(TokenGateError):
 
 
 class TokenKilled(TokenGateError):
-    """The token was ended on request before it had a result.
+    """The token was ended on request before its function returned.
 
     Attributes:
         token_id: The token's id.
@@ -95,7 +95,7 @@ class DependencyFailed(TokenGateError):
 
 
 class TokenTimeout(TokenGateError, TimeoutError):
-    """The token did not end within the time it was given.
+    """The token did not end within its time limit.
 
     Attributes:
         token_id: The token's id.
@@ -117,7 +117,7 @@ class TokenTimeout(TokenGateError, TimeoutError):
 
 
 class CoreStartError(TokenGateError, OSError):
-    """A core process, or the shared memory it needs, could not be set up."""
+    """A core process, or its shared memory, could not be set up."""
 
 
 class WireError(TokenGateError):
@@ -136,7 +136,7 @@ class RemoteTraceback(TokenGateError):
 
 
 class RemoteError(TokenGateError):
-    """Stands for an exception that cannot itself be brought into this process.
+    """Stands for an exception that cannot be brought into the process itself.
 
     It will not pickle, will not unpickle here, or (as SystemExit and KeyboardInterrupt) would do
     harm when raised in the caller's event loop.
@@ -171,7 +171,7 @@ def link(error: BaseException, name: Literal["__cause__", "__context__"], other:
 
 
 def cause_of(error: BaseException) -> BaseException | None:
-    """The `__cause__` of a user's exception, read without its class having a say in it."""
+    """The `__cause__` of a user's exception, whatever its class says."""
     cause: BaseException | None = _SLOTS["__cause__"].__get__(error)
     return cause
 
@@ -182,7 +182,7 @@ def note(error: BaseException, text: str) -> None:
 
 
 def belongs_to(error: BaseException, index: int, count: int, name: str) -> None:
-    """Say in a user's exception which item of a map it belongs to, as far as its class allows that.
+    """Mark a user's exception with the item of a map, by note and attribute, if its class allows that.
 
     Args:
         error: The exception. It gets a note, and the attribute `item_index`.
@@ -208,7 +208,7 @@ def describe(error: BaseException) -> tuple[str, str]:
 
 
 def summary(error: BaseException) -> str:
-    """Type and text of an exception in one line, as the last line of a traceback has them.
+    """Type and text of an exception in a line, like the last line of a traceback.
 
     Raises:
         KeyboardInterrupt: As for `describe`.
@@ -237,7 +237,7 @@ _T = TypeVar("_T")
 
 
 def _attempt(code: Callable[[], _T], failed: Callable[[BaseException], _T]) -> _T:
-    """What code of a user's object returns, or what `failed` makes of what it raises.
+    """Call code of a user's object; if that raises, return the value of `failed(error)`.
 
     Raises:
         BaseException: What comes from outside: Ctrl-C, or the interruption of a token.

@@ -36,7 +36,7 @@ class TokenState(Enum):
 
     @property
     def ended(self) -> bool:
-        """Whether this state is final."""
+        """Whether the state is final."""
         return self in _FINAL
 
 
@@ -101,7 +101,7 @@ def path(before: TokenState, after: TokenState) -> tuple[TokenState, ...]:
 
 
 def diagram() -> str:
-    """The table as a Mermaid `stateDiagram-v2`, one line for each transition."""
+    """Draw the table as a Mermaid `stateDiagram-v2`, a line for each transition."""
     lines = ["stateDiagram-v2", f"    [*] --> {_S.CREATED.name}"]
     for before in TokenState:
         for after in TokenState:

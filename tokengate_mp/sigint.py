@@ -15,7 +15,7 @@ from typing import Any
 
 
 class HeldBack:
-    """While it is entered, Ctrl-C is only noted; on leaving, it has the effect that it has outside.
+    """Holds Ctrl-C back while entered: it is only noted, and has its effect on leaving.
 
     In the main thread, and where Python sees to the signal: elsewhere nothing is changed.
 
@@ -52,7 +52,7 @@ class HeldBack:
 
 
 def is_raised_by(code: Callable[[], object], error: BaseException) -> bool:
-    """Whether `code` raised `error` by itself, and no Ctrl-C or interruption from outside hit it.
+    """Whether `code` raised `error` by itself, without a Ctrl-C or interruption from outside.
 
     An `Exception` never comes from outside. For any other, `code` is run again with Ctrl-C held
     back: what it raises by itself, it raises again.

@@ -50,7 +50,7 @@ finder: Callable[[int, str], Any] | None = None
 
 
 def open_core(number: int, results: Any) -> None:
-    """Make this the process of a core, before any code of the user runs.
+    """Make the process a core process, before any code of the user runs.
 
     Its initializer runs next: that is in a core process, and can make no tokens yet.
 
@@ -63,7 +63,7 @@ def open_core(number: int, results: Any) -> None:
 
 
 def open_calls(taker: Any) -> None:
-    """Let tokens of this core process make calls from now on.
+    """Let tokens of the core process make calls from now on.
 
     Args:
         taker: Its `calls`, which also is what gives tokens that pickles refer to.
@@ -73,7 +73,7 @@ def open_calls(taker: Any) -> None:
 
 
 def claim(claimant: Any, abandon: Callable[[], object]) -> None:
-    """Have a coordinator in this process. Needs `claiming`.
+    """Have a coordinator in the process. Needs `claiming`.
 
     Args:
         claimant: The `coordinator`.
@@ -84,13 +84,13 @@ def claim(claimant: Any, abandon: Callable[[], object]) -> None:
 
 
 def release() -> None:
-    """Have no coordinator in this process any more. Needs `claiming`."""
+    """Have no coordinator in the process any more. Needs `claiming`."""
     global coordinator, _abandon  # noqa: PLW0603 - as in `open_core`
     coordinator = _abandon = None
 
 
 def open_coordinator(taker: Any, controller: Any, finding: Callable[[int, str], Any]) -> None:
-    """Let calls be made in this process from now on.
+    """Let calls be made in the process from now on.
 
     Args:
         taker: Its `intake`.
@@ -102,7 +102,7 @@ def open_coordinator(taker: Any, controller: Any, finding: Callable[[int, str], 
 
 
 def close_coordinator(taker: Any) -> None:
-    """Take no calls in this process any more, as every token has ended.
+    """Take no calls in the process any more, as every token has ended.
 
     Args:
         taker: The `intake` that was opened. (Another thread may have started the next coordinator

@@ -34,7 +34,7 @@ class WorkerLost(TokenGateError, BrokenProcessPool):
 
     @property
     def signal(self) -> int | None:
-        """The signal that ended it; None if none did, or if it is not known."""
+        """The signal that ended the process; None if none did, or if that is not known."""
         return None if self.exitcode is None or self.exitcode >= 0 else -self.exitcode
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class WorkerLost(TokenGateError, BrokenProcessPool):
 class InitializerFailed(CoreStartError, BrokenProcessPool):
     """The initializer raised in every core process that may run the token.
 
-    What it raised is the `__cause__`.
+    The error of the initializer is the `__cause__`.
     """
 
 

@@ -48,7 +48,7 @@ class RichBar:
         self._bar.update(self._task, advance=count, description=words, refresh=True)
 
     def finish(self) -> None:
-        """Leave the bar as it is."""
+        """Stop drawing; the bar stays on the screen."""
         self._bar.stop()
 
 
@@ -72,7 +72,7 @@ class TqdmBar:
         self._bar.update(count)
 
     def finish(self) -> None:
-        """Leave the bar as it is."""
+        """Stop drawing; the bar stays on the screen."""
         self._bar.close()
 
 

@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 def as_completed(tokens: Iterable[Token[R]], *, timeout: float | None = None) -> Completed[R]:
-    """Tokens in the order in which they end, whatever their end.
+    """Give tokens in the order of their ends, whatever the ends are.
 
         async for token in as_completed(tokens): ...    # in an event loop
         for token in as_completed(tokens): ...          # without one
@@ -32,15 +32,15 @@ def as_completed(tokens: Iterable[Token[R]], *, timeout: float | None = None) ->
         timeout: Seconds from now in which all have to end.
 
     Raises:
-        TypeError: One of them is no token.
+        TypeError: An argument is no token.
     """
     return Completed(tokens, timeout)
 
 
 class Completed(Generic[R]):
-    """What `as_completed` gives: to be gone through once, with a loop or without one.
+    """The tokens of `as_completed`, to be gone through once, with a loop or without.
 
-    It raises `TimeoutError` when the time is over, and the tokens go on.
+    Raises `TimeoutError` when the time is over, and the tokens go on.
     """
 
     def __init__(self, tokens: Iterable[Token[R]], timeout: float | None) -> None:
@@ -123,7 +123,7 @@ class Completed(Generic[R]):
         remove_observer(self)
 
     def _take(self) -> Iterator[Token[R]]:
-        """Those that have ended, each once."""
+        """Give tokens that have ended, each once."""
         waiting, again = self._waiting, []
         while self._ended:
             token = self._ended.popleft()
@@ -134,7 +134,11 @@ class Completed(Generic[R]):
         self._ended.extend(again)
 
     def _patience(self) -> float:
-        """How long to wait for news, seconds."""
+        """Seconds to wait for news.
+
+        Raises:
+            TimeoutError: The time is over.
+        """
         if self._deadline is None:
             return STOPPED_SECONDS
         left = self._deadline - time.monotonic()
@@ -143,7 +147,7 @@ class Completed(Generic[R]):
         return min(left, STOPPED_SECONDS)
 
     def _look(self) -> None:
-        """No news came: look for ends that nobody tells of (whoever holds a future can end it)."""
+        """Look for ends without news: whoever holds a future can end it."""
         for token in self._waiting.values():
             if token.done():
                 self._ended.append(token)

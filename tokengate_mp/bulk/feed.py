@@ -49,15 +49,15 @@ READING_NS: Final = 2_000_000
 
 
 class Batch:
-    """Some items on their way, and what came of them.
+    """Items of a map on their way, and their outcome.
 
     Attributes:
-        first: The place of its first item among all.
+        first: The place of the first item among all.
         rows: The items; empty once the outcome is here.
-        count: How many there are.
-        outcome: What came of them; None until then, and if nothing did.
-        error: Why nothing came of them.
-        token: Their token, once it is made.
+        count: The number of items.
+        outcome: The outcome of the items; None until then, and if there is none.
+        error: The reason why there is no outcome.
+        token: The token of the batch, once it is made.
     """
 
     __slots__ = ("_feed", "count", "error", "first", "outcome", "rows", "token")
@@ -74,12 +74,12 @@ class Batch:
     # The recipient of its token, in the coordinator's thread.
 
     def cut(self, count: int, /) -> None:
-        """The first so many calls are made, and those of the other items are not."""
+        """Take note that only the first so many calls are made."""
         if count < self.count:
             self._feed.cut(self, count)
 
     def set_result(self, result: Any, /) -> None:
-        """The calls were made."""
+        """Take the results of the calls."""
         try:
             self.outcome = decode_batch(result).first(self.count)
         except Exception as error:  # noqa: BLE001 - it is reported to whoever takes the batch
@@ -87,17 +87,17 @@ class Batch:
         self._feed.arrived(self)
 
     def set_exception(self, error: BaseException, /) -> None:
-        """The calls were not made, or their outcomes are lost."""
+        """Take the reason why calls were not made, or their outcomes are lost."""
         self.error = error
         self._feed.arrived(self)
 
     def cancel(self) -> None:
-        """The calls are not to be made, nor any after them."""
+        """Take note that no calls are to be made, of the batch or after."""
         self._feed.cancel(concurrent.futures.CancelledError())
 
 
 class Feed:
-    """Items on the one side, and batches of results on the other.
+    """Takes items, sends batches, and keeps batches of results until they are taken.
 
     Args:
         sender: Where batches go.
@@ -112,7 +112,7 @@ class Feed:
 
     Attributes:
         bell: Called, in the coordinator's thread, when something has arrived.
-        sender: As above.
+        sender: Where batches go.
         name: The operation that batches count as.
     """
 
@@ -184,7 +184,7 @@ class Feed:
         return False
 
     def _next_again(self, cores: int) -> tuple[int, Sequence[Any]]:
-        """Some of the items that were sent, and are to be sent again."""
+        """Take some of the items that are to be sent again."""
         first, rows = self._again.popleft()
         # (A copy: what has come back may be added meanwhile.)
         left = sum([len(rest) for _, rest in list(self._again)]) + len(rows)
@@ -195,7 +195,7 @@ class Feed:
         return first, rows
 
     def _read_on(self, cores: int, until: int | None) -> Sequence[Any]:
-        """The next items of the source, as many as may be sent now; to be taken by that time."""
+        """Take the next items of the source, as many as may be sent now, until a time."""
         source = self._source
         if source.ended:
             return ()
@@ -244,7 +244,7 @@ class Feed:
             raise
 
     def _halve(self, batch: Batch) -> bool:
-        """Have the items of a batch sent in two; False if there is only one."""
+        """Have the items of a batch sent in halves; False if there is a single item."""
         middle = batch.count // 2
         if not middle:
             return False
@@ -255,7 +255,7 @@ class Feed:
     # ---- arriving
 
     def cut(self, batch: Batch, count: int) -> None:
-        """A batch will come back with so many of its items. In the coordinator's thread."""
+        """Send items again that a batch comes back without. In the coordinator's thread."""
         if batch not in self._flying:  # it was cancelled
             return
         self._again.append((batch.first + count, batch.rows[count:]))
@@ -264,7 +264,7 @@ class Feed:
         self._go_on()
 
     def arrived(self, batch: Batch) -> None:
-        """What came of a batch is here. In the coordinator's thread."""
+        """Take the outcome of a batch. In the coordinator's thread."""
         outcome, error = batch.outcome, batch.error
         wanted = batch in self._flying  # else it was cancelled, and nothing is sent again
         if outcome is not None:
@@ -288,7 +288,7 @@ class Feed:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Send more, or let whoever takes results do so."""
+        """Send more, or wake the thread or task that takes results, which does."""
         if self._driven and not self.sender.closed:
             try:
                 self.fill()
@@ -299,10 +299,10 @@ class Feed:
             bell()
 
     def cancel(self, error: BaseException | None = None) -> None:
-        """Send nothing more, and withdraw what was sent.
+        """Send nothing more, and withdraw batches that were sent.
 
         Args:
-            error: What whoever takes results gets in place of those that are missing.
+            error: Raised to whoever takes results, in place of the missing results.
         """
         with self._lock:
             self._cancelled = True
@@ -322,7 +322,7 @@ class Feed:
     # ---- taking
 
     def take(self, *, ordered: bool) -> Batch | None:
-        """The next batch that has come, if there is one."""
+        """Take the next batch that has arrived, if there is any."""
         ready = self._ready
         while self._arrived:
             batch = self._arrived.popleft()
@@ -339,15 +339,15 @@ class Feed:
         return found
 
     def give_back(self, count: int) -> None:
-        """So many items that were taken in have been given to whoever wanted their results."""
+        """Count items whose results have been given."""
         self._taken += count
 
     def ended(self) -> bool:
-        """Whether everything was taken.
+        """Whether all results were taken.
 
         Raises:
-            Exception: What ended it before its time.
-            CoordinatorNotRunning: Its loop is closed, so nothing more can arrive.
+            Exception: The error that ended the feed before its time.
+            CoordinatorNotRunning: The coordinator's loop is closed, so nothing more can arrive.
         """
         if self._flying and self.sender.loop.is_closed():
             raise CoordinatorNotRunning(

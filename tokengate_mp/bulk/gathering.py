@@ -30,7 +30,7 @@ async def gather(
 async def gather(
     *tokens: Token[Any], progress: Wanted = None, return_exceptions: bool = False
 ) -> list[Any]:
-    """Wait for tokens as `asyncio.gather` does, and show how far they have got.
+    """Wait for tokens as `asyncio.gather` does, and show the progress.
 
         results = await tokengate_mp.gather(*(f(x) for x in data), progress=True)
 
@@ -44,9 +44,9 @@ async def gather(
         The results, in the order of the tokens.
 
     Raises:
-        ImportError: What the bar is drawn with is not installed.
-        TypeError: One of them is no token, or `progress` is none.
-        Exception: What the first token that fails raises, or what the progress raises. The other
+        ImportError: The library that draws the bar is not installed.
+        TypeError: An argument is no token, or `progress` is none.
+        Exception: The error of the first token that fails, or of the progress. The other
             tokens go on, and can be awaited.
     """
     shown = chosen_progress(progress)

@@ -56,7 +56,7 @@ class Meter:
             self._tell()
 
     def tell_if_due(self) -> None:
-        """Tell the count so far, if it is time; for when no results are there at the moment."""
+        """Tell the count so far, if enough time has passed since the last time."""
         if self._count and monotonic() >= self._due:
             self._tell()
 

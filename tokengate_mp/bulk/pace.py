@@ -1,4 +1,4 @@
-"""How many items a batch has: sized from measured durations.
+"""Sizes of batches, from measured durations.
 
 A batch is to keep a core busy for some milliseconds: long beside what a token costs, and short
 beside what a wrong guess would cost. The first one of a function that was never measured has one
@@ -29,10 +29,10 @@ GROWTH: Final = 256
 
 
 class Pace:
-    """What is known of one function's calls.
+    """Durations and sizes of a function's calls, measured, and the size of its next batch.
 
     Args:
-        fixed: How many items every batch has; None to measure.
+        fixed: The number of items of every batch; None to measure.
     """
 
     __slots__ = ("_bytes", "_fixed", "_item_ns", "_largest")
@@ -45,11 +45,11 @@ class Pace:
 
     @property
     def most_ns(self) -> int | None:
-        """After how long a batch is cut, ns; None if it never is."""
+        """The time after which a batch is cut, ns; None for never."""
         return OVERDUE_NS if self._fixed is None else None
 
     def size(self, left: int | None, cores: int) -> int:
-        """How many items the next batch should have.
+        """The number of items that the next batch should have.
 
         Args:
             left: How many items there are still; None if that is not known.
@@ -68,7 +68,7 @@ class Pace:
         return max(1, int(most))
 
     def duration(self, items: int) -> int | None:
-        """How long the calls of a batch will take, ns; None if none was measured.
+        """The time that the calls of a batch will take, ns; None if none was measured.
 
         Args:
             items: How many.
@@ -76,23 +76,23 @@ class Pace:
         return int(items * self._item_ns) if self._item_ns else None
 
     def sent(self, items: int, nanoseconds: int, size: int) -> None:
-        """A batch was encoded.
+        """Take note of a batch that was encoded.
 
         Args:
-            items: How many items it has.
-            nanoseconds: How long that took.
-            size: How many bytes it has.
+            items: The number of its items.
+            nanoseconds: How long encoding took, ns.
+            size: The size of its request, bytes.
         """
         self._bytes = size / items
         # What takes the parent longer to send than a core to do is limited by that.
         self._item_ns = max(self._item_ns, nanoseconds / items) if self._item_ns else 0.0
 
     def observe(self, items: int, nanoseconds: int) -> None:
-        """The calls of a batch were made.
+        """Take note of calls of a batch that were made.
 
         Args:
-            items: How many.
-            nanoseconds: How long all of them took.
+            items: The number of calls.
+            nanoseconds: How long all calls took, ns.
         """
         own = max(1.0, nanoseconds / items)
         if self._item_ns:

@@ -1,4 +1,4 @@
-"""What a batch that came back holds, item by item."""
+"""The results in a batch that came back, item by item."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tokengate_mp.wire.protocol import delivery
 
 
 class Raised:
-    """Stands among results for one that is not there.
+    """Stands among results for a missing result.
 
     Attributes:
-        error: Why.
+        error: The reason.
     """
 
     __slots__ = ("error",)
@@ -31,11 +31,11 @@ TROUBLED: Final = 2
 
 
 def opened(batch: Batch, name: str) -> tuple[list[Any], int]:
-    """The results of a batch, in order.
+    """Take the results out of a batch, in order.
 
     Args:
-        batch: The batch. It is emptied.
-        name: What was called, for the errors.
+        batch: The batch; empty afterwards.
+        name: The operation, for errors.
 
     Returns:
         The results; and whether they are `PLAIN`, `WHOLE` or `TROUBLED`.

@@ -14,10 +14,10 @@ from tokengate_mp.wire.payload.attachments import AttachedRecord
 
 
 class Sender(Protocol):
-    """Where calls are taken in.
+    """Takes in calls: a coordinator or an executor.
 
     Attributes:
-        closed: Whether no more are.
+        closed: Whether no more calls are taken in.
         loop: The coordinator's loop.
         cores: How many core domains there are.
         arena: Where large arguments go; None: with all others.
@@ -34,7 +34,7 @@ class Sender(Protocol):
     def enrol(
         self, function: Callable[..., Any], options: TokenOptions, *, divisible: bool = False
     ) -> tuple[int, Operation]:
-        """Make a function known; the index it travels by, and the operation it counts as.
+        """Make a function known; returns the index that it travels by, and its operation.
 
         Args:
             function: The function.
@@ -56,7 +56,7 @@ class Sender(Protocol):
 
         Args:
             number: The token's number.
-            operation: What it is a call of.
+            operation: The operation of the call.
             record: The call.
             function: The function.
             recipient: Where the outcome goes.
@@ -64,4 +64,4 @@ class Sender(Protocol):
         """
 
     def withdraw(self, token: ForwardingToken[Any]) -> None:
-        """Nobody wants the outcome of a token any more."""
+        """Withdraw a token whose outcome nobody wants any more; from any thread."""

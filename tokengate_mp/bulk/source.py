@@ -10,7 +10,7 @@ from typing import Any
 
 
 def length_of(items: Iterable[Any]) -> int | None:
-    """How many items there are, as far as they tell; None if they do not."""
+    """The number of items, as far as the iterable tells; None if that is unknown."""
     try:
         length = length_hint(items, -1)
     except OverflowError:  # a range may be longer than anything else
@@ -19,17 +19,17 @@ def length_of(items: Iterable[Any]) -> int | None:
 
 
 class Source:
-    """What is left of an iterable.
+    """The items of an iterable that were not taken.
 
-    A range is cut, and not gone through: a piece of one says in three numbers what it holds.
+    A range is cut, and not gone through: a piece of a range is three numbers.
 
     Args:
         items: The iterable.
 
     Attributes:
         ended: Whether nothing is left.
-        failure: What the iterable raised; None if it did not.
-        item_ns: How long it took to come to each of the items that were taken last, ns.
+        failure: The error of the iterable; None if there is none.
+        item_ns: How long each of the items took that were taken last, ns.
     """
 
     __slots__ = ("_rest", "ended", "failure", "item_ns")
@@ -41,15 +41,16 @@ class Source:
         self.item_ns = 0
 
     def left(self) -> int | None:
-        """How many items are left, as far as they tell; None if they do not."""
+        """The number of items left, as far as the iterable tells; None if that is unknown."""
         return 0 if self.ended else length_of(self._rest)
 
     def take(self, size: int, until: int | None = None) -> Sequence[Any]:
-        """Take that many items, or those that are left, or that there is time for.
+        """Take items: so many, or as many as are left, or as there is time for.
 
         Args:
-            size: How many; at least 1.
-            until: When no more are to be taken, monotonic ns; None for never. One is in any case.
+            size: The number of items; at least 1.
+            until: When no more items are to be taken, monotonic ns; None for never. A single item
+                is taken in any case.
         """
         if self.ended:
             return ()
@@ -72,7 +73,7 @@ class Source:
         return taken
 
     def _take_more(self, taken: list[Any], wanted: int) -> bool:
-        """Take so many more; False if there are not so many."""
+        """Take so many more items; False if there are fewer."""
         enough = len(taken) + wanted
         try:
             taken.extend(islice(self._rest, wanted))

@@ -64,14 +64,14 @@ class TokenMap(Generic[R]):
         return self._asynchronously()
 
     def __await__(self) -> Generator[Any, None, list[R]]:
-        """All results as a list, in the order of the items unless it is not to be kept."""
+        """Wait for all results; a list, in the order of the items if that is to be kept."""
         if self._list is None:
             self._use()
             self._list = asyncio.get_running_loop().create_task(self._all())
         return self._list.__await__()
 
     def close(self) -> None:
-        """End it: what is under way is withdrawn, and nothing more is sent."""
+        """End the map: calls under way are withdrawn, and nothing more is sent."""
         self._feed.cancel(CoordinatorNotRunning("this map was closed before its end"))
 
     def _use(self) -> None:
@@ -148,19 +148,20 @@ def synchronously(
     timeout: float | None = None,
     meter: Meter | None = None,
 ) -> Iterator[Any]:
-    """The results of a feed, waiting for them in this thread.
+    """Give the results of a feed, waiting for results in the calling thread.
 
     Args:
         feed: The feed.
-        ordered: Whether they come in the order of the items.
+        ordered: Whether results come in the order of the items.
         return_exceptions: Whether errors are given like results.
-        timeout: Seconds from now in which all have to be there; None for as long as it takes.
-        meter: Told how far it has got.
+        timeout: Seconds from now in which all results have to be there; None for as long as it
+            takes.
+        meter: Counts results that are given.
 
     Raises:
-        TimeoutError: They were not.
-        RuntimeError: This thread runs the event loop that the results have to arrive in.
-        Exception: Whatever the function raised.
+        TimeoutError: Some results were not there in time.
+        RuntimeError: The calling thread runs the event loop that the results have to arrive in.
+        Exception: What the function raised.
     """
     # Here, not in the generator, which begins with the first result that is asked for.
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -177,9 +178,9 @@ def synchronously(
 
 
 class Turns(Iterator[Iterator[Any]]):
-    """Hands out the results of one batch, and of the next when those have been given.
+    """Hands out batches of results, each when the results of the last batch have been given.
 
-    Several threads may take them: each result goes to one.
+    Several threads may take results: each result goes to a single thread.
 
     Args:
         batches: The results batch by batch. (Of each, as many as its `length_hint` are left.)
@@ -199,7 +200,7 @@ class Turns(Iterator[Iterator[Any]]):
 
 
 class Results(Iterator[Any]):
-    """Results one by one. It can be closed, as the generator of a standard executor's map can."""
+    """Results, each by itself; to be closed like the generator of a standard executor's map."""
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
@@ -214,12 +215,12 @@ class Results(Iterator[Any]):
         return next(self._each)
 
     def close(self) -> None:
-        """Give no more, and end what is under way."""
+        """Give no more results, and end calls under way."""
         self._turns.batches.close()
 
 
 class LetGo(Iterator[Any]):
-    """Gives results, and keeps none that it has given: they may be large."""
+    """Gives results, and keeps no result that was given: results may be large."""
 
     def __init__(self, values: list[Any]) -> None:
         values.reverse()
@@ -238,7 +239,7 @@ class LetGo(Iterator[Any]):
 def _by_batch(
     feed: Feed, meter: Meter, *, ordered: bool, return_exceptions: bool, deadline: float | None
 ) -> Generator[Iterator[Any], None, None]:
-    """The results of a batch, and of the next when those have been given."""
+    """Give results batch by batch, each when the last batch has been given."""
     if is_here(feed.sender.loop):
         raise RuntimeError(
             "`for` would stop the event loop that the results have to arrive in; "
@@ -277,7 +278,7 @@ def _by_batch(
 
 
 def _next(feed: Feed, *, ordered: bool) -> tuple[Batch | None, bool]:
-    """The next batch that has come, if there is one; and whether there is more to be sent."""
+    """Take the next batch that has arrived, if any; and whether there is more to be sent."""
     batch, more = feed.take(ordered=ordered), False
     try:
         more = feed.fill(hurried=batch is not None)
@@ -288,7 +289,7 @@ def _next(feed: Feed, *, ordered: bool) -> tuple[Batch | None, bool]:
 
 
 def _failed(values: list[Any], kind: int) -> int:
-    """How many results of a batch are not there."""
+    """Count the missing results of a batch."""
     return sum(type(value) is Raised for value in values) if kind == TROUBLED else 0
 
 
@@ -346,11 +347,11 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
 
 
 def checked(buffersize: int | None) -> int | None:
-    """A `buffersize` that is allowed.
+    """Check a `buffersize`.
 
     Raises:
-        TypeError: It is not an int.
-        ValueError: It is below 1.
+        TypeError: The value is no int.
+        ValueError: The value is below 1.
     """
     if buffersize is None:
         return None
@@ -362,10 +363,10 @@ def checked(buffersize: int | None) -> int | None:
 
 
 def batched(options: TokenOptions) -> TokenOptions:
-    """The options of batches of a function.
+    """Make the options of a function's batches.
 
     Raises:
-        ValueError: Some of its options have no meaning for items of a batch.
+        ValueError: Some options have no meaning for items of a batch.
     """
     policy = options.policy
     if policy.timeout_ns is not None or policy.retries:

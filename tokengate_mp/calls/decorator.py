@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 class _Guard(Protocol):
-    """What `task_token_guard(…)` returns: the decorator itself."""
+    """The decorator itself, which `task_token_guard(…)` returns."""
 
     def __call__(self, function: Callable[P, R], /) -> TokenFunction[P, R]: ...
 
@@ -126,11 +126,11 @@ _MAKES_ANOTHER: Final = 0x20 | 0x80 | 0x200
 
 
 def refuse_unsuitable(function: Any) -> None:
-    """Refuse what cannot be run as a token.
+    """Refuse a function that cannot be run as a token.
 
     Raises:
-        TypeError: It is not callable, or calling it would run nothing but make a coroutine or a
-            generator, which cannot travel.
+        TypeError: `function` is not callable, or calling it would run nothing but make a coroutine
+            or a generator, which cannot travel.
     """
     if isinstance(function, TokenFunction):
         raise TypeError(f"{function.operation_type!r} is decorated already; use its .options(…)")

@@ -63,10 +63,10 @@ _SHORT: Final = SCALARS - {bytes}
 
 
 class Intake(Surroundings, Protocol):
-    """The coordinator, as calls see it."""
+    """The part of a coordinator that takes in calls."""
 
     def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
-        """Make a function known; the index it travels by, and the operation it counts as."""
+        """Make a function known; returns the index that it travels by, and its operation."""
 
     def issue(
         self,
@@ -75,7 +75,7 @@ class Intake(Surroundings, Protocol):
         record: bytes | AttachedRecord | PendingCall,
         function: Callable[..., R],
     ) -> Token[R]:
-        """Take in an encoded call."""
+        """Take in an encoded call; returns its token."""
 
     def issue_guarded(
         self,
@@ -84,16 +84,16 @@ class Intake(Surroundings, Protocol):
         record: bytes | AttachedRecord | PendingCall,
         function: Callable[..., R],
     ) -> Token[R]:
-        """The same for a call that may be refused, as its operation takes none at the moment."""
+        """Take in an encoded call, unless its operation takes none at the moment."""
 
 
 class TokenFunction(Generic[P, R]):
-    """A decorated function; calling it gives a `Token` at once.
+    """A decorated function, whose calls give a `Token` at once.
 
     Attributes:
         __wrapped__: The plain function.
         token_options: How its tokens are treated.
-        inside: What calls made inside tokens know of it, in a core process.
+        inside: The enrolment that calls made inside tokens use, in a core process.
     """
 
     inside: Any = None
@@ -125,11 +125,11 @@ class TokenFunction(Generic[P, R]):
 
     @property
     def operation_type(self) -> str:
-        """The operation that its tokens count as."""
+        """The operation that the function's tokens count as."""
         return self.token_options.operation_type
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
-        """Make a token of this call.
+        """Make a token of a call.
 
         Raises:
             CoordinatorNotRunning: No coordinator is running in this process.
@@ -262,11 +262,11 @@ class TokenFunction(Generic[P, R]):
         )
 
     def _mapped(self) -> Callable[..., R]:
-        """What is called for each item of a map."""
+        """The function that is called for each item of a map."""
         return self.__wrapped__
 
     def options(self, **overrides: Any) -> TokenFunction[P, R]:
-        """A copy of this function with other options (those of `task_token_guard`).
+        """Copy the function with other options, as of `task_token_guard`.
 
         Raises:
             TypeError: There is no such option, or it has the wrong type.
@@ -283,7 +283,7 @@ class TokenFunction(Generic[P, R]):
     ) -> Callable[Q, Token[R]]: ...
 
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
-        """As an attribute of a class it is a method; `self` is the first argument of its calls."""
+        """Bind as a method: `self` is the first argument of each call."""
         return self if instance is None else MethodType(self, instance)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
@@ -300,14 +300,14 @@ class TokenFunction(Generic[P, R]):
 
 
 class CarryingFunction(TokenFunction[P, R]):
-    """A decorated function that runs with the context variables of whoever calls it."""
+    """A decorated function that runs with the context variables of its caller."""
 
     def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
         super().__init__(function, options)
         self.called = InContext(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
-        """Make a token of this call; the context goes as one more argument, the last.
+        """Make a token of a call; the context goes as a further argument, the last.
 
         Raises:
             CoordinatorNotRunning: No coordinator is running in this process.
@@ -318,7 +318,7 @@ class CarryingFunction(TokenFunction[P, R]):
         return call(*args, snapshot(self.operation_type), **kwargs)
 
     def _mapped(self) -> Callable[..., R]:
-        """What is called for each item of a map: with the context of the call of `map`."""
+        """The function with the context of the call of `map`, for each item."""
         return InOneContext(self.__wrapped__, snapshot(self.operation_type))
 
 
@@ -329,7 +329,11 @@ def token_function(function: Callable[P, R], options: TokenOptions) -> TokenFunc
 
 
 def _outside(operation_type: str) -> NoReturn:
-    """There is no intake, and this is no core process, whose calls need none."""
+    """Refuse a call outside a core process, where there is no intake.
+
+    Raises:
+        CoordinatorNotRunning: Always.
+    """
     raise CoordinatorNotRunning.for_call(operation_type)
 
 

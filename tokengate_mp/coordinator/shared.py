@@ -18,7 +18,7 @@ LEAST: Final = 1 << 14
 
 
 class Shared(Generic[T]):
-    """A value in shared memory: `coordinator.share(value)` makes one.
+    """A value in shared memory, as made by `coordinator.share(value)`.
 
     As an argument of a call, wherever in it, it stands for the value: a function gets that, and an
     array as a read-only view of the one copy there is. The memory is free again when the handle is
@@ -49,16 +49,16 @@ class Shared(Generic[T]):
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether the handle was closed."""
         return self._pickled is None
 
     @property
     def nbytes(self) -> int:
-        """How many bytes of shared memory it takes; 0 if it is closed, or so small as to travel."""
+        """Bytes of shared memory taken; 0 if closed, or if the value is so small as to travel."""
         return size_of(attachments_of(self._pickled))
 
     def close(self) -> None:
-        """Pass it to no more calls. Those that were made go on as if it were open."""
+        """Close the handle: calls that were made go on, and no more can take the value."""
         self._pickled = None
 
     def __enter__(self) -> Self:

@@ -167,7 +167,7 @@ class TokenGateExecutor(Executor):
     def _enrol(
         self, runtime: ExecutorRuntime, fn: Callable[..., Any], args: tuple[Any, ...]
     ) -> tuple[_Enrolled, Callable[..., Any], tuple[Any, ...]]:
-        """Make `fn` known to the core processes; what is called there, and with what."""
+        """Make `fn` known to the core processes; returns the function to call there, and arguments."""
         function = fn.__wrapped__ if isinstance(fn, TokenFunction) else fn
         refuse_unsuitable(function)
         name = operation_name(function)
@@ -188,7 +188,7 @@ class TokenGateExecutor(Executor):
         return enrolled, function, args
 
     def _running(self) -> ExecutorRuntime:
-        """The runtime, started if need be."""
+        """Return the runtime, started if need be."""
         with self._lock:
             runtime = self._runtime
             if self._shut or (runtime is not None and runtime.ending):
@@ -273,10 +273,10 @@ class TokenGateExecutor(Executor):
     # ---- the end
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard signature
-        """Take no more calls, and end the core processes once those there are have ended.
+        """Take no more calls, and end the core processes with the last call there is.
 
         Args:
-            wait: Return when that has happened.
+            wait: Return when the core processes have ended.
             cancel_futures: Cancel the calls that were not sent to a core.
         """
         with self._lock:

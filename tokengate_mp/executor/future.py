@@ -1,4 +1,4 @@
-"""What `submit` returns: a standard future, of which the runtime knows."""
+"""The future that `submit` returns: a standard future, of which the runtime knows."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ R = TypeVar("R")
 
 
 class Withdrawing(Protocol):
-    """What a future needs of its runtime."""
+    """The part of a runtime that futures need. Called in any thread."""
 
     def withdraw(self, token: ForwardingToken[Any]) -> bool:
-        """Never begin a token; False if it was sent to a core, or is withdrawn already."""
+        """Withdraw a token; False if the token was sent to a core, or is withdrawn already."""
 
     def kill(self, token: ForwardingToken[Any], reason: str) -> None:
-        """End a token, also one that runs."""
+        """End a token, running or not."""
 
 
 _SLIM: Final = vars(Future()).keys() == {
@@ -36,7 +36,7 @@ _SLIM: Final = vars(Future()).keys() == {
 
 
 class Meeting(RLock):  # type: ignore[misc]  # final for type checkers alone
-    """A condition that is made when somebody waits: most futures are done before anyone does.
+    """A condition that is made when somebody waits: most futures are done before.
 
     (A `threading.Condition` is eight objects, more than the rest of the call, and the garbage
     collector goes through them for each future that is alive. And it is entered by Python code: a
@@ -55,13 +55,13 @@ class Meeting(RLock):  # type: ignore[misc]  # final for type checkers alone
         return self._condition.wait(timeout)
 
     def notify_all(self) -> None:
-        """Wake whoever waits; the lock is held."""
+        """Wake all waiting threads; the lock is held."""
         if self._condition is not None:
             self._condition.notify_all()
 
 
 class CallFuture(Future[R]):
-    """The future of one call.
+    """The future of a call.
 
     It counts as running from the moment its call is sent to a core, which happens a few
     milliseconds ahead; until then it can be cancelled.
@@ -82,10 +82,10 @@ class CallFuture(Future[R]):
             self._done_callbacks: list[Any] = []
 
     def cancel(self) -> bool:
-        """Cancel the call, unless it was sent to a core already.
+        """Cancel the call, unless the call was sent to a core already.
 
         Returns:
-            Whether it is cancelled. The function is then not called.
+            Whether the call is cancelled. The function is then not called.
         """
         token = self._token
         if token is not None and not self.done() and self._runtime.withdraw(token):
@@ -94,9 +94,10 @@ class CallFuture(Future[R]):
         return self.cancelled()
 
     def kill(self, reason: str) -> None:
-        """End the call, also one that runs: it is interrupted, and raises `TokenKilled` here.
+        """End the call, running or not: the future raises `TokenKilled`.
 
-        (`cancel` leaves alone what was sent to a core, as a standard future does.)
+        A function that runs is interrupted. (`cancel` leaves alone what was sent to a core, as a
+        standard future does.)
 
         Args:
             reason: What the error gives as the reason.

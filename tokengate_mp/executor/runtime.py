@@ -30,7 +30,7 @@ _runtimes: set[ExecutorRuntime] = set()
 
 
 class ExecutorRuntime:
-    """Core processes, and the thread that feeds them. It is running from the start.
+    """Core processes, and the thread that runs their engine; running from the start.
 
     Args:
         settings: As for a coordinator.
@@ -64,15 +64,15 @@ class ExecutorRuntime:
         _runtimes.add(self)
 
     def withdraw(self, token: ForwardingToken[Any]) -> bool:
-        """Never begin a token; False if it was sent to a core, or is withdrawn already."""
+        """Withdraw a token; False if the token was sent to a core, or is withdrawn already."""
         return self._engine.retract(token)
 
     def kill(self, token: ForwardingToken[Any], reason: str) -> None:
-        """End a token, also one that runs. Does not wait."""
+        """End a token, running or not. Does not wait; in any thread."""
         self._host.post(lambda: self._engine.kill(token, reason))
 
     def end(self, *, cancel: bool = False) -> None:
-        """Take no more calls, and end with the last one there is. Does not wait.
+        """Take no more calls, and end with the last call there is. Does not wait.
 
         Args:
             cancel: Cancel the calls that were not sent to a core.
@@ -102,7 +102,7 @@ class ExecutorRuntime:
             self._host.close()
 
     def abandon(self) -> None:
-        """In a fork of this process: the core processes and the calls are the parent's."""
+        """Forget core processes and calls in a fork, as both are the parent's."""
         self.ending = True
         self._initializer.close()
         self._engine.abandon()
@@ -113,7 +113,7 @@ def _gone(token: Token[Any]) -> TokenKilled:
 
 
 def _end_at_exit() -> None:
-    """As the standard executors do: what was submitted is still run."""
+    """Run submitted calls before the interpreter ends, as the standard executors do."""
     runtimes = list(_runtimes)
     for runtime in runtimes:
         runtime.end()

@@ -69,7 +69,7 @@ def limit_threads(count: int) -> None:
 
 @contextmanager
 def _nested(level: int, nest: bytes) -> Generator[None]:
-    """Have each `Parallel` within this block know how deep it is nested."""
+    """Tell joblib, if loaded within the block, how deep each `Parallel` is nested."""
     nesting = _Nesting(level, nest)
     joblib = sys.modules.get(_JOBLIB)
     if joblib is not None:
@@ -83,7 +83,7 @@ def _nested(level: int, nest: bytes) -> Generator[None]:
 
 
 class _Nesting:
-    """Tells joblib how deep it is nested, now or, as a finder of modules, when joblib is loaded.
+    """Tells joblib how deep `Parallel` is nested, now or when joblib is loaded.
 
     Args:
         level: How many `Parallel` this process is in.

@@ -145,7 +145,7 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         self._definitions.clear()
 
     def terminate(self) -> None:
-        """End the use of this backend by one `Parallel`."""
+        """End the use of the backend by a `Parallel`."""
         if _at_exit.is_set():
             return  # no thread starts any more, and everything has ended
         with self._lock:
@@ -269,7 +269,7 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
 
 
 def nest_joblib(joblib: ModuleType, level: int) -> Any:
-    """Tell joblib, in a core process, how deep it is nested there; returns the configuration."""
+    """Tell joblib, in a core process, the level of nesting; returns the configuration."""
     joblib.register_parallel_backend(NAME, TokenGateBackend)
     nested = joblib.ThreadingBackend if level <= 1 else joblib.SequentialBackend
     return joblib.parallel_config(nested(nesting_level=level), n_jobs=None)
@@ -279,7 +279,7 @@ _NEST: Final = define(nest_joblib)
 
 
 class _Courier:
-    """A thread that runs callbacks one after the other."""
+    """A thread that runs callbacks in turn."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
@@ -309,7 +309,7 @@ def _refuse(others: dict[str, Any]) -> None:
 
 
 def _abort_at_exit() -> None:
-    """End what generators of results would still compute that are not at their end."""
+    """End calls of generators that nobody has gone through to their end."""
     _at_exit.set()
     for backend in list(_backends):
         for future in list(backend._flying):  # noqa: SLF001 - of this module

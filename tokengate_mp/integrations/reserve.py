@@ -168,7 +168,7 @@ def _look() -> None:
 
 
 def _forget() -> None:
-    """Forget all executors in a fork of this process: they are the parent's."""
+    """Forget all executors in a fork, as the executors are the parent's."""
     global _lock, _watch  # noqa: PLW0603 - another thread may have held the lock
     _lock = threading.Lock()
     _watch = None
