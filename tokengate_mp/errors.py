@@ -182,7 +182,7 @@ def note(error: BaseException, text: str) -> None:
 
 
 def belongs_to(error: BaseException, index: int, count: int, name: str) -> None:
-    """Mark a user's exception with the item of a map, by note and attribute, if its class allows that.
+    """Mark a user's exception with its item of a map, as far as its class allows that.
 
     Args:
         error: The exception. It gets a note, and the attribute `item_index`.

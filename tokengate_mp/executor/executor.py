@@ -167,7 +167,7 @@ class TokenGateExecutor(Executor):
     def _enrol(
         self, runtime: ExecutorRuntime, fn: Callable[..., Any], args: tuple[Any, ...]
     ) -> tuple[_Enrolled, Callable[..., Any], tuple[Any, ...]]:
-        """Make `fn` known to the core processes; returns the function to call there, and arguments."""
+        """Make `fn` known to the core processes; returns the function to call, and arguments."""
         function = fn.__wrapped__ if isinstance(fn, TokenFunction) else fn
         refuse_unsuitable(function)
         name = operation_name(function)

@@ -1,4 +1,4 @@
-"""What an executor runs on: an engine of its own, in a loop of its own, in a thread.
+"""The runtime of an executor: an engine of its own, in a loop of its own, in a thread.
 
 The executor refers to the runtime and the runtime not to the executor: so one that is forgotten
 without `shutdown` is noticed, and its runtime ends with its last call.
