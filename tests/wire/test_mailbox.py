@@ -9,7 +9,8 @@ from textwrap import dedent
 import pytest
 from children import environment
 
-from tokengate_mp.config.settings import MAX_THREADS_PER_CORE, MIN_RING_BYTES
+from tokengate_mp.config.limits import MAX_THREADS_PER_CORE
+from tokengate_mp.config.settings import MIN_RING_BYTES
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.wire.channel import doorbell
 from tokengate_mp.wire.channel import mailbox as page

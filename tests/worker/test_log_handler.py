@@ -27,7 +27,7 @@ def handler(said: list[Any]) -> ForwardingHandler:
     pipe: Any = SimpleNamespace(
         token_here=lambda: (0, None),
         shield=nullcontext,
-        send=lambda _kind, text, _thread: said.append(msgspec.msgpack.decode(text)),
+        send_message=lambda _kind, text, _thread: said.append(msgspec.msgpack.decode(text)),
     )
     return ForwardingHandler(pipe, core=1, prefix="p")
 

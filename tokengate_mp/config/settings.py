@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from tokengate_mp.config.checks import one_of, optional, seconds, truth, whole
+from tokengate_mp.config.limits import MAX_THREADS_PER_CORE
 
 Routing = Literal["strict", "work_conserving"]
 OnFull = Literal["wait", "reject"]
@@ -22,9 +23,6 @@ Output = Literal["forward", "inherit"]
 ROUTINGS: Final[tuple[Routing, ...]] = get_args(Routing)
 ON_FULL: Final[tuple[OnFull, ...]] = get_args(OnFull)
 OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
-
-MAX_THREADS_PER_CORE: Final = 256
-"""Each crew thread has a word of its own on the status page of its core's mailbox."""
 
 MAX_PENDING: Final = 1 << 24
 """How many tokens may be pending where nothing else is said: 16,777,216, some 8 GB of them."""

@@ -44,7 +44,6 @@ from tokengate_mp.worker.crew.crew import Crew
 from tokengate_mp.worker.crew.watchdog import Watchdog
 from tokengate_mp.worker.nested.calls import Calls
 from tokengate_mp.worker.output.forwarding import Forwarding, forward_output
-from tokengate_mp.worker.run.initializer import initialize
 from tokengate_mp.worker.run.pinning import pin, yield_to_the_parent
 
 SWITCH_SECONDS: Final = 0.001
@@ -73,6 +72,8 @@ def main(brief_json: str) -> None:
     arena = None if brief.arena is None else CoreArena(brief.arena)
     this_process.open_core(brief.core, arena)
     if brief.initializer is not None:
+        from tokengate_mp.worker.run.initializer import initialize  # noqa: PLC0415 - few have one
+
         initialize(brief.initializer, brief.control)
     watchdog_bell = new_doorbell()
     crew = Crew(mailbox, brief.threads, watchdog_bell, brief.prefix)

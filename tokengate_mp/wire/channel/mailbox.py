@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from tokengate_mp.config.settings import MAX_THREADS_PER_CORE
+from tokengate_mp.config.limits import MAX_THREADS_PER_CORE
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.wire.channel import doorbell
 from tokengate_mp.wire.channel.doorbell import Doorbell

@@ -15,7 +15,7 @@ from typing import Any, Final
 from tokengate_mp.errors import PayloadError, describe
 from tokengate_mp.wire.payload.codec import loads, to_pickle
 from tokengate_mp.wire.payload.variables import (
-    MAIN,
+    MAIN_MODULE,
     has_identity,
     location_of,
     reduce_variable,
@@ -56,7 +56,7 @@ def _travels(variable: ContextVar[Any]) -> bool:
     if location is None:
         return False
     package = location[0].partition(".")[0]
-    return package == MAIN or (package not in sys.stdlib_module_names and package != _OWN)
+    return package == MAIN_MODULE or (package not in sys.stdlib_module_names and package != _OWN)
 
 
 def snapshot(operation: str) -> bytes:

@@ -15,7 +15,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
-MAIN: Final = "__main__"
+MAIN_MODULE: Final = "__main__"
 
 _lock = threading.Lock()
 _identities: dict[ContextVar[Any], str] = {}
@@ -27,7 +27,7 @@ _locations: dict[ContextVar[Any], tuple[str, str] | int] = {}
 def reduce_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
     """Reduce a variable to its module and name, or to an identity given now."""
     location = location_of(variable)
-    if location is not None and location[0] != MAIN:
+    if location is not None and location[0] != MAIN_MODULE:
         return _named, location
     with _lock:
         identity = _identities.get(variable)

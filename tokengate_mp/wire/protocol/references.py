@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from tokengate_mp import this_process
 from tokengate_mp.errors import CoordinatorNotRunning
 
-_MARK: Final = __name__.encode()
+_REFERENCE_MARK: Final = __name__.encode()
 """In each pickle that refers to tokens: it names `referred`."""
 
 
@@ -51,7 +51,7 @@ def reference(token: Referable) -> tuple[Any, ...] | None:
 
 def refers(pickled: bytes) -> bool:
     """Whether a pickle refers to tokens (or looks as if)."""
-    return _MARK in pickled
+    return _REFERENCE_MARK in pickled
 
 
 def referred(number: int, operation_type: str) -> Any:

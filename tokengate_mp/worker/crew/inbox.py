@@ -162,7 +162,7 @@ class Inbox:
         try:
             if self.requests.pending():
                 self._take_mail()
-            elif not token.done() and token.request is None and not token.hint:
+            elif not token.has_news():
                 self._wait_for_mail(seconds)
         finally:
             self._mail_lock.release()
@@ -179,7 +179,7 @@ class Inbox:
         arrivals = self._backlog.arrivals
         with arrivals:
             reading = self._mail_lock.locked() or bool(self._mail_wanted)
-            if reading and not token.done() and token.request is None and not token.hint:
+            if reading and not token.has_news():
                 arrivals.wait(seconds)
 
     def stop_reading(self) -> None:

@@ -27,8 +27,8 @@ class KnownToken(Protocol):
     request: Request | None
     waiters: int
 
-    def done(self) -> bool:
-        """Whether the token has ended, and its outcome is known here."""
+    def has_news(self) -> bool:
+        """Whether a thread that waits for the token has something to act on."""
 
     def accept_outcome(self, record: bytes, *, here: bool) -> None:
         """Take in the outcome of the token, which was run in the process or not."""

@@ -12,13 +12,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from weakref import ref
 
-from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.wire.payload.codec import SCALARS
-from tokengate_mp.wire.protocol.pending_call import PendingCall
 from tokengate_mp.wire.protocol.records import (
     CALL,
     KILL,
@@ -37,6 +35,11 @@ from tokengate_mp.worker.nested.nested_runs import NestedRuns
 from tokengate_mp.worker.nested.waiting import Waiting
 from tokengate_mp.worker.run.chain import CURRENT_CHAIN
 from tokengate_mp.worker.run.functions import Enrolled
+
+if TYPE_CHECKING:
+    # A process whose tokens call nothing needs neither.
+    from tokengate_mp.config.options import TokenOptions
+    from tokengate_mp.wire.protocol.pending_call import PendingCall
 
 
 class Called(Protocol):

@@ -137,6 +137,13 @@ class ChildToken:
         """Whether the token has ended, and its outcome is known here."""
         return self._outcome is not None
 
+    def has_news(self) -> bool:
+        """Whether a thread that waits for the token has something to act on.
+
+        That is its outcome, its request, or a hint of the tokens that it needs.
+        """
+        return self._outcome is not None or self.request is not None or bool(self.hint)
+
     def __await__(self) -> NoReturn:
         raise TypeError(
             f"{self!r} was made inside a token, where no event loop runs that its result arrives "

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.payload.codec import to_pickle
 from tokengate_mp.wire.payload.definition import define, key_of
@@ -15,6 +14,9 @@ from tokengate_mp.wire.protocol.records import ENROL, NESTED_BITS, Enrolment, en
 from tokengate_mp.worker.crew.crew import Crew
 from tokengate_mp.worker.run.function import Function
 from tokengate_mp.worker.run.functions import Enrolled
+
+if TYPE_CHECKING:
+    from tokengate_mp.config.options import TokenOptions
 
 
 class Enrolments:

@@ -79,7 +79,7 @@ class ForwardingHandler(logging.Handler):
         """Send a record."""
         text = self._encoded(record)
         with self._pipe.shield():
-            self._pipe.send(wire.LOG, text, threading.get_ident())
+            self._pipe.send_message(wire.LOG, text, threading.get_ident())
 
     def _encoded(self, record: logging.LogRecord) -> bytes:
         fields = dict(record.__dict__)

@@ -76,7 +76,7 @@ class OutputPipe:
         """Leave the status page, in a fork of the process, to its single writer."""
         self._own = False
 
-    def send(self, kind: int, text: bytes, thread: int, *, fresh: bool = True) -> bool:
+    def send_message(self, kind: int, text: bytes, thread: int, *, fresh: bool = True) -> bool:
         """Send a message; False if the message was dropped, or nobody listens.
 
         Args:

@@ -73,7 +73,7 @@ class Stream(io.RawIOBase):
 
     def _send_text(self, thread: int, text: bytes) -> None:
         fresh = thread not in self._unfinished
-        sent = self._pipe.send(self._kind, text, thread, fresh=fresh)
+        sent = self._pipe.send_message(self._kind, text, thread, fresh=fresh)
         if sent and not text.endswith(b"\n"):
             self._unfinished.add(thread)
         else:

@@ -103,10 +103,10 @@ class Interrupts:
         """Interrupt a token, now or at its beginning."""
         # In this order: see above.
         self.unwanted.add(number)
-        if self._interrupt(number):
+        if self._interrupt_running(number):
             self.unwanted.discard(number)
 
-    def _interrupt(self, number: int) -> bool:
+    def _interrupt_running(self, number: int) -> bool:
         with self._lock:
             if number in self.asked:
                 return True  # once: a second one would come when the first is being dealt with
