@@ -102,9 +102,9 @@ def feed_for(cores, items):
 def taken(feed, *, ordered=True):
     """The results that are there, in the order in which they are given."""
     values = []
-    while (batch := feed.take(ordered=ordered)) is not None:
+    while (batch := feed.take_batch(ordered=ordered)) is not None:
         values += opened(batch, "double")[0]
-        feed.give_back(batch.count)
+        feed.count_given(batch.count)
     return values
 
 
@@ -135,7 +135,7 @@ def test_each_item_once(data):
                 cores.answer(number, ns_each=20_000)
             given_back += taken(feed, ordered=ordered)
             feed.fill()
-        assert feed.ended()
+        assert feed.is_over()
         expected = [2 * item for item in items]
         assert given_back == expected if ordered else sorted(given_back) == expected
     finally:
@@ -161,14 +161,14 @@ def test_a_cancelled_feed_ends(data):
             feed.fill()
             if not cores.under_way:
                 break
-        feed.cancel(LookupError("closed"))
+        feed.stop_feed(LookupError("closed"))
         sent = len(cores.sent)
         given_back += taken(feed, ordered=ordered)
         feed.fill()
         assert len(cores.sent) == sent
         with pytest.raises(LookupError, match="closed"):
-            feed.ended()
-        assert feed.ended()
+            feed.is_over()
+        assert feed.is_over()
         if ordered:
             assert given_back == [2 * n for n in range(len(given_back))]
         assert len(given_back) == len(set(given_back))
@@ -191,14 +191,14 @@ def test_nothing_of_a_cancelled_batch_is_sent_again(cores):
     """It was on its way, and comes back half done: what is left of it is not wanted any more."""
     one = cores(1)
     feed, number, items = batch_under_way(one)
-    feed.cancel()
+    feed.stop_feed()
     assert sorted(one.withdrawn) == sorted(one.under_way)
     sent = len(one.sent)
     one.answer(number, 1)
     feed.fill()
     assert len(one.sent) == sent
     assert taken(feed, ordered=False) == [0, 2 * items[0]]
-    assert feed.ended()
+    assert feed.is_over()
 
 
 def test_what_was_cut_off_is_sent_at_once(cores):
@@ -222,13 +222,13 @@ def test_nothing_that_was_cut_off_a_cancelled_batch_is_sent(cores):
     """It was cut just before its core heard of that."""
     one = cores(1)
     feed, number, _ = batch_under_way(one)
-    feed.cancel()
+    feed.stop_feed()
     sent = len(one.sent)
     one.cut(number, 3)
     feed.fill()
     assert len(one.sent) == sent
     assert taken(feed, ordered=True) == [0]
-    assert feed.ended()
+    assert feed.is_over()
 
 
 def test_no_more_is_read_than_somebody_may_want(cores):
@@ -247,7 +247,7 @@ def test_no_more_is_read_than_somebody_may_want(cores):
     most = run()
     assert feed_module.MOST_UNTAKEN <= most < 2 * feed_module.MOST_UNTAKEN
     for _ in range(10):  # the first ones were small
-        feed.give_back(feed.take(ordered=True).count)
+        feed.count_given(feed.take_batch(ordered=True).count)
     feed.fill()
     assert run() > most
 

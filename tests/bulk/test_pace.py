@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokengate_mp.bulk.pace import GROWTH, LEAST_NS, MOST_ITEMS, TARGET_NS, Pace
+from tokengate_mp.bulk.pace import GROWTH, MOST_ITEMS, SHORTEST_NS, TARGET_NS, Pace
 
 
 def test_unknown_items_go_alone():
@@ -40,7 +40,7 @@ def test_the_end_is_even():
         items = pace.size(None, 2)
         pace.observe(items, items * 10_000)
     assert pace.size(400, 2) == 100
-    assert pace.size(4, 2) == LEAST_NS // 10_000
+    assert pace.size(4, 2) == SHORTEST_NS // 10_000
 
 
 def test_large_items_go_in_small_batches():

@@ -17,7 +17,7 @@ def all_of(source, sizes):
     """Everything that it gives, taken in pieces of these sizes and then of three."""
     sizes, items = iter(sizes), []
     while not source.ended:
-        items += source.take(next(sizes, 3))
+        items += source.take_items(next(sizes, 3))
     return items
 
 
@@ -33,8 +33,8 @@ def test_each_item_once_and_in_order(start, stop, step, kind, sizes):
     items = range(start, stop, step)
     source = Source(kind(items))
     assert all_of(source, sizes) == list(items)
-    assert source.left() == 0
-    assert source.take(5) == ()
+    assert source.items_left() == 0
+    assert source.take_items(5) == ()
     assert source.failure is None
 
 
@@ -43,16 +43,16 @@ def test_it_knows_what_is_left(count, taken):
     """As far as anybody can."""
     for items in (range(count), list(range(count))):
         source = Source(items)
-        source.take(taken)
-        assert source.left() == max(0, count - taken)
-    assert Source(item for item in range(3)).left() is None
+        source.take_items(taken)
+        assert source.items_left() == max(0, count - taken)
+    assert Source(item for item in range(3)).items_left() is None
 
 
 def test_a_range_beyond_all_lengths():
     """Nobody can say how long it is, and it is taken from all the same."""
     source = Source(range(10**30, 10**60, 10**29))
-    assert source.left() is None
-    assert list(source.take(2)) == [10**30, 10**30 + 10**29]
+    assert source.items_left() is None
+    assert list(source.take_items(2)) == [10**30, 10**30 + 10**29]
     assert not source.ended
     assert total_of([range(10**30)]) is None
     assert total_of([range(10**30), range(3)]) is None
@@ -61,7 +61,7 @@ def test_a_range_beyond_all_lengths():
 
 def test_a_range_is_cut():
     """Nothing of it is made that was not asked for."""
-    assert Source(range(100)).take(10) == range(10)
+    assert Source(range(100)).take_items(10) == range(10)
 
 
 def test_what_came_before_a_failure_is_given():
@@ -73,7 +73,7 @@ def test_what_came_before_a_failure_is_given():
         raise LookupError("no third")
 
     source = Source(two())
-    assert source.take(10) == [1, 2]
+    assert source.take_items(10) == [1, 2]
     assert source.ended
     assert isinstance(source.failure, LookupError)
 
@@ -82,10 +82,10 @@ def test_what_came_before_a_failure_is_given():
 def test_it_can_be_ended(items):
     """Nothing is given any more."""
     source = Source(items)
-    source.take(3)
-    source.end()
-    assert source.take(3) == ()
-    assert source.left() == 0
+    source.take_items(3)
+    source.stop_reading()
+    assert source.take_items(3) == ()
+    assert source.items_left() == 0
 
 
 def test_an_iterable_may_end_it():
@@ -93,11 +93,11 @@ def test_an_iterable_may_end_it():
 
     def quitter():
         yield 1
-        source.end()
+        source.stop_reading()
         yield from range(2, 10)
 
     source = Source(quitter())
-    assert source.take(3) == [1, 2, 3]
+    assert source.take_items(3) == [1, 2, 3]
     assert source.ended
 
 
@@ -115,7 +115,7 @@ def test_a_slow_source_is_left_when_time_is_up(pauses, size, until):
         source, taken = Source(slow()), []
         while not source.ended:
             began = len(taken)
-            taken += source.take(size, clock[0] + until)
+            taken += source.take_items(size, clock[0] + until)
             of_these = pauses[began : len(taken)]
             assert source.ended or 1 <= len(of_these) <= size
             if len(set(pauses)) == 1:
@@ -135,5 +135,5 @@ def test_how_slow_a_source_is():
     with patch.object(source_module, "monotonic_ns", lambda: clock[0]):
         source = Source(slow())
         assert source.item_ns == 0
-        assert (source.take(4), source.item_ns) == ([0, 1, 2, 3], 10)
-        assert (source.take(4), source.item_ns) == ([4, 5, 6, 7], 2)
+        assert (source.take_items(4), source.item_ns) == ([0, 1, 2, 3], 10)
+        assert (source.take_items(4), source.item_ns) == ([4, 5, 6, 7], 2)

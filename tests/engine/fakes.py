@@ -433,7 +433,7 @@ class _Needed:
     core = None
     operation_type = ""
 
-    def arrived(self) -> object:
+    def arrived_value(self) -> object:
         """Its value: not here."""
         raise NotImplementedError
 

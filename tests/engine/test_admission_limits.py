@@ -4,7 +4,7 @@ import pytest
 from engine_work import timed, work
 
 from tokengate_mp import AdmissionRejected
-from tokengate_mp.engine.admission import LARGE
+from tokengate_mp.engine.admission import COUNTED_BYTES
 
 BIG = "x" * 10_000
 
@@ -38,7 +38,7 @@ ENDS = {
 def test_bytes_of_arguments_count_until_the_token_has_ended(make_rig, end):
     """However that happens; what is small does not count."""
     rig = make_rig(max_pending_bytes=15_000)
-    small = work("x" * (LARGE // 2))
+    small = work("x" * (COUNTED_BYTES // 2))
     assert rig.engine.admission.large == 0
     token = timed(BIG)
     assert rig.engine.admission.large > len(BIG)

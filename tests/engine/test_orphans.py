@@ -144,8 +144,8 @@ def test_what_a_lost_token_waited_for_ends(make_rig):
     rig.run()
     assert token.stage is TokenState.KILLED
     assert other.interrupted == [number]
-    assert "waited for it" in token.ending().reason
-    assert isinstance(token.ending(), TokenKilled)
+    assert "waited for it" in token.ending_error().reason
+    assert isinstance(token.ending_error(), TokenKilled)
     other.heed()
     rig.run()
     rig.come_up()

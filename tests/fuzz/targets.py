@@ -164,7 +164,7 @@ def pending_calls(data: bytes) -> None:
     class Need:
         number = 1
 
-        def arrived(self) -> object:
+        def arrived_value(self) -> object:
             """Never."""
             return None
 

@@ -175,7 +175,7 @@ def test_nonsense_from_a_core_costs_that_core_alone(records):
         half.scheduler.core_lost(1, {}, 0)
         half.scheduler.validate()
         for token in half.tokens:
-            token.ending()
+            token.ending_error()
     finally:
         half.close()
         loop.close()

@@ -35,7 +35,7 @@ from tokengate_mp.wire.protocol.batches import BatchOutcome, decode_batch
 from tokengate_mp.wire.protocol.call_encoder import CallEncoder
 from tokengate_mp.worker.run.batch import ManyCalls
 
-AHEAD: Final = 4
+BATCHES_AHEAD: Final = 4
 """Batches under way for each core."""
 
 UNTAKEN: Final = 64
@@ -76,7 +76,7 @@ class Batch:
     def cut(self, count: int, /) -> None:
         """Take note that only the first so many calls are made."""
         if count < self.count:
-            self._feed.cut(self, count)
+            self._feed.cut_batch(self, count)
 
     def set_result(self, result: Any, /) -> None:
         """Take the results of the calls."""
@@ -84,16 +84,16 @@ class Batch:
             self.outcome = decode_batch(result).first(self.count)
         except Exception as error:  # noqa: BLE001 - it is reported to whoever takes the batch
             self.error = error
-        self._feed.arrived(self)
+        self._feed.take_outcome(self)
 
     def set_exception(self, error: BaseException, /) -> None:
         """Take the reason why calls were not made, or their outcomes are lost."""
         self.error = error
-        self._feed.arrived(self)
+        self._feed.take_outcome(self)
 
     def cancel(self) -> None:
         """Take note that no calls are to be made, of the batch or after."""
-        self._feed.cancel(concurrent.futures.CancelledError())
+        self._feed.stop_feed(concurrent.futures.CancelledError())
 
 
 class Feed:
@@ -169,7 +169,7 @@ class Feed:
         until = None if self._driven else monotonic_ns() + READING_NS
         with self._lock:
             cores = self.sender.cores
-            while len(self._flying) < AHEAD * cores and not self._cancelled:
+            while len(self._flying) < BATCHES_AHEAD * cores and not self._cancelled:
                 if self._again:
                     first, rows = self._next_again(cores)
                 elif hurried and self._source.item_ns > READING_NS:
@@ -188,7 +188,7 @@ class Feed:
         first, rows = self._again.popleft()
         # (A copy: what has come back may be added meanwhile.)
         left = sum([len(rest) for _, rest in list(self._again)]) + len(rows)
-        size = self._pace.size(left + (self._source.left() or 0), cores)
+        size = self._pace.size(left + (self._source.items_left() or 0), cores)
         if len(rows) > size:
             self._again.appendleft((first + size, rows[size:]))
             rows = rows[:size]
@@ -203,14 +203,14 @@ class Feed:
         ahead = self._read - self._taken
         if not self._driven and (untaken >= UNTAKEN * cores or ahead >= MOST_UNTAKEN):
             return ()
-        size = self._pace.size(source.left(), cores)
+        size = self._pace.size(source.items_left(), cores)
         if self._buffersize is not None:
             share = max(1, self._buffersize // (2 * cores))
             size = min(size, share, self._buffersize - ahead)
             if size <= 0:
                 return ()
         # (A size that the caller chose is kept, whatever time that takes.)
-        rows = source.take(size, None if self._pace.most_ns is None else until)
+        rows = source.take_items(size, None if self._pace.most_ns is None else until)
         if self._failure is None:
             self._failure = source.failure
         self._read += len(rows)
@@ -238,7 +238,7 @@ class Feed:
                 number, self._operation, record, self._function, batch, expected=duration
             )
         except BaseException:
-            # In this order, as in `arrived`.
+            # In this order, as in `take_outcome`.
             self._again.appendleft((first, rows))
             self._flying.discard(batch)
             raise
@@ -254,7 +254,7 @@ class Feed:
 
     # ---- arriving
 
-    def cut(self, batch: Batch, count: int) -> None:
+    def cut_batch(self, batch: Batch, count: int) -> None:
         """Send items again that a batch comes back without. In the coordinator's thread."""
         if batch not in self._flying:  # it was cancelled
             return
@@ -263,7 +263,7 @@ class Feed:
         batch.count = count
         self._go_on()
 
-    def arrived(self, batch: Batch) -> None:
+    def take_outcome(self, batch: Batch) -> None:
         """Take the outcome of a batch. In the coordinator's thread."""
         outcome, error = batch.outcome, batch.error
         wanted = batch in self._flying  # else it was cancelled, and nothing is sent again
@@ -293,12 +293,12 @@ class Feed:
             try:
                 self.fill()
             except Exception as error:  # noqa: BLE001 - whoever takes results gets it
-                self.cancel(error)
+                self.stop_feed(error)
         bell = self.bell
         if bell is not None:
             bell()
 
-    def cancel(self, error: BaseException | None = None) -> None:
+    def stop_feed(self, error: BaseException | None = None) -> None:
         """Send nothing more, and withdraw batches that were sent.
 
         Args:
@@ -306,7 +306,7 @@ class Feed:
         """
         with self._lock:
             self._cancelled = True
-            self._source.end()
+            self._source.stop_reading()
             self._again.clear()
             if error is not None and self._failure is None:
                 self._failure = error
@@ -321,7 +321,7 @@ class Feed:
 
     # ---- taking
 
-    def take(self, *, ordered: bool) -> Batch | None:
+    def take_batch(self, *, ordered: bool) -> Batch | None:
         """Take the next batch that has arrived, if there is any."""
         ready = self._ready
         while self._arrived:
@@ -338,11 +338,11 @@ class Feed:
             ready.clear()
         return found
 
-    def give_back(self, count: int) -> None:
+    def count_given(self, count: int) -> None:
         """Count items whose results have been given."""
         self._taken += count
 
-    def ended(self) -> bool:
+    def is_over(self) -> bool:
         """Whether all results were taken.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import Final
 TARGET_NS: Final = 20_000_000
 """How long a batch is meant to take, ns."""
 
-LEAST_NS: Final = 400_000
+SHORTEST_NS: Final = 400_000
 """A batch is not made shorter than this for the sake of an even end, ns."""
 
 OVERDUE_NS: Final = 2 * TARGET_NS
@@ -64,7 +64,7 @@ class Pace:
             most = min(most, TARGET_BYTES / self._bytes)
         if left is not None:
             # Towards the end they get smaller, so that all cores come to it at the same time.
-            most = min(most, max(left / (2 * cores), LEAST_NS / self._item_ns))
+            most = min(most, max(left / (2 * cores), SHORTEST_NS / self._item_ns))
         return max(1, int(most))
 
     def duration(self, items: int) -> int | None:

@@ -40,11 +40,11 @@ class Source:
         self.failure: BaseException | None = None
         self.item_ns = 0
 
-    def left(self) -> int | None:
+    def items_left(self) -> int | None:
         """The number of items left, as far as the iterable tells; None if that is unknown."""
         return 0 if self.ended else length_of(self._rest)
 
-    def take(self, size: int, until: int | None = None) -> Sequence[Any]:
+    def take_items(self, size: int, until: int | None = None) -> Sequence[Any]:
         """Take items: so many, or as many as are left, or as there is time for.
 
         Args:
@@ -83,6 +83,6 @@ class Source:
             self.ended = True
         return not self.ended
 
-    def end(self) -> None:
+    def stop_reading(self) -> None:
         """Take nothing more."""
         self.ended = True

@@ -72,7 +72,7 @@ class TokenMap(Generic[R]):
 
     def close(self) -> None:
         """End the map: calls under way are withdrawn, and nothing more is sent."""
-        self._feed.cancel(CoordinatorNotRunning("this map was closed before its end"))
+        self._feed.stop_feed(CoordinatorNotRunning("this map was closed before its end"))
 
     def _use(self) -> None:
         if self._used:
@@ -90,9 +90,9 @@ class TokenMap(Generic[R]):
                     value = values.pop()
                     yield _plain(value, self._return_exceptions) if kind == TROUBLED else value
                     del value
-                feed.give_back(batch.count)
+                feed.count_given(batch.count)
         finally:
-            feed.cancel()
+            feed.stop_feed()
             meter.finish_progress()
 
     async def _all(self) -> list[R]:
@@ -104,9 +104,9 @@ class TokenMap(Generic[R]):
                 if kind == TROUBLED:
                     values = [_plain(value, self._return_exceptions) for value in values]
                 parts[batch.first] = values
-                feed.give_back(batch.count)
+                feed.count_given(batch.count)
         finally:
-            feed.cancel()
+            feed.stop_feed()
             meter.finish_progress()
         results: list[R] = []
         for first in sorted(parts) if self._ordered else parts:
@@ -131,7 +131,7 @@ class TokenMap(Generic[R]):
             batch, more = _next(feed, ordered=ordered)
             if batch is not None:
                 yield batch
-            elif feed.ended():
+            elif feed.is_over():
                 return
             elif more:
                 await asyncio.sleep(0)  # others want the loop
@@ -165,7 +165,7 @@ def synchronously(
     """
     # Here, not in the generator, which begins with the first result that is asked for.
     deadline = None if timeout is None else time.monotonic() + timeout
-    turns = Turns(
+    turns = BatchTurns(
         _by_batch(
             feed,
             Meter(None, None) if meter is None else meter,
@@ -177,7 +177,7 @@ def synchronously(
     return Results(turns)
 
 
-class Turns(Iterator[Iterator[Any]]):
+class BatchTurns(Iterator[Iterator[Any]]):
     """Hands out batches of results, each when the results of the last batch have been given.
 
     Several threads may take results: each result goes to a single thread.
@@ -202,7 +202,7 @@ class Turns(Iterator[Iterator[Any]]):
 class Results(Iterator[Any]):
     """Results, each by itself; to be closed like the generator of a standard executor's map."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: BatchTurns) -> None:
         self._turns = turns
         self._each = iter(self)
 
@@ -219,7 +219,7 @@ class Results(Iterator[Any]):
         self._turns.batches.close()
 
 
-class LetGo(Iterator[Any]):
+class Releasing(Iterator[Any]):
     """Gives results, and keeps no result that was given: results may be large."""
 
     def __init__(self, values: list[Any]) -> None:
@@ -261,9 +261,9 @@ def _by_batch(
                     while values:
                         yield iter((_plain(values.pop(), return_exceptions),))
                 else:
-                    yield iter(values) if kind == PLAIN else LetGo(values)
-                feed.give_back(batch.count)
-            elif feed.ended():
+                    yield iter(values) if kind == PLAIN else Releasing(values)
+                feed.count_given(batch.count)
+            elif feed.is_over():
                 return
             else:
                 left = STOPPED_SECONDS if deadline is None else deadline - time.monotonic()
@@ -273,13 +273,13 @@ def _by_batch(
                     meter.tell_if_due()
     finally:
         values.clear()  # nothing is given after a close
-        feed.cancel()
+        feed.stop_feed()
         meter.finish_progress()
 
 
 def _next(feed: Feed, *, ordered: bool) -> tuple[Batch | None, bool]:
     """Take the next batch that has arrived, if any; and whether there is more to be sent."""
-    batch, more = feed.take(ordered=ordered), False
+    batch, more = feed.take_batch(ordered=ordered), False
     try:
         more = feed.fill(hurried=batch is not None)
     except CoordinatorNotRunning:

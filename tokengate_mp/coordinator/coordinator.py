@@ -212,7 +212,7 @@ class OperationsCoordinator(Calls, Controls):
             self._host = None
             this_process.release()
             file.close()
-            host.close()
+            host.end_loop()
             raise
         self._engine = engine
 
@@ -239,7 +239,7 @@ class OperationsCoordinator(Calls, Controls):
             finally:
                 if self._initializer_file is not None:
                     self._initializer_file.close()
-                host.close()
+                host.end_loop()
                 self._stopped.set()
         elif host.is_here:
             engine.close(_stopped)  # if another thread's call has not come to it yet

@@ -19,7 +19,7 @@ from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.payload.attachments import AttachedRecord
 from tokengate_mp.wire.protocol.pending_call import PendingCall
 
-LARGE: Final = 4096
+COUNTED_BYTES: Final = 4096
 """Arguments are counted from this size on, bytes; smaller ones are bounded by their number."""
 
 LOOK_SECONDS: Final = 0.5
@@ -67,23 +67,23 @@ class Admission:
 
     def enter(self, record: bytes | AttachedRecord | PendingCall) -> None:
         """A call was taken in."""
-        if len(record) > LARGE:
+        if len(record) > COUNTED_BYTES:
             with self._counting:
                 self.large += len(record)
 
     def release(self, token: Token[Any]) -> None:
         """The token has ended, and its arguments are not needed any more."""
         record, token.record = token.record, b""
-        if len(record) > LARGE:
+        if len(record) > COUNTED_BYTES:
             with self._counting:
                 self.large -= len(record)
 
     def exchange(self, token: Token[Any], record: bytes | AttachedRecord) -> None:
         """The values of the tokens that a call needs are among its arguments now."""
         before, token.record = token.record, record
-        if len(record) > LARGE:
+        if len(record) > COUNTED_BYTES:
             with self._counting:
-                self.large += len(record) - (len(before) if len(before) > LARGE else 0)
+                self.large += len(record) - (len(before) if len(before) > COUNTED_BYTES else 0)
 
     def refusal(self, operation: str) -> AdmissionRejected:
         """The error of a call that there is no room for."""

@@ -67,7 +67,7 @@ class TokenControl:
         """End a token; False if the token had ended already."""
         return self._host.call(lambda: self._kill(token, reason))
 
-    def cancelled(self, token: Token[Any]) -> None:
+    def token_cancelled(self, token: Token[Any]) -> None:
         """End a token whose future was cancelled, in the right thread."""
 
         def end() -> None:

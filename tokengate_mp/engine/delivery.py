@@ -11,7 +11,7 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from tokengate_mp.engine.admission import LARGE, Admission
+from tokengate_mp.engine.admission import COUNTED_BYTES, Admission
 from tokengate_mp.errors import RemoteError, describe
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.tokens.deferred import deliver_encoded
@@ -58,7 +58,7 @@ def deliver_outcomes(
         token.started = outcome.started
         token.finished = outcome.finished
         # The arguments may be large, and the token may be kept for its result.
-        if len(token.record) > LARGE:
+        if len(token.record) > COUNTED_BYTES:
             admission.release(token)
         else:
             token.record = b""

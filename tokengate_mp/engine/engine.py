@@ -295,7 +295,7 @@ class Engine:
         withdrawals = self._withdrawals
         with withdrawals.sending:
             if withdrawals.withdrawn:
-                withdrawals.end_withdrawn(self.control.cancelled)
+                withdrawals.end_withdrawn(self.control.token_cancelled)
             self._dispatch.send_orders()
             if (tick := self._scheduler.next_tick()) is not None:
                 self._tick.run_at(tick)
@@ -370,7 +370,7 @@ class Engine:
     def withdraw(self, token: ForwardingToken[Any]) -> None:
         """Nobody wants the outcome of a token any more; from any thread."""
         if self._public:
-            self.control.cancelled(token)
+            self.control.token_cancelled(token)
         else:
             self._withdrawals.retract(token)
 

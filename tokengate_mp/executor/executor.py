@@ -207,7 +207,7 @@ class TokenGateExecutor(Executor):
                 with HeldBack():
                     runtime = self._runtime = ExecutorRuntime(self._settings, initializer)
                     # Forgotten without shutdown(), it ends with its last call.
-                    weakref.finalize(self, runtime.end).atexit = False
+                    weakref.finalize(self, runtime.end_later).atexit = False
             return runtime
 
     def map(
@@ -283,9 +283,9 @@ class TokenGateExecutor(Executor):
             self._shut = True
             runtime = self._runtime
         if runtime is not None:
-            runtime.end(cancel=cancel_futures)
+            runtime.end_later(cancel=cancel_futures)
             if wait:
-                runtime.wait()
+                runtime.wait_until_ended()
 
 
 def _shut_down() -> RuntimeError:

@@ -17,10 +17,10 @@ R = TypeVar("R")
 class Withdrawing(Protocol):
     """The part of a runtime that futures need. Called in any thread."""
 
-    def withdraw(self, token: ForwardingToken[Any]) -> bool:
+    def withdraw_token(self, token: ForwardingToken[Any]) -> bool:
         """Withdraw a token; False if the token was sent to a core, or is withdrawn already."""
 
-    def kill(self, token: ForwardingToken[Any], reason: str) -> None:
+    def kill_token(self, token: ForwardingToken[Any], reason: str) -> None:
         """End a token, running or not."""
 
 
@@ -88,7 +88,7 @@ class CallFuture(Future[R]):
             Whether the call is cancelled. The function is then not called.
         """
         token = self._token
-        if token is not None and not self.done() and self._runtime.withdraw(token):
+        if token is not None and not self.done() and self._runtime.withdraw_token(token):
             super().cancel()
             self.set_running_or_notify_cancel()  # as whoever runs the calls does, for wait()
         return self.cancelled()
@@ -104,7 +104,7 @@ class CallFuture(Future[R]):
         """
         token = self._token
         if token is not None and not self.done():
-            self._runtime.kill(token, reason)
+            self._runtime.kill_token(token, reason)
 
     def running(self) -> bool:
         """Whether the call was sent to a core and has not ended."""

@@ -51,7 +51,7 @@ class ExecutorRuntime:
         self.feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
         self._initializer = InitializerFile(initializer)
         settings = msgspec.structs.replace(settings, initializer=self._initializer.fd)
-        self._host = host = Host.start()
+        self._host = host = Host.in_thread()
         self._engine = Engine(settings, host, Supervisor(settings, host.loop), public=False)
         self.intake: Intake = self._engine.intake
         self._end_task: asyncio.Task[None] | None = None
@@ -59,19 +59,19 @@ class ExecutorRuntime:
             host.call(self._engine.open)
         except BaseException:
             self._initializer.close()
-            host.close()
+            host.end_loop()
             raise
         _runtimes.add(self)
 
-    def withdraw(self, token: ForwardingToken[Any]) -> bool:
+    def withdraw_token(self, token: ForwardingToken[Any]) -> bool:
         """Withdraw a token; False if the token was sent to a core, or is withdrawn already."""
         return self._engine.retract(token)
 
-    def kill(self, token: ForwardingToken[Any], reason: str) -> None:
+    def kill_token(self, token: ForwardingToken[Any], reason: str) -> None:
         """End a token, running or not. Does not wait; in any thread."""
         self._host.post(lambda: self._engine.kill(token, reason))
 
-    def end(self, *, cancel: bool = False) -> None:
+    def end_later(self, *, cancel: bool = False) -> None:
         """Take no more calls, and end with the last call there is. Does not wait.
 
         Args:
@@ -80,15 +80,15 @@ class ExecutorRuntime:
         self.ending = True
         self._host.post(lambda: self._end_in_loop(cancel=cancel))
 
-    def wait(self) -> None:
-        """Wait, after `end`, until all has ended; not in a callback, which that waits for."""
-        self._host.wait()
+    def wait_until_ended(self) -> None:
+        """Wait, after `end_later`, until all has ended; not in a callback, which that waits for."""
+        self._host.wait_for_end()
 
     def _end_in_loop(self, *, cancel: bool) -> None:
         if cancel:
             self._engine.cancel_unsent()
             for feed in list(self.feeds):
-                feed.cancel(concurrent.futures.CancelledError())
+                feed.stop_feed(concurrent.futures.CancelledError())
         if self._end_task is None:
             self._end_task = self._host.loop.create_task(self._end())
 
@@ -99,7 +99,7 @@ class ExecutorRuntime:
             self._engine.close(_gone)
             self._initializer.close()
             _runtimes.discard(self)
-            self._host.close()
+            self._host.end_loop()
 
     def abandon(self) -> None:
         """Forget core processes and calls in a fork, as both are the parent's."""
@@ -116,9 +116,9 @@ def _end_at_exit() -> None:
     """Run submitted calls before the interpreter ends, as the standard executors do."""
     runtimes = list(_runtimes)
     for runtime in runtimes:
-        runtime.end()
+        runtime.end_later()
     for runtime in runtimes:
-        runtime.wait()
+        runtime.wait_until_ended()
 
 
 def _let_go_after_fork() -> None:

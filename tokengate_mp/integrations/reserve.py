@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import threading
 from time import monotonic
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tokengate_mp.integrations.calls import limit_threads
 
-GRACE = 0.2
+ABORT_GRACE: Final = 0.2
 """Seconds that an aborted call has to end after it was interrupted, before its process goes."""
 
 
@@ -71,10 +71,10 @@ class _Kept:
         threads = kind.inner_threads
         self.kind = kind
         self.executor = (
-            TokenGateExecutor(kind.workers, grace=GRACE)
+            TokenGateExecutor(kind.workers, grace=ABORT_GRACE)
             if threads is None
             else TokenGateExecutor(
-                kind.workers, initializer=limit_threads, initargs=(threads,), grace=GRACE
+                kind.workers, initializer=limit_threads, initargs=(threads,), grace=ABORT_GRACE
             )
         )
         self.users = 0

@@ -35,10 +35,10 @@ class Host:
         try:
             return cls(asyncio.get_running_loop(), own=False)
         except RuntimeError:
-            return cls.start()
+            return cls.in_thread()
 
     @classmethod
-    def start(cls) -> Host:
+    def in_thread(cls) -> Host:
         """Start a new loop in a background thread."""
         host = cls(asyncio.new_event_loop(), own=True)
         host._start()
@@ -75,7 +75,7 @@ class Host:
         except RuntimeError:  # it is closed
             return
 
-    def close(self) -> None:
+    def end_loop(self) -> None:
         """End a loop that was started here."""
         if not self.own or self._thread is None:
             return
@@ -83,7 +83,7 @@ class Host:
         if not self.is_here:
             self._thread.join()
 
-    def wait(self) -> None:
+    def wait_for_end(self) -> None:
         """Wait until a loop that was started here has ended; not in its own thread."""
         if self._thread is not None and not self.is_here:
             self._thread.join()

@@ -50,10 +50,12 @@ class DeferredToken(Token[R]):
         else:
             token.set_result(value)
 
-    def arrived(self) -> object:
+    def arrived_value(self) -> object:
         """The value, in the bytes that it came in."""
         pickled = self.record
-        return Encoded(pickled) if isinstance(pickled, bytes) and pickled else super().arrived()
+        return (
+            Encoded(pickled) if isinstance(pickled, bytes) and pickled else super().arrived_value()
+        )
 
     def done(self) -> bool:
         """Whether the token has ended: True."""
@@ -71,9 +73,9 @@ class DeferredToken(Token[R]):
         """The error of loading the value; None if there was none."""
         return self._loaded().exception()
 
-    def ending(self) -> BaseException | None:
+    def ending_error(self) -> BaseException | None:
         """The error of loading the value, which then counts as looked at."""
-        return self._loaded().ending()
+        return self._loaded().ending_error()
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Return False: the token has ended."""

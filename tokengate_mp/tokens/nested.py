@@ -116,17 +116,17 @@ class NestedToken(Token[Any]):
         if self.shown:
             self._resolve()
 
-    def arrived(self) -> object:
+    def arrived_value(self) -> object:
         """The value, or the value `Encoded`, if there is any; else `NOT_YET`."""
         if self.answer is None or self.answer.kind == RAISED:
             return NOT_YET
         kind, value = self.answer
         return Encoded(value) if kind == PICKLED else value
 
-    def ending(self) -> BaseException | None:
+    def ending_error(self) -> BaseException | None:
         """The error that the token ended with; None if there is none."""
         if self.shown:
-            return super().ending()
+            return super().ending_error()
         if self.answer is None or self.answer.kind != RAISED:
             return None
         return delivery.raised(self.answer.value)

@@ -51,7 +51,7 @@ class TokenController(Protocol):
     def kill(self, token: Token[Any], reason: str) -> bool:
         """End the token; False if it had ended already."""
 
-    def cancelled(self, token: Token[Any]) -> None:
+    def token_cancelled(self, token: Token[Any]) -> None:
         """Take note that the token's future was cancelled."""
 
     def is_running(self, token: Token[Any]) -> bool:
@@ -236,7 +236,7 @@ class Token(asyncio.Future[R]):
             tell_observers((self,))
         control: TokenController | None = this_process.control
         if control is not None:
-            control.cancelled(self)
+            control.token_cancelled(self)
         return True
 
     def get_status(self) -> Mapping[str, Any]:
@@ -256,13 +256,13 @@ class Token(asyncio.Future[R]):
         # As an argument of a call it stands for its value.
         return reduce_token(self)
 
-    def arrived(self) -> object:
+    def arrived_value(self) -> object:
         """The value, or the value `Encoded`, if there is any; else `NOT_YET`."""
         if self.stage is not TokenState.COMPLETED or not self.done():
             return NOT_YET
-        return NOT_YET if self.cancelled() or self.ending() is not None else self.result()
+        return NOT_YET if self.cancelled() or self.ending_error() is not None else self.result()
 
-    def ending(self) -> BaseException | None:
+    def ending_error(self) -> BaseException | None:
         """The error that the token ended with, to be passed on; None if there is none."""
         self._log_traceback = False
         error: BaseException | None = self._exception

@@ -33,7 +33,7 @@ class VisitingToken(Token[R]):
         """The event loop that the result arrives in."""
         return self._loop
 
-    def arrived(self) -> object:
+    def arrived_value(self) -> object:
         """The value, which may be still on its way to the other thread."""
         encoded = getattr(self, "encoded", None)
         if encoded is not None:
@@ -42,11 +42,11 @@ class VisitingToken(Token[R]):
             return NOT_YET
         return getattr(self, "_outcome", NOT_YET)
 
-    def ending(self) -> BaseException | None:
+    def ending_error(self) -> BaseException | None:
         """The error that the token ended with; None if there is none."""
         outcome: Any = getattr(self, "_outcome", None)
         if self.stage is TokenState.COMPLETED or not issubclass(type(outcome), BaseException):
-            return super().ending()
+            return super().ending_error()
         return outcome  # type: ignore[no-any-return]  # an exception, by its real type
 
     def deliver(self, result: R) -> None:

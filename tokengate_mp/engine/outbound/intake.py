@@ -9,7 +9,7 @@ from time import monotonic_ns
 from typing import Any, Final, TypeVar
 
 from tokengate_mp.config.options import TokenOptions
-from tokengate_mp.engine.admission import LARGE, Admission
+from tokengate_mp.engine.admission import COUNTED_BYTES, Admission
 from tokengate_mp.engine.outbound.breaker_guard import BreakerGuard
 from tokengate_mp.engine.outbound.functions import Functions
 from tokengate_mp.engine.outbound.pending_calls import PendingCalls
@@ -152,7 +152,7 @@ class Intake:
         if loop is not home and home.is_closed():
             raise _loop_closed(operation)
         room = 0
-        if self._calls_left <= 0 or len(record) > LARGE or loop is not home:
+        if self._calls_left <= 0 or len(record) > COUNTED_BYTES or loop is not home:
             room = self._admit(operation, record, loop)
         token: Token[R] = (
             Token(loop=self._callbacks)
@@ -219,7 +219,7 @@ class Intake:
             admission.wait_in_thread(operation.name)
             if self.closed:
                 raise CoordinatorNotRunning.for_call(operation.name)
-        if len(record) > LARGE:
+        if len(record) > COUNTED_BYTES:
             admission.enter(record)
             room = min(room, 1 + admission.vacancies())
         self._calls_left = min(self._calls_left, room)

@@ -183,12 +183,12 @@ class PendingCalls:
 def _carried(need: Token[Any]) -> object:
     """The value of an ended token as bytes or scalar for the wire; or the token's error."""
     if need.stage is TokenState.COMPLETED:
-        value = need.arrived()
+        value = need.arrived_value()
         if type(value) in SCALARS or isinstance(value, Encoded):
             return value
         if value is not NOT_YET:
             return _encoded(value)
-    ending = need.ending()
+    ending = need.ending_error()
     if need.stage is TokenState.KILLED and not isinstance(ending, TokenKilled):
         return TokenKilled(need.token_id, "it was cancelled")
     # (Without error: whoever holds a future can cancel it when it has ended elsewhere.)

@@ -26,7 +26,7 @@ class Needed(Protocol):
 
     number: int
 
-    def arrived(self) -> object:
+    def arrived_value(self) -> object:
         """Return the value, or the value `Encoded`, if the token has ended; else `NOT_YET`."""
 
 
@@ -92,7 +92,7 @@ class Placeholders:
             PayloadError: Its value will never be here.
         """
         self._vouch(token)
-        value = token.arrived()
+        value = token.arrived_value()
         if isinstance(value, Encoded):
             return value.__reduce__()
         if value is not NOT_YET:

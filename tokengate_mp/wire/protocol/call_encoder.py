@@ -152,7 +152,7 @@ class CallEncoder:
                 vouch(token)
             except PayloadError:
                 return None  # on the other way the error gets to name the argument
-            value = token.arrived()
+            value = token.arrived_value()
             if value is NOT_YET:
                 needs.append((at, token))
                 filled[at] = None
@@ -280,6 +280,6 @@ def _has_large(args: tuple[Any, ...]) -> bool:
 
 def _itself(argument: Any) -> Any:
     """The argument, or the value of the token that stands in its place."""
-    value = argument.arrived() if type(argument) in FILLABLE else argument
+    value = argument.arrived_value() if type(argument) in FILLABLE else argument
     # A value that is still encoded is pickled by the token all the same.
     return argument if value is NOT_YET or isinstance(value, Encoded) else value

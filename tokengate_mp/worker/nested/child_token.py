@@ -195,7 +195,7 @@ class ChildToken:
         needs += [self._calls.refer(number, operation) for number, operation in hint]
         return [token for token in needs if not token.done()]
 
-    def arrived(self) -> object:
+    def arrived_value(self) -> object:
         """Return the value, or the value `Encoded`, if that is here; else `NOT_YET`."""
         outcome = self._outcome
         if outcome is None or outcome.kind & ~BLOCKED == RAISED:
