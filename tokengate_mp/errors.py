@@ -9,7 +9,7 @@ catching it. (`WorkerLost` has a module of its own: see there.)
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, TypeVar
 
 from tokengate_mp.sigint import is_raised_by
@@ -159,6 +159,16 @@ class RemoteError(TokenGateError):
 
 # What follows handles exceptions of users. Their class, their text and their attributes are code,
 # which may raise anything, or say what is not so.
+
+
+def is_caught_by(error: BaseException, kinds: Iterable[type[BaseException]]) -> bool:
+    """Whether an `except` clause with these types would catch an exception.
+
+    As there, only the true types count: neither a `__class__` nor an `__instancecheck__` is asked,
+    which are code of the user's.
+    """
+    true_type = type(error)
+    return any(type.__subclasscheck__(kind, true_type) for kind in kinds)
 
 
 def link(error: BaseException, name: Literal["__cause__", "__context__"], other: Any) -> None:

@@ -255,10 +255,9 @@ class FakeLink:
                 value = call(*args, **kwargs)
             else:
                 value = call(*arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it raises is the outcome
-            self.fail(number, error)
-        else:
             self.finish(number, value)
+        except BaseException as error:  # noqa: BLE001 - what it raises, or its value, is the outcome
+            self.fail(number, error)
 
     def _answer(self, token: Any, kind: int, value: Any, ns: int) -> None:
         number = self.begin(token)

@@ -9,11 +9,14 @@ from typing import Any, Final
 from fakes import FakeBackend, FakeLink
 from virtual_time import VirtualLoop, virtual_time
 
+from tokengate_mp.calls.token_function import TokenFunction
 from tokengate_mp.config.settings import CoordinatorSettings, coordinator_settings
 from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import TokenKilled
 from tokengate_mp.loops.host import Host
+from tokengate_mp.tokens.forwarding import ForwardingToken, Recipient
 from tokengate_mp.tokens.token import Token
+from tokengate_mp.wire.protocol.records import encode
 
 DEFAULTS: Final[dict[str, Any]] = {
     "threads_per_core": 4,
@@ -71,6 +74,16 @@ class Rig:
         for number in cores or list(self.backend.links):
             self.core(number).come_up()
         self.run()
+
+    def forward(
+        self, function: TokenFunction[..., Any], recipient: Recipient
+    ) -> ForwardingToken[Any]:
+        """Make a call without arguments whose outcome goes to a recipient."""
+        intake = self.engine.intake
+        index, operation = intake.enrol(function.called, function.token_options, divisible=True)
+        number = intake.next_number()
+        record = encode((number, index, []))
+        return intake.forward(number, operation, record, function.called, recipient)
 
     def begun(self, token: Token[Any]) -> FakeLink:
         """The link that holds a token, where a thread has begun it."""

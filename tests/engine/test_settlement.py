@@ -258,21 +258,11 @@ class Receiving:
         self.got.append(count)
 
 
-def forwarded(rig, recipient):
-    """Send a call of `work` whose outcome goes to a recipient."""
-    intake = rig.engine.intake
-    index, operation = intake.enrol(work.called, work.token_options, divisible=True)
-    number = intake.next_number()
-    return intake.forward(
-        number, operation, encode((number, index, [])), work.__wrapped__, recipient
-    )
-
-
 def test_a_batch_is_told_when_it_was_cut(make_rig):
     """Unless it has ended by then."""
     rig = make_rig()
     first, second = Receiving(), Receiving()
-    tokens = [forwarded(rig, recipient) for recipient in (first, second)]
+    tokens = [rig.forward(work, recipient) for recipient in (first, second)]
     assert all(type(token) is ForwardingToken for token in tokens)
     rig.run()
     rig.core().cut(tokens[0], 5)

@@ -53,8 +53,8 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
             interrupted.
         retries: How often a token is run again after a run that failed. Its last error is raised,
             with the earlier ones as notes and as its `__context__`.
-        retry_on: The types of errors after which it is. (`WorkerLost`, of a run whose core process
-            died, is an `Exception` too.)
+        retry_on: The types of errors after which it is, as in an `except` clause. (`WorkerLost`, of
+            a run whose core process died, is an `Exception` too.)
         backoff: Seconds before the first further run, doubled for each one after it, half of that
             at random.
         idempotent: Whether a token may be run again, apart from `retries`, when its core process

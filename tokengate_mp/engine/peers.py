@@ -27,6 +27,7 @@ class Peer:
         kept: By number, the nested tokens that the process refers to.
         kept_again: How often more than once the process refers to some of them.
         enrolled: By enrolment of the process, the operation that its calls count as.
+        refusals: By enrolment, why its calls are ended; most are not.
         carried: By number of a token, the tokens that its outcome will refer to.
         begun: Tokens that threads have begun on top of others, each with the token below, or 0.
         on_top: By number of a token, the token that a thread has begun on top of it.
@@ -48,6 +49,7 @@ class Peer:
         "link",
         "made",
         "on_top",
+        "refusals",
         "shared",
         "unsettled",
     )
@@ -59,6 +61,7 @@ class Peer:
         self.kept: dict[int, NestedToken] = {}
         self.kept_again: Counter[int] = Counter()
         self.enrolled: dict[int, Operation] = {}
+        self.refusals: dict[int, str] = {}
         self.carried: dict[int, list[NestedToken]] = {}
         self.gone = False
         self.shared = False

@@ -16,6 +16,7 @@ import msgspec
 from tokengate_mp.errors import summary
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.tokens.token import Token
+from tokengate_mp.wire.protocol.failures import printable
 from tokengate_mp.wire.protocol.records import Outcome
 
 HISTORY: Final = 1024
@@ -80,7 +81,7 @@ class History:
                 timing.admitted,
                 timing.started,
                 timing.finished,
-                summary(error),
+                printable(summary(error)),
             )
         )
 

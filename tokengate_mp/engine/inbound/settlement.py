@@ -21,6 +21,7 @@ from tokengate_mp.errors import WireError
 from tokengate_mp.observe.history import History
 from tokengate_mp.ports import Portion
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.sigint import HeldBack
 from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.tokens.observers import observers, tell_observers
 from tokengate_mp.tokens.token import Token
@@ -77,17 +78,31 @@ class Settlement:
         if not portion.plain:
             loaded = load_outcomes(outcomes, peer, self._needed, deadline)
             outcomes, peer.unsettled = loaded.outcomes, loaded.left
-        tokens = self._strike(peer, portion, outcomes, loaded)
+        interrupt: KeyboardInterrupt | None = None
+        if loaded is None or not loaded.failed:
+            tokens = self._strike(peer, portion, outcomes, loaded)
+        else:
+            # Errors that are run again, or not any more, are told of each other, and that is code
+            # of the user's: a Ctrl-C that came in there would leave the accounts half done.
+            tokens = []
+            try:
+                with HeldBack():
+                    tokens = self._strike(peer, portion, outcomes, loaded)
+            except KeyboardInterrupt as ctrl_c:
+                interrupt = ctrl_c
         encoded = loaded.encoded if loaded else _NOBODY
         delivery = deliver_outcomes(tokens, outcomes, encoded, self._admission)
         if delivery.again or portion.given_back or portion.dropped:
             self._nested_tokens.claims.restless = True
-        self._history.note_outcomes(tokens, outcomes, loaded.failed if loaded else _NONE)
+        try:
+            self._history.note_outcomes(tokens, outcomes, loaded.failed if loaded else _NONE)
+        except KeyboardInterrupt as ctrl_c:  # while an error was described
+            interrupt = ctrl_c
         if observers:
             tell_observers(tokens)
         if portion.cut:
             self._cut_batches(peer.seat, portion)
-        interrupt = delivery.interrupt or (loaded.interrupt if loaded else None)
+        interrupt = interrupt or delivery.interrupt or (loaded.interrupt if loaded else None)
         if interrupt is not None:
             raise interrupt
 

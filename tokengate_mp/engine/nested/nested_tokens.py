@@ -15,13 +15,13 @@ from time import monotonic_ns
 from typing import Any, cast, get_args
 from weakref import WeakValueDictionary
 
-from tokengate_mp.config.options import Weight
+from tokengate_mp.config.options import Policy, Weight
 from tokengate_mp.engine.admission import Admission
 from tokengate_mp.engine.outbound.breaker_guard import BreakerGuard
 from tokengate_mp.engine.outbound.functions import Functions
 from tokengate_mp.engine.outbound.pending_calls import PendingCalls
 from tokengate_mp.engine.peers import Peer, Peers
-from tokengate_mp.errors import PayloadError, WireError
+from tokengate_mp.errors import PayloadError, WireError, summary, type_name
 from tokengate_mp.loops.callbacks import CallbackQueue
 from tokengate_mp.scheduling.cores.recall import RECALL_NS
 from tokengate_mp.scheduling.model.ticket import Ticket
@@ -29,6 +29,7 @@ from tokengate_mp.scheduling.nested.claims import Claims
 from tokengate_mp.scheduling.nested.orphans import Orphans
 from tokengate_mp.scheduling.nested.waits import Waits
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.sigint import is_raised_by
 from tokengate_mp.tokens.nested import NestedToken, lost_token, nested_token
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.payload.codec import loads
@@ -44,6 +45,7 @@ from tokengate_mp.wire.protocol.records import (
     KILL,
     LINK,
     WANT,
+    Enrolment,
     Outcome,
     decode_enrolment,
     encode,
@@ -125,10 +127,7 @@ class NestedTokens:
 
     def _enrolled(self, peer: Peer, record: Outcome) -> None:
         enrolment = decode_enrolment(record.value)
-        try:
-            policy = loads(enrolment.policy)
-        except Exception as error:
-            raise WireError(f"an enrolment without a policy: {error}") from error
+        policy, refusal = _policy_of(enrolment)
         if enrolment.weight not in get_args(Weight):
             raise WireError(f"an enrolment of no weight class: {enrolment.weight!r}")
         self._functions.adopt(enrolment.function, enrolment.definition)
@@ -138,6 +137,8 @@ class NestedTokens:
         peer.enrolled[record.number] = operations.declare(
             name, cast("Weight", enrolment.weight), operations.agreed_policy(name, policy)
         )
+        if refusal:
+            peer.refusals[record.number] = refusal
 
     def _called(self, peer: Peer, record: Outcome) -> None:
         if isinstance(record.value, bytes):
@@ -149,6 +150,7 @@ class NestedTokens:
             self._pending_calls.enter(token, pending_call)
         if token.operation.breaker is not None:
             self._breaker_guard.made_inside(token)
+        self._refuse(peer, record, token)
 
     def _pending_call(self, number: int, travelled: Any) -> PendingCall:
         return received_call(number, travelled, self._known.__getitem__)
@@ -163,6 +165,7 @@ class NestedTokens:
             token = self._made(peer, record, pending_call, seed)
             self._scheduler.relations.enlisted(token.number, lead, peer.core)
             self._pending_calls.enter(token, pending_call)
+            self._refuse(peer, record, token)
             return
         # Should its core die before it has begun, it is sent to the next process as it is here.
         if request:
@@ -171,6 +174,12 @@ class NestedTokens:
         self._scheduler.relations.joined(token, lead, peer.seat, monotonic_ns())
         if begun is not None:
             self._run_on_top(peer, record.number, begun)
+        self._refuse(peer, record, token)
+
+    def _refuse(self, peer: Peer, record: Outcome, token: NestedToken) -> None:
+        """End a new token if the options of its call cannot be loaded here."""
+        if peer.refusals and (refusal := peer.refusals.get(record.finished)):
+            self._kill(token, refusal)
 
     def _made(
         self,
@@ -297,3 +306,27 @@ class NestedTokens:
         token = self._known[number]
         token.show()
         return token
+
+
+def _policy_of(enrolment: Enrolment) -> tuple[Policy, str]:
+    """The policy of calls that a core process makes, and why they are refused.
+
+    To load the policy runs code of the user's: its `retry_on` names classes, whose modules are
+    imported. If that fails here, calls of the function end, and nothing else does.
+
+    Returns:
+        The policy, and an empty text; or one without rules, and the reason.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came meanwhile.
+    """
+    try:
+        policy = loads(enrolment.policy)
+    except BaseException as error:
+        if not is_raised_by(lambda: loads(enrolment.policy), error):
+            raise
+        reason = f"the options of {enrolment.operation_type!r} cannot be loaded in the parent"
+        return Policy(), f"{reason}: {summary(error)}"
+    if type(policy) is not Policy:
+        raise WireError(f"an enrolment without a policy: {type_name(type(policy))}")
+    return policy, ""

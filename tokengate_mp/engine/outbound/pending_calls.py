@@ -16,10 +16,11 @@ from typing import Any, Final, cast
 
 from tokengate_mp.engine.admission import Admission
 from tokengate_mp.engine.control import TokenControl
-from tokengate_mp.errors import DependencyFailed, PayloadError, TokenKilled, summary
+from tokengate_mp.errors import DependencyFailed, PayloadError, TokenKilled, cause_of, summary
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.sigint import is_raised_by
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.payload.attachments import AttachedRecord, referring
 from tokengate_mp.wire.payload.buffers import pack
@@ -136,8 +137,8 @@ class PendingCalls:
 
     def _fill(self, token: Token[Any], at: int, need: Token[Any], value: object) -> bool:
         """Put the value of a dependency into a pending call; False if the call cannot run."""
-        if isinstance(value, BaseException):
-            self._fail(token, need, value)
+        if issubclass(type(value), BaseException):
+            self._fail(token, need, cast("BaseException", value))
             return False
         try:
             cast("PlaceholderCall", token.record).fill(at, value, need.core)
@@ -149,9 +150,10 @@ class PendingCalls:
 
     def _fail(self, token: Token[Any], need: Token[Any], error: BaseException) -> None:
         """End a token that cannot run, since a dependency has no value."""
-        if isinstance(error, TokenKilled):
+        killing = _as_killed(error)
+        if killing is not None:
             self._scheduler.killed(token)
-            root = error.__cause__ if isinstance(error.__cause__, TokenKilled) else error
+            root = _as_killed(cause_of(killing)) or killing
             killed = TokenKilled(
                 token.token_id, f"it needs token {root.token_id}, which was killed: {root.reason}"
             )
@@ -184,36 +186,54 @@ def _carried(need: Token[Any]) -> object:
     """The value of an ended token as bytes or scalar for the wire; or the token's error."""
     if need.stage is TokenState.COMPLETED:
         value = need.arrived_value()
-        if type(value) in SCALARS or isinstance(value, Encoded):
+        if type(value) in SCALARS or type(value) is Encoded:
             return value
         if value is not NOT_YET:
             return _encoded(value)
     ending = need.ending_error()
-    if need.stage is TokenState.KILLED and not isinstance(ending, TokenKilled):
+    if need.stage is TokenState.KILLED and _as_killed(ending) is None:
         return TokenKilled(need.token_id, "it was cancelled")
-    # (Without error: whoever holds a future can cancel it when it has ended elsewhere.)
-    return ending or TokenKilled(need.token_id, "its value was not kept")
+    if ending is None:  # whoever holds a future can cancel it when it has ended elsewhere
+        return TokenKilled(need.token_id, "its value was not kept")
+    return ending
 
 
-def _encoded(value: object) -> Encoded | Exception:
-    """A value that was loaded here, encoded anew; or the error of that."""
+def _encoded(value: object) -> Encoded | BaseException:
+    """A value that was loaded here, encoded anew; or the error that encoding raises.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came meanwhile.
+    """
     carried: list[Any] = []
     encoding.references = carried
     try:
         pickled = pack(value, None)
-    except Exception as error:  # noqa: BLE001 - pickling runs user code
+    except BaseException as error:
+        if not is_raised_by(lambda: pack(value, None), error):
+            raise
         return error
     finally:
         encoding.references = None
     return Encoded(referring(pickled, carried) if carried else pickled)
 
 
+def _as_killed(error: BaseException | None) -> TokenKilled | None:
+    """An error as the end of a killed token; None if it is anything else.
+
+    By the true types: an error may be the user's, whose class and attributes are code.
+    """
+    if type(error) is not TokenKilled:
+        return None
+    return error if type(error.reason) is type(error.token_id) is str else None
+
+
 def _dependency_failed(
     token: Token[Any], need: Token[Any], error: BaseException
 ) -> DependencyFailed:
     name = f"{need.token_id} ({need.operation_type})"
-    if isinstance(error, DependencyFailed) and error.__cause__ is not None:
-        cause, omitted, reason = error.__cause__, error.omitted, error.reason
+    cause = cause_of(error)
+    if type(error) is DependencyFailed and cause is not None and _is_whole(error):
+        omitted, reason = error.omitted, error.reason
         chain = (*error.chain, name)
         if len(chain) > NAMED:
             middle = NAMED // 2
@@ -224,3 +244,8 @@ def _dependency_failed(
     failed = DependencyFailed(token.token_id, chain, omitted, reason)
     failed.__cause__ = cause
     return failed
+
+
+def _is_whole(error: DependencyFailed) -> bool:
+    """Whether an error has what it says: a function may raise one with anything in it."""
+    return type(error.chain) is tuple and type(error.omitted) is int and type(error.reason) is str

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Final
 
 from tokengate_mp.config.options import Policy
-from tokengate_mp.errors import link, note, summary
+from tokengate_mp.errors import is_caught_by, link, note, summary
 from tokengate_mp.scheduling.model.ticket import Ticket
 
 LONGEST_PAUSE_NS: Final = 3_600_000_000_000
@@ -90,7 +90,7 @@ class Retries:
         return self._next(trial, policy, ticket.number, error)
 
     def _next(self, trial: Trial, policy: Policy, number: int, error: BaseException) -> int | None:
-        if trial.used >= policy.retries or not isinstance(error, policy.retry_on):
+        if trial.used >= policy.retries or not is_caught_by(error, policy.retry_on):
             return None
         trial.used += 1
         return pause(policy.backoff_ns, trial.used, number)

@@ -93,7 +93,7 @@ class Placeholders:
         """
         self._vouch(token)
         value = token.arrived_value()
-        if isinstance(value, Encoded):
+        if type(value) is Encoded:  # (`__class__` of a user's value may be anything)
             return value.__reduce__()
         if value is not NOT_YET:
             return _same, (value,)

@@ -282,4 +282,4 @@ def _itself(argument: Any) -> Any:
     """The argument, or the value of the token that stands in its place."""
     value = argument.arrived_value() if type(argument) in FILLABLE else argument
     # A value that is still encoded is pickled by the token all the same.
-    return argument if value is NOT_YET or isinstance(value, Encoded) else value
+    return argument if value is NOT_YET or type(value) is Encoded else value
