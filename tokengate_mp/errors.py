@@ -195,10 +195,10 @@ def belongs_to(error: BaseException, index: int, count: int, name: str) -> None:
     """Mark a user's exception with its item of a map, as far as its class allows that.
 
     Args:
-        error: The exception. It gets a note, and the attribute `item_index`.
+        error: The exception; gets a note, and the attribute `item_index`.
         index: The item, counted from 0; or the first of those that it may belong to.
         count: How many those are.
-        name: What was mapped over them.
+        name: The operation that was mapped over the items.
     """
     where = f"item {index}" if count == 1 else f"one of the items {index} to {index + count - 1}"
     note(error, f"This is of {where} that {name!r} was mapped over.")

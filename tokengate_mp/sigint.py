@@ -58,8 +58,8 @@ def is_raised_by(code: Callable[[], object], error: BaseException) -> bool:
     back: what it raises by itself, it raises again.
 
     Args:
-        code: What was run; it may be run twice.
-        error: What came out of it.
+        code: The code that was run; may be run again.
+        error: The exception that came out of it.
 
     Raises:
         BaseException: Ctrl-C came in the second run: whatever the handler raises.

@@ -21,7 +21,7 @@ class WorkerLost(TokenGateError, BrokenProcessPool):
         pid: Process id of the core process.
         exitcode: Its exit code, or the negative number of the signal that ended it (as in
             `subprocess.Popen.returncode`); None where it is not known.
-        detail: What it was doing.
+        detail: What the process was doing.
         because: Why the coordinator ended it; empty if it did not.
     """
 

@@ -1,14 +1,14 @@
 """The feed: takes items, sends them in batches, and keeps what comes of them until it is taken.
 
-Items are taken by whoever takes results, in that one's thread: as many as keep the cores busy, and
-no more than may be under way. So an endless iterable works, and a generator runs where its owner
-is; should it take its time, results are given in between. A *driven* feed has its items from the
+Items are taken in the thread that takes results: as many as keep the cores busy, and no more than
+may be under way. So an endless iterable works, and a generator runs where its owner is; should it
+take its time, results are given in between. A *driven* feed has its items from the
 start, and goes on by itself with each batch that ends.
 
-A batch is a token whose outcome goes to the feed. What it has had no time for is sent again, to
-whichever core is free. Whatever belongs to one item stays with it: a batch whose arguments cannot
-be encoded here or decoded there, so that no call was made, is halved until the item stands alone
-that is to blame.
+A batch is a token whose outcome goes to the feed. Items that it has had no time for are sent again,
+to whichever core is free. What belongs to an item stays with that item: a batch whose arguments
+cannot be encoded here or decoded there, so that no call was made, is halved until the item stands
+alone that is to blame.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Feed:
 
     Args:
         sender: Where batches go.
-        function: What is called.
+        function: The function that is called for each item.
         options: How the tokens of its batches are treated.
         rows: The items; tuples of arguments, unless `width` is 1.
         width: How many arguments each call takes.

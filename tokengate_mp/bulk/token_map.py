@@ -36,8 +36,8 @@ class TokenMap(Generic[R]):
         for result in f.map(items): ...             # without one
         results = await f.map(items)                # a list
 
-    Items are taken as results are: with each one that is asked for, as many more items are sent as
-    keep the cores busy. It can be gone through once. Whoever stops before the end ends what is
+    Items are taken as results are: with each result that is asked for, as many more items are sent
+    as keep the cores busy. A map can be gone through once. To stop before the end ends the calls
     under way; `close()` does too.
     """
 
@@ -325,7 +325,7 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
         progress: As for `TokenFunction.map`.
 
     Raises:
-        ImportError: What the progress is drawn with is not installed.
+        ImportError: The library that draws the bar is not installed.
         TypeError: There is nothing to map over, or an argument has the wrong type.
         ValueError: `buffersize` is out of range, or the function has a timeout or retries.
         CoordinatorNotRunning: The coordinator was stopped.

@@ -187,11 +187,11 @@ class TokenFunction(Generic[P, R]):
         Raises:
             PayloadError: An argument cannot be encoded.
         """
-        record = self._encoder.encode_call(number, index, args, kwargs, None)
-        assert not isinstance(record, AttachedRecord), "a core process has nowhere to put arguments"
+        # (No attached record: a core process has nowhere to put large arguments.)
+        record: Any = self._encoder.encode_call(number, index, args, kwargs, None)
         if anchored and self._anchor is not None:
             return with_key(record, self._anchor, self._keep, args, kwargs, None)
-        return record
+        return record  # type: ignore[no-any-return]  # see above
 
     def map(
         self,
@@ -218,9 +218,9 @@ class TokenFunction(Generic[P, R]):
             buffersize: The most items that are read and not given back as results; default: as
                 many as keep the cores busy.
             return_exceptions: Whether errors are given in place of results, instead of raised.
-            progress: Who is told how far it has got, about ten times a second: True for a bar
-                (by rich if it is installed, else tqdm), "rich", "tqdm", or a `Progress`. What that
-                raises is raised to whoever takes results.
+            progress: Told about ten times a second how many calls have ended: True for a bar (by
+                rich if it is installed, else tqdm), "rich", "tqdm", or a `Progress`. An error of
+                the progress is raised to whoever takes results.
 
         Returns:
             The results: `for`, `async for`, or `await` for a list. An error has the place of its
@@ -230,7 +230,7 @@ class TokenFunction(Generic[P, R]):
         Raises:
             CoordinatorNotRunning: No coordinator is running in this process.
             PayloadError: The function cannot be encoded.
-            ImportError: What the progress is drawn with is not installed.
+            ImportError: The library that draws the bar is not installed.
             TypeError: `buffersize` is no int, or `progress` is none.
             ValueError: `buffersize` is below 1; there is no bar of that name; or the function has
                 a timeout or retries, which an item among others cannot have.

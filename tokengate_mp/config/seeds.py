@@ -78,7 +78,7 @@ def lead(who: str, external_calls: Any, digest_policy: Any) -> Lead | None:
 
     Args:
         who: The operation, for the error.
-        external_calls: What the lead is going to call; None if it is no lead.
+        external_calls: The calls that the lead is going to make; None if it is no lead.
         digest_policy: The name of a policy; None for "full".
 
     Raises:

@@ -1,6 +1,6 @@
 """`TokenGateExecutor`: the interface of `concurrent.futures`, on core processes.
 
-What is said of a method here is what differs from `concurrent.futures.ProcessPoolExecutor`.
+Docstrings of methods say in what they differ from `concurrent.futures.ProcessPoolExecutor`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from tokengate_mp.sigint import HeldBack
 from tokengate_mp.tokens.numbers import next_number
 from tokengate_mp.wire.protocol.call_encoder import CallEncoder
 from tokengate_mp.wire.protocol.initializer import pack_initializer, with_authkey
-from tokengate_mp.wire.protocol.pending_call import PendingCall
 from tokengate_mp.worker.run.applied import apply
 
 P = ParamSpec("P")
@@ -148,10 +147,10 @@ class TokenGateExecutor(Executor):
             if enrolled is None:
                 enrolled, function, arguments = self._enrol(runtime, fn, args)
             number = next_number()
-            record = enrolled.encoder.encode_call(
+            # (No pending call: these encoders wait for no tokens among the arguments.)
+            record: Any = enrolled.encoder.encode_call(
                 number, enrolled.function, arguments, kwargs, runtime.intake
             )
-            assert not isinstance(record, PendingCall), "no token among the arguments is waited for"
         except PayloadError as error:
             future.set_exception(error)
             return future

@@ -63,7 +63,7 @@ class Meeting(RLock):  # type: ignore[misc]  # final for type checkers alone
 class CallFuture(Future[R]):
     """The future of a call.
 
-    It counts as running from the moment its call is sent to a core, which happens a few
+    The future counts as running from the moment its call is sent to a core, which happens a few
     milliseconds ahead; until then it can be cancelled.
     """
 
@@ -100,7 +100,7 @@ class CallFuture(Future[R]):
         standard future does.)
 
         Args:
-            reason: What the error gives as the reason.
+            reason: The reason, for the error.
         """
         token = self._token
         if token is not None and not self.done():

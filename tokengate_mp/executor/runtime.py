@@ -1,7 +1,7 @@
 """The runtime of an executor: an engine of its own, in a loop of its own, in a thread.
 
-The executor refers to the runtime and the runtime not to the executor: so one that is forgotten
-without `shutdown` is noticed, and its runtime ends with its last call.
+The executor refers to the runtime and the runtime not to the executor: so an executor that is
+forgotten without `shutdown` is noticed, and its runtime ends with the last call.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class ExecutorRuntime:
 
     Args:
         settings: As for a coordinator.
-        initializer: What each core process runs first (see `worker.run.initializer`); empty for
-            nothing.
+        initializer: The packed initializer of the core processes (see
+            `wire.protocol.initializer`); empty for none.
 
     Attributes:
         intake: Where calls come in.
-        ending: Whether it ends with the last call that it was given.
-        feeds: What goes on by itself as long as it has items.
+        ending: Whether the runtime ends with the last call that it was given.
+        feeds: Maps under way, each of which goes on by itself as long as there are items.
 
     Raises:
         CoreStartError: The core processes cannot be started.

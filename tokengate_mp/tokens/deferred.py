@@ -1,7 +1,8 @@
 """Values that this process may never have to load.
 
-The value of a token that others need goes on to them as it came. Whether anybody wants it here as
-well shows when it is looked at: until then the token keeps the bytes.
+The value of a token that other tokens depend on goes on to them in the bytes that it came in.
+Whether anybody wants it here as well shows when somebody looks at the token: until then the token
+keeps the bytes.
 """
 
 from __future__ import annotations

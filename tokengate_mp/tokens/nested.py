@@ -1,8 +1,8 @@
 """Tokens that were made inside tokens, as the parent knows them.
 
-The parent routes them like any others. What becomes of one stays as it travelled, and goes back to
-the core processes that refer to it; it is decoded here only if the caller gets hold of it, in the
-result of another token.
+The parent routes nested tokens like any others. Their outcomes stay as they travelled, and go back
+to the core processes that refer to the token; an outcome is decoded here only if the caller gets
+hold of the token, in the result of another.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ class NestedToken(Token[Any]):
         self.answer = answer
         self.dependencies = []
         for keeper in self.keepers:
-            # What was run there may have been run before anybody there had found it: the record
-            # that says the one may be read here together with that which says the other.
+            # The process that ran the token may have done so before anybody there had found it (in
+            # a result): both records may be read here together.
             if self.wanted or keeper.core != but or keeper.shared:
                 self.tell(keeper)
         if self.shown:
@@ -137,7 +137,7 @@ class NestedToken(Token[Any]):
             kind, value = self.answer
             times = getattr(self, "started", 0), getattr(self, "finished", 0)
             if kind == PICKLED:
-                value = bytes(value)  # its attachments stays with this token
+                value = bytes(value)  # the attachments stay with this token
             keeper.answer(self.number, encode((self.number, kind, *times, value)))
 
     def show(self) -> None:

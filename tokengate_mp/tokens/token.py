@@ -148,7 +148,7 @@ class Token(asyncio.Future[R]):
     def seed(self) -> str | None:
         """The seed of the token's chain, hex; None outside a chain.
 
-        That of a lead is of the chain that it leads.
+        A lead has the seed of the chain that it leads.
         """
         policy = self.operation.policy
         if policy is None or policy.lead is None:

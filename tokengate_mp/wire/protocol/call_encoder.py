@@ -51,7 +51,7 @@ class CallEncoder:
         writable: Whether the function gets large arguments as copies that it may change.
         applied: Whether the first argument is the function, which travels with each call.
         takes_tokens: Whether tokens among the arguments stand for their values.
-        carrier: What carries the arguments, for errors.
+        carrier: The name of the thing that carries the arguments, for errors.
     """
 
     __slots__ = ("_applied", "_carrier", "_names", "_takes_tokens", "_writable", "operation_type")
