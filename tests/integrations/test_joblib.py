@@ -107,10 +107,10 @@ def test_idle_core_processes_end():
     """After idle_worker_timeout nothing is kept, and the next Parallel starts anew."""
     parallel = Parallel(idle_worker_timeout=0.05)
     assert parallel(delayed(abs)(-n) for n in range(3)) == [0, 1, 2]
-    watch = reserve._watch
-    while watch is not None:  # it may look once too early, and then again
-        watch.join()
-        watch = reserve._watch
+    sweeper = reserve._sweeper
+    while sweeper is not None:  # it may look once too early, and then again
+        sweeper.join()
+        sweeper = reserve._sweeper
     assert reserve._all == []
     assert parallel(delayed(abs)(-n) for n in range(3)) == [0, 1, 2]
 

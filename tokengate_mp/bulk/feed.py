@@ -52,7 +52,7 @@ class Batch:
     """Items of a map on their way, and their outcome.
 
     Attributes:
-        first: The place of the first item among all.
+        first: The position of the first item among all.
         rows: The items; empty once the outcome is here.
         count: The number of items.
         outcome: The outcome of the items; None until then, and if there is none.
@@ -280,7 +280,7 @@ class Feed:
             and type(cause_of(error)) is RemoteTraceback
             and not issubclass(type(error), PayloadError)
         )
-        # It is in the one place before it leaves the other: else all would seem to be over.
+        # The batch is among the arrived before it leaves the flying: else all would seem over.
         if not (no_call_made and self._halve(batch)):
             self._arrived.append(batch)
         batch.rows = ()

@@ -51,15 +51,15 @@ def opened(batch: Batch, name: str) -> tuple[list[Any], int]:
     if not outcome.pickled and not outcome.raised:
         return values, PLAIN
     kind = TROUBLED if outcome.raised else WHOLE
-    for place in outcome.pickled:
+    for position in outcome.pickled:
         try:
-            values[place] = delivery.result(values[place])
+            values[position] = delivery.result(values[position])
         except PayloadError as error:
-            belongs_to(error, first + place, 1, name)
-            values[place] = Raised(error)
+            belongs_to(error, first + position, 1, name)
+            values[position] = Raised(error)
             kind = TROUBLED
-    for place in outcome.raised:
-        failure = delivery.raised(values[place])
-        belongs_to(failure, first + place, 1, name)
-        values[place] = Raised(failure)
+    for position in outcome.raised:
+        failure = delivery.raised(values[position])
+        belongs_to(failure, first + position, 1, name)
+        values[position] = Raised(failure)
     return values, kind

@@ -21,7 +21,7 @@ from typing import Any, Final
 from tokengate_mp.wire.payload.definition import resolve
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
-"""What is called (the place of its definition, or a callable), and with what."""
+"""What is called (the index of its definition, or a callable), and with what."""
 
 THREAD_LIMITS: Final = (
     "OMP_NUM_THREADS",
@@ -48,7 +48,7 @@ def run_calls(
         level: How many `Parallel` the calls are in.
         nest: Definition of the function that tells joblib how deep it is nested here. (It stands in
             the backend's module, which is loaded with joblib, and not before.)
-        definitions: The functions that are called by their place here.
+        definitions: The functions that are called by their index here.
         calls: The calls.
 
     Raises:

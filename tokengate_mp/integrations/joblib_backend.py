@@ -234,22 +234,22 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
     # ---- batches
 
     def _split_batch(self, items: list[Call]) -> tuple[tuple[bytes, ...], list[Call]]:
-        """Split a batch into its functions, each once, and its calls with the functions' places.
+        """Split a batch into its functions, each once, and its calls with the functions' indices.
 
         Raises:
             PayloadError: A function cannot be sent.
         """
-        places: dict[Any, int] = {}
+        indices: dict[Any, int] = {}
         definitions: list[bytes] = []
         calls: list[Call] = []
         for given, args, kwargs in items:
             function = given.__wrapped__ if isinstance(given, TokenFunction) else given
             if is_constant(function):
-                place = places.get(function)
-                if place is None:
-                    place = places[function] = len(definitions)
+                index = indices.get(function)
+                if index is None:
+                    index = indices[function] = len(definitions)
                     definitions.append(self._definition(function))
-                calls.append((place, args, kwargs))
+                calls.append((index, args, kwargs))
             else:
                 calls.append((function, args, kwargs))
         return tuple(definitions), calls

@@ -60,7 +60,7 @@ class Lease:
             kept.idle_seconds, kept.idle_since = self._idle_seconds, monotonic()
             unwanted = _take_unwanted(spare=kept)
             if any(not each.users for each in _all):
-                _watch_soon(self._idle_seconds)
+                _sweep_later(self._idle_seconds)
         _end(unwanted)
 
 
@@ -85,7 +85,7 @@ class _Kept:
 
 _lock = threading.Lock()
 _all: list[_Kept] = []
-_watch: threading.Timer | None = None
+_sweeper: threading.Timer | None = None
 
 
 def lease(kind: Kind, idle_seconds: float) -> Lease:
@@ -114,7 +114,7 @@ def clear() -> None:
         for kept in _all:
             kept.wanted = False
         unwanted = _take_unwanted()
-        _stop_watching()
+        _stop_sweeper()
     _end(unwanted)
     for kept in unwanted:
         kept.executor.shutdown()
@@ -133,29 +133,29 @@ def _end(unwanted: list[_Kept]) -> None:
         kept.executor.shutdown(wait=False)
 
 
-def _watch_soon(seconds: float) -> None:
-    global _watch  # noqa: PLW0603 - one for the process
-    if _watch is None:
-        _watch = threading.Timer(seconds, _look)
-        _watch.name = "tokengate-reserve"
-        _watch.daemon = True
-        _watch.start()
+def _sweep_later(seconds: float) -> None:
+    global _sweeper  # noqa: PLW0603 - one for the process
+    if _sweeper is None:
+        _sweeper = threading.Timer(seconds, _sweep)
+        _sweeper.name = "tokengate-reserve"
+        _sweeper.daemon = True
+        _sweeper.start()
 
 
-def _stop_watching() -> None:
-    global _watch
-    watch, _watch = _watch, None
-    if watch is not None:
-        watch.cancel()
+def _stop_sweeper() -> None:
+    global _sweeper
+    sweeper, _sweeper = _sweeper, None
+    if sweeper is not None:
+        sweeper.cancel()
 
 
-def _look() -> None:
+def _sweep() -> None:
     """End executors that were idle for their time, and look again later for the others."""
-    global _watch  # noqa: PLW0603 - one for the process
+    global _sweeper  # noqa: PLW0603 - one for the process
     with _lock:
-        if _watch is not threading.current_thread():
+        if _sweeper is not threading.current_thread():
             return  # it was called off just now
-        _watch = None
+        _sweeper = None
         now = monotonic()
         idle = [kept for kept in _all if not kept.users]
         over = [kept for kept in idle if now - kept.idle_since >= kept.idle_seconds]
@@ -163,15 +163,15 @@ def _look() -> None:
             _all.remove(kept)
         left = [k.idle_since + k.idle_seconds - now for k in idle if k not in over]
         if left:
-            _watch_soon(min(left))
+            _sweep_later(min(left))
     _end(over)
 
 
 def _forget() -> None:
     """Forget all executors in a fork, as the executors are the parent's."""
-    global _lock, _watch  # noqa: PLW0603 - another thread may have held the lock
+    global _lock, _sweeper  # noqa: PLW0603 - another thread may have held the lock
     _lock = threading.Lock()
-    _watch = None
+    _sweeper = None
     _all.clear()
 
 
