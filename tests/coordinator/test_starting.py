@@ -9,6 +9,7 @@ import work
 
 from tokengate_mp import CoreStartError, OperationsCoordinator
 from tokengate_mp.cores import supervisor
+from tokengate_mp.scheduling.policy import restart
 
 CORES = 4
 
@@ -100,7 +101,7 @@ def test_a_core_that_cannot_be_started_is_tried_again(run, monkeypatch, caplog):
         return launch(core, *arguments)
 
     monkeypatch.setattr(supervisor, "launch", refused_once)
-    monkeypatch.setattr(supervisor, "START_PAUSE", 0.01)
+    monkeypatch.setattr(restart, "START_PAUSE", 0.01)
 
     async def main():
         async with OperationsCoordinator(cores=2) as coordinator:

@@ -14,7 +14,7 @@ import pytest
 import work
 
 from tokengate_mp import CoreStartError, OperationsCoordinator, TokenState, WorkerLost
-from tokengate_mp.cores import supervisor
+from tokengate_mp.scheduling.policy import restart
 from tokengate_mp.wire.channel import segment
 
 
@@ -23,7 +23,7 @@ def broken_children(tmp_path, monkeypatch):
     """Core processes find a module in the way that ends them; this one has the real one loaded."""
     (tmp_path / "msgspec.py").write_text("raise SystemExit(3)\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(supervisor, "START_PAUSE", 0.01)
+    monkeypatch.setattr(restart, "START_PAUSE", 0.01)
 
 
 def test_every_token_ends_when_no_core_can_start(broken_children):
@@ -61,7 +61,7 @@ def test_no_core_can_start_in_a_plain_script(broken_children):
 
 def test_stop_while_starts_fail(broken_children, monkeypatch):
     """stop() between two attempts leaves no attempt behind."""
-    monkeypatch.setattr(supervisor, "START_PAUSE", 60)
+    monkeypatch.setattr(restart, "START_PAUSE", 60)
 
     async def main():
         async with OperationsCoordinator(cores=1) as coordinator:
@@ -77,7 +77,7 @@ def test_stop_while_starts_fail(broken_children, monkeypatch):
 async def _give_up_core(coordinator, core) -> None:
     """Kill each process of one core before it is up, until there is none any more."""
     seen = set()
-    while len(seen) < supervisor.START_ATTEMPTS:
+    while len(seen) < restart.START_ATTEMPTS:
         pid = coordinator.get_stats()["cores"][core - 1]["pid"]
         if pid is not None and pid not in seen:
             seen.add(pid)
@@ -91,7 +91,7 @@ async def _give_up_core(coordinator, core) -> None:
 @pytest.mark.parametrize("core", [1, 2])
 def test_one_core_of_two_that_never_starts(monkeypatch, routing, core):
     """The other one serves what it may; what only the missing one may run fails at once."""
-    monkeypatch.setattr(supervisor, "START_PAUSE", 0.01)
+    monkeypatch.setattr(restart, "START_PAUSE", 0.01)
 
     async def main():
         async with OperationsCoordinator(cores=2, routing=routing) as coordinator:
@@ -158,7 +158,7 @@ def test_too_little_shared_memory(monkeypatch):
 
 def test_no_memory_for_a_replacement(monkeypatch):
     """A core that cannot be started again is given up; its tokens end, and nothing hangs."""
-    monkeypatch.setattr(supervisor, "START_PAUSE", 0.01)
+    monkeypatch.setattr(restart, "START_PAUSE", 0.01)
 
     def full(_fd, _offset, size):
         raise OSError(errno.ENOSPC, f"no room for {size}")

@@ -17,6 +17,7 @@ from tokengate_mp import CoreStartError, OperationsCoordinator, TokenGateExecuto
 from tokengate_mp.cores import supervisor
 from tokengate_mp.cores.launch import launch
 from tokengate_mp.engine import recycling
+from tokengate_mp.scheduling.policy import restart
 
 
 @pytest.fixture
@@ -330,7 +331,7 @@ def test_a_limit_below_what_an_empty_process_takes(monkeypatch):
 @pytest.fixture
 def no_more_processes(monkeypatch):
     """From a call of it on, no core process can be started."""
-    monkeypatch.setattr(supervisor, "START_PAUSE", 0.01)
+    monkeypatch.setattr(restart, "START_PAUSE", 0.01)
     refusing = []
 
     def refuse(core, *arguments):
@@ -350,7 +351,7 @@ def test_a_process_that_cannot_be_replaced_goes_on(no_more_processes):
         async with OperationsCoordinator(cores=1, max_tokens_per_core=10) as coordinator:
             first = await worn.whereabouts()
             no_more_processes.append(0)
-            while len(no_more_processes) <= supervisor.START_ATTEMPTS:
+            while len(no_more_processes) <= restart.START_ATTEMPTS:
                 assert await worn.whereabouts() == first
             assert await asyncio.gather(*(worn.whereabouts() for _ in range(100))) == [first] * 100
             (core,) = coordinator.get_stats()["cores"]

@@ -89,7 +89,7 @@ class RecyclingMachine(RuleBasedStateMachine):
     @rule(core=st.integers(1, 3), rss=st.sampled_from([1, LARGE + 1]))
     def weigh(self, core, rss):
         if core in self.processes and self.policy.worth_weighing(
-            self.scheduler.handover.answered_by_process(core)
+            core, self.scheduler.handover.answered_by_process(core)
         ):
             news = self.policy.weighed(core, rss)
             assert not news or (self.max_rss is not None and rss > self.max_rss)

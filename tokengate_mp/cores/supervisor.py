@@ -27,26 +27,14 @@ from tokengate_mp.cores.watch import ProcessWatch
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.loops.timers import Timer
 from tokengate_mp.ports import BackendEvents, CoreLink, Ending, GivenUp
-from tokengate_mp.scheduling.policy.restart_intensity import Intensity
+from tokengate_mp.scheduling.policy.restart import GiveUp, RestartPolicy
 from tokengate_mp.wire.arena.regions import ParentArena
 from tokengate_mp.wire.protocol.control import PATIENT_NS, UNINITIALIZED
 
 _log = logging.getLogger(__name__)
 
-START_ATTEMPTS: Final = 3
-"""After so many processes in a row that ended before they were ready, a core is given up."""
-
-START_PAUSE: Final = 0.1
-"""Seconds before the second attempt; twice as many before each further one."""
-
 REAP_SECONDS: Final = 1.0
 """How long a process whose end of the control socket is closed may take to be gone."""
-
-NEVER_UP: Final = (
-    "each ended before it was ready. What they wrote to stderr says why; `python -m tokengate_mp "
-    "doctor` tries it too."
-)
-"""Why a core is given up whose processes do not come up."""
 
 
 class Supervisor:
@@ -73,7 +61,6 @@ class Supervisor:
         self._watch = ProcessWatch(loop, self._heard, self.reap)
         self._glance = Timer(loop, self._look_around)
         self._to_start: deque[int] = deque()
-        self._failures: dict[int, int] = {}
         self._retries: dict[int, Timer] = {}
         self._leaving: dict[Incarnation, Timer] = {}
         self.links: dict[int, Incarnation] = {}
@@ -81,14 +68,10 @@ class Supervisor:
         self.successors: dict[int, Incarnation] = {}
         self.irreplaceable_cores: dict[int, str] = {}
         self._refusal = b""
-        self._reasons: dict[int, str] = {}
         self.arena: ParentArena | None = None
         self.restarts = dict.fromkeys(range(1, len(settings.cpus) + 1), 0)
         self.recycled = dict.fromkeys(self.restarts, 0)
-        self._intensity = {
-            core: Intensity(settings.restart_limit, settings.restart_period)
-            for core in self.restarts
-        }
+        self._policy = RestartPolicy(self.restarts, settings.restart_limit, settings.restart_period)
 
     # ---- starting
 
@@ -140,8 +123,7 @@ class Supervisor:
             self._start_core(core)
         except CoreStartError as error:
             _log.error("core %d: %s", core, error)
-            self._failures[core] = self._failures.get(core, 0) + 1
-            self._restart_later(core, self._pause_after(core, progress=True))
+            self._restart_later(core, self._policy.not_started(core))
 
     def _start_core(self, core: int) -> None:
         self.irreplaceable_cores.pop(core, None)
@@ -242,61 +224,47 @@ class Supervisor:
             timer.cancel()  # it was told to
         else:
             _log.warning("core %d: process %d ended with %s", core, process.pid, exitcode)
-        progress = incarnation.ready
+        progress = False
         if incarnation.seat:
             ending = Ending(process.pid, exitcode, incarnation.condemned)
             progress = self._events.exited(incarnation, ending)
-        failures = 0 if incarnation.ready else self._failures.get(core, 0) + 1
-        if exitcode == UNINITIALIZED and not incarnation.ready:
+        # (What the initializer raised, it would raise in the next process as well.)
+        hopeless = exitcode == UNINITIALIZED and not incarnation.ready
+        if hopeless:
             self._refusal = incarnation.last_words() or self._refusal
-            failures = START_ATTEMPTS  # it would raise the same in the next one
         incarnation.close_link()
-        if self._stopped:  # by a handler that heard its last words
-            return
-        if not incarnation.seat:
-            self._failures[core] = failures
-            self._succeed_later(core, progress=not incarnation.ready)
-        elif incarnation.seat == core:
-            self._failures[core] = failures
-            self._restart_later(
-                core, self._pause_after(core, progress=progress or not incarnation.ready)
-            )
+        # (It may have been stopped by a handler that heard its last words. And the core of a
+        # process that was draining has another.)
+        if not self._stopped and incarnation.seat in {0, core}:
+            self._start_another(incarnation, progress=progress, hopeless=hopeless)
 
-    def _pause_after(self, core: int, *, progress: bool) -> float | None:
-        """How long to wait before a core's next process is started, seconds; None: start none."""
-        failures = self._failures[core]
-        if failures >= START_ATTEMPTS:
-            self._reasons[core] = NEVER_UP
-            return None
-        if failures:
-            return START_PAUSE * 2.0 ** (failures - 1)
-        if progress:
-            return 0.0
-        pause = self._intensity[core].end_without_progress(self._loop.time())
-        if pause is None:
-            limit, period = self._settings.restart_limit, self._settings.restart_period
-            self._reasons[core] = (
-                f"more than {limit} of its processes (restart_limit) ended within {period:g} s "
-                "(restart_period), none of which had answered for a token before. The WorkerLost "
-                "errors of the tokens that they were running say how they ended."
-            )
-        return pause
+    def _start_another(self, incarnation: Incarnation, *, progress: bool, hopeless: bool) -> None:
+        """Start another process in place of one that has ended, if and when the policy says so."""
+        core = incarnation.core
+        if incarnation.ready:
+            verdict = self._policy.ended(core, self._loop.time(), made_progress=progress)
+        else:
+            verdict = self._policy.not_started(core, hopeless=hopeless)
+        if incarnation.seat:
+            self._restart_later(core, verdict)
+        else:
+            self._succeed_later(core, verdict)
 
-    def _restart_later(self, core: int, pause: float | None) -> None:
-        """Give a core another process after a pause, seconds; None: give the core up."""
+    def _restart_later(self, core: int, verdict: float | GiveUp) -> None:
+        """Give a core another process after a pause, seconds; or give the core up."""
         retry = self._retries.pop(core, None)
         if retry is not None:
             retry.cancel()
         successor = self.successors.pop(core, None)
         if successor is not None:
-            self._reasons.pop(core, None)  # it is not given up after all
-            self.restarts[core] += 1
+            self.restarts[core] += 1  # and it is not given up, whatever the verdict
             self._seat(successor)
-        elif pause is None:
-            _log.error("core %d is given up: %s", core, self._reasons[core])
-            self._events.given_up(core, GivenUp(self._reasons[core], self._refusal))
-        elif pause:
-            self._retries[core] = Timer(self._loop, partial(self._restart, core)).run_within(pause)
+        elif isinstance(verdict, GiveUp):
+            _log.error("core %d is given up: %s", core, verdict.reason)
+            self._events.given_up(core, GivenUp(verdict.reason, self._refusal))
+        elif verdict:
+            restart = Timer(self._loop, partial(self._restart, core))
+            self._retries[core] = restart.run_within(verdict)
         else:
             self._restart(core)
 
@@ -308,7 +276,7 @@ class Supervisor:
     def _seat(self, incarnation: Incarnation) -> None:
         """Give a process the seat of its core."""
         if incarnation.ready:
-            self._failures[incarnation.core] = 0
+            self._policy.came_up(incarnation.core)
         incarnation.seat = incarnation.core
         self.links[incarnation.core] = incarnation
         if incarnation.ready:
@@ -318,7 +286,7 @@ class Supervisor:
 
     def replace(self, core: int) -> None:
         """Start a process that is to take over from a core's; a failure is tried again later."""
-        self._failures[core] = 0
+        self._policy.came_up(core)  # attempts count anew
         self._start_successor(core)
 
     def _start_successor(self, core: int) -> None:
@@ -327,8 +295,7 @@ class Supervisor:
             self.successors[core] = successor = self._launch(core)
         except CoreStartError as error:
             _log.error("core %d: %s", core, error)
-            self._failures[core] = self._failures.get(core, 0) + 1
-            self._succeed_later(core, progress=True)
+            self._succeed_later(core, self._policy.not_started(core))
         else:
             self._events.launched(successor)
 
@@ -336,17 +303,15 @@ class Supervisor:
         """Whether a core's successor was started, or will be in a moment."""
         return core in self.successors or core in self._retries
 
-    def _succeed_later(self, core: int, *, progress: bool) -> None:
-        """Try again later after a successor could not be started, or ended before its handover."""
-        pause = self._pause_after(core, progress=progress)
-        if pause is None:
-            self.irreplaceable_cores[core] = reason = self._reasons.pop(core)
-            _log.error("core %d: its process cannot be replaced: %s", core, reason)
+    def _succeed_later(self, core: int, verdict: float | GiveUp) -> None:
+        """Start another successor after a pause, seconds; or none, and let the process go on."""
+        if isinstance(verdict, GiveUp):
+            self.irreplaceable_cores[core] = verdict.reason
+            _log.error("core %d: its process cannot be replaced: %s", core, verdict.reason)
             self._events.irreplaceable(core)
         else:
-            self._retries[core] = Timer(
-                self._loop, partial(self._start_successor, core)
-            ).run_within(pause)
+            start = Timer(self._loop, partial(self._start_successor, core))
+            self._retries[core] = start.run_within(verdict)
 
     def relieve(self, core: int, seat: int) -> None:
         """Let a core's successor take over; the old process drains under `seat` until dismissed.
@@ -358,8 +323,8 @@ class Supervisor:
         self.links[seat] = old
         successor = self.successors.pop(core, None)
         if successor is None:
-            self._reasons[core] = self.irreplaceable_cores[core]
-            self._events.given_up(core, GivenUp(self._reasons[core], self._refusal))
+            reason = self.irreplaceable_cores[core]
+            self._events.given_up(core, GivenUp(reason, self._refusal))
             return
         self.recycled[core] += 1
         _log.info(

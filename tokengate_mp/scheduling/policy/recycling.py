@@ -97,12 +97,16 @@ class RecyclingPolicy:
         """Forget that a process was heavy which takes the core's tokens no more."""
         self._heavy.discard(core)
 
-    def worth_weighing(self, answered: int) -> bool:
-        """Whether to look at the resident set of a process that has given so many outcomes.
+    def worth_weighing(self, core: int, answered: int) -> bool:
+        """Whether to look at the resident set of a core's process.
 
         A process that has not done anything is not made smaller by another fresh one.
+
+        Args:
+            core: The core.
+            answered: How many outcomes the process has given.
         """
-        return self._max_rss is not None and answered > 0
+        return self._max_rss is not None and answered > 0 and core not in self._heavy
 
     def weighed(self, core: int, rss: int) -> bool:
         """Count a core's process as heavy if its resident set, bytes, is too large.
