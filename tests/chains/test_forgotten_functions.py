@@ -33,7 +33,7 @@ def test_a_token_calls_a_function_that_was_dropped_meanwhile(cores, external_cal
         OperationsCoordinator(cores=cores, threads_per_core=1) as coordinator,
         gates.Gate() as gate,
     ):
-        engine, call = coordinator._engine, coordinator._host.call
+        engine, call = coordinator._run.engine, coordinator._run.host.call
         function = nested()
         assert function(1).get(20) == 10
         (index,) = call(lambda: list(engine.intake.functions.known))
@@ -53,14 +53,14 @@ def test_a_token_calls_a_function_that_was_dropped_meanwhile(cores, external_cal
 def test_a_function_that_is_not_known_fails_its_token():
     """The token says so, and its core goes on."""
     with OperationsCoordinator(cores=1) as coordinator:
-        engine = coordinator._engine
+        engine = coordinator._run.engine
         assert handing_on.tenfold(1).get(20) == 10
 
         def forget():
             (index,) = engine.intake.functions.known
             engine._backend.links[1].forget(index)
 
-        coordinator._host.call(forget)
+        coordinator._run.host.call(forget)
         with pytest.raises(PayloadError, match="not known in this core process"):
             handing_on.tenfold(1).get(20)
         assert coordinator.get_stats()["cores"][0]["restarts"] == 0

@@ -32,7 +32,7 @@ def small():
 
 def remains(coordinator):
     """What the parent still keeps of tokens that were made inside tokens."""
-    engine = coordinator._engine
+    engine = coordinator._run.engine
 
     def look():
         living = engine._peers.values()
@@ -41,7 +41,7 @@ def remains(coordinator):
             len(engine._nested_tokens.claims.pending),
         )
 
-    return coordinator._host.call(look)
+    return coordinator._run.host.call(look)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_recursion_without_an_end_goes_with_its_first_token(coordinator, end):
         gate.arrivals()
         assert getattr(first, end)()
         assert recursion.plus_one(1).get(20) == 2
-        asyncio.run_coroutine_threadsafe(coordinator.join(), coordinator._host.loop).result(30)
+        asyncio.run_coroutine_threadsafe(coordinator.join(), coordinator._run.host.loop).result(30)
         stats = coordinator.get_stats()
         assert stats["tokens"]["waiting"] == stats["tokens"]["executing"] == 0
         assert stats["operations"]["bottomless"]["counts"]["killed"] > 100
@@ -172,8 +172,8 @@ def test_what_others_want_too_does_not_go_with_the_one_that_waits():
         killed = recursion.wait_for_left(begun.address)
         other = recursion.wait_for_left(begun.address)
         begun.arrivals(2)
-        waiters = coordinator._engine._nested_tokens.claims._waits._waiters
-        while coordinator._host.call(lambda: sum(map(len, waiters.values()))) < 2:
+        waiters = coordinator._run.engine._nested_tokens.claims._waits._waiters
+        while coordinator._run.host.call(lambda: sum(map(len, waiters.values()))) < 2:
             pass  # they are about to
         assert killed.kill("enough")
         gate.open()
@@ -191,8 +191,8 @@ def test_what_several_wait_for_goes_with_the_last_of_them():
         gate.arrivals()
         waiting = [recursion.wait_for_left(begun.address) for _ in range(3)]
         begun.arrivals(3)
-        waiters = coordinator._engine._nested_tokens.claims._waits._waiters
-        while coordinator._host.call(lambda: sum(map(len, waiters.values()))) < 3:
+        waiters = coordinator._run.engine._nested_tokens.claims._waits._waiters
+        while coordinator._run.host.call(lambda: sum(map(len, waiters.values()))) < 3:
             pass  # they are about to
         for token, gone in zip(waiting, (0, 0, 1), strict=True):
             assert token.kill("enough")
@@ -331,7 +331,7 @@ def test_nothing_is_kept(small):
         assert recursion.fan_out(200).get(20) == 20_100
         [token.get(20) for token in recursion.grandchildren(20).get(20)]
     recursion.forgets(200).get(20)
-    asyncio.run_coroutine_threadsafe(small.join(), small._host.loop).result(20)
+    asyncio.run_coroutine_threadsafe(small.join(), small._run.host.loop).result(20)
     # A core says what it has dropped when it next rings.
     for _ in range(50):
         [recursion.plus_one(n) for n in range(4)][-1].get(20)
@@ -339,7 +339,7 @@ def test_nothing_is_kept(small):
             break
     gc.collect()
     assert remains(small) == (0, 0)
-    assert len(small._engine._nested_tokens._known) == 0
+    assert len(small._run.engine._nested_tokens._known) == 0
 
 
 def test_functions_of_main_do_not_multiply(tmp_path):
@@ -358,7 +358,7 @@ def test_functions_of_main_do_not_multiply(tmp_path):
         with OperationsCoordinator(cores=2) as coordinator:
             tokens = [ping(6) for _ in range(40)]
             assert all(token.get(30) == [6, 5, 4, 3, 2, 1, 0] for token in tokens)
-            print(len(coordinator._engine.intake.functions.known))
+            print(len(coordinator._run.engine.intake.functions.known))
     """
     assert int(scripts.output(tmp_path / "pingpong.py", code)) <= 4
 

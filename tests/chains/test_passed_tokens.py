@@ -110,5 +110,5 @@ def test_a_map_inside_a_token_says_which_item_failed():
         index, found = recursion.maps_endlessly().get(20)
         assert index == 3
         assert found == [1, 2, 3]
-        asyncio.run_coroutine_threadsafe(coordinator.join(), coordinator._host.loop).result(20)
+        asyncio.run_coroutine_threadsafe(coordinator.join(), coordinator._run.host.loop).result(20)
         assert coordinator.get_stats()["tokens"]["waiting"] == 0

@@ -54,7 +54,9 @@ async def test_a_reference_that_is_found_anew_is_dropped_once():
             await asyncio.to_thread(gate.arrivals, 1)
             pid = await holder
             (process,) = [
-                each for each in coordinator._engine._peers.values() if each.link.facts().pid == pid
+                each
+                for each in coordinator._run.engine._peers.values()
+                if each.link.facts().pid == pid
             ]
             assert process.kept[token.number] is token
             assert token.keepers.count(process) == 1
@@ -102,7 +104,7 @@ def test_a_reference_takes_no_other_with_it():
 def test_nothing_is_kept_of_tokens_that_were_called_back(monkeypatch):
     """Those that a claimed token waited behind, and nobody claimed, leave nothing either."""
     with OperationsCoordinator(cores=1, threads_per_core=1) as coordinator, gates.Gate() as gate:
-        claims, call = coordinator._engine._nested_tokens.claims, coordinator._host.call
+        claims, call = coordinator._run.engine._nested_tokens.claims, coordinator._run.host.call
         asked, stalls = [], Waits.stalls
 
         def watched(waits, ticket, ask_back):

@@ -33,7 +33,7 @@ def restarts(coordinator):
 
 def remains(coordinator):
     """What the parent still knows of tokens that were made inside tokens."""
-    engine = coordinator._engine
+    engine = coordinator._run.engine
 
     def look():
         gc.collect()
@@ -41,7 +41,7 @@ def remains(coordinator):
         kept = sum(len(each.kept) + len(each.link.leases.requests) for each in peers)
         return kept + len(engine._nested_tokens._known)
 
-    return coordinator._host.call(look)
+    return coordinator._run.host.call(look)
 
 
 @pytest.mark.parametrize("function", FORMS, ids=lambda each: each.operation_type)

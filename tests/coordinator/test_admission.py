@@ -55,7 +55,7 @@ def test_ready_paces_any_number_of_makers():
                 for n in range(first, first + 50):
                     await c.ready()
                     token = work.square(n)
-                    most = max(most, c._engine.pending_count())
+                    most = max(most, c._run.engine.pending_count())
                     results.append(await token)
                 return results
 
@@ -112,7 +112,7 @@ def test_one_that_gives_up_when_it_is_called_leaves_its_room_to_the_next():
 
     async def main():
         async with OperationsCoordinator(cores=1, max_pending=1) as c:
-            limits = c._engine.admission
+            limits = c._run.engine.admission
             limits._count = lambda: 1
             waiting = [asyncio.create_task(c.ready()) for _ in range(2)]
             await asyncio.sleep(0)
@@ -136,9 +136,9 @@ def test_room_is_given_to_one_at_a_time_in_the_order_of_asking():
             async def make(number):
                 await c.ready()
                 made.append(number)
-                c._engine.admission.make_room()
+                c._run.engine.admission.make_room()
                 token = work.echo(number)
-                c._engine.admission.make_room()
+                c._run.engine.admission.make_room()
                 return await token
 
             assert await asyncio.gather(*map(make, range(50))) == list(range(50))
@@ -278,10 +278,10 @@ def test_large_arguments_count_by_their_bytes():
             again = [work.echo(block) for _ in range(2)]
             c.resume_admission()
             assert await asyncio.gather(tokens[2], *again) == [block] * 3
-            assert c._engine.admission.large == 0
+            assert c._run.engine.admission.large == 0
             with pytest.raises(ValueError, match="nothing"):
                 await c.submit(raise_it, block)
-            assert c._engine.admission.large == 0
+            assert c._run.engine.admission.large == 0
 
     asyncio.run(main())
 

@@ -419,8 +419,8 @@ def test_what_waits_for_others_can_be_killed(run, gate):
             gate.open()
             assert await held == "x"
             assert await tokens[2] == ["x"]
-            assert not coordinator._engine._pending_calls.needed
-            assert not coordinator._engine._pending_calls.arriving
+            assert not coordinator._run.engine._pending_calls.needed
+            assert not coordinator._run.engine._pending_calls.arriving
             with pytest.raises(TokenKilled, match="at once"):
                 await unborn
             with pytest.raises(TokenKilled, match="enough"):
@@ -522,7 +522,7 @@ def test_large_values_count_as_pending_while_they_are(run):
             big = work.echo(b"x" * 10**6)
             ends = [work.echo([big, b"y" * 10**6]) for _ in range(3)]
             await asyncio.gather(*ends)
-            assert coordinator._engine.admission.large == 0
+            assert coordinator._run.engine.admission.large == 0
 
     run(main)
 

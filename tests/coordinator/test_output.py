@@ -435,7 +435,7 @@ def test_a_handler_that_stops_at_the_last_words_of_a_process(stopping, caplog):
             await asyncio.sleep(0)
             gate.arrivals()
             asyncio.get_running_loop().remove_reader(
-                stopping.coordinator._engine._backend.links[1].launched.voice
+                stopping.coordinator._run.engine._backend.links[1].launched.voice
             )
             with pytest.raises((TokenKilled, WorkerLost)):
                 await token

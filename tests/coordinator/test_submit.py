@@ -126,7 +126,7 @@ def test_many_different_lambdas(coordinator):
     assert [token.get(20) for token in tokens] == list(range(1, 501))
     del tokens
     assert coordinator.submit(abs, -1).get(20) == 1
-    assert len(coordinator._engine.intake.functions.known) < 100
+    assert len(coordinator._run.engine.intake.functions.known) < 100
 
 
 async def _coroutine() -> None: ...

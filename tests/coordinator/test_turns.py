@@ -167,7 +167,7 @@ def test_ctrl_c_while_a_core_is_heard(monkeypatch):
         return OperationsCoordinator(cores=1).start()
 
     coordinator = loop.run_until_complete(started())
-    engine = coordinator._engine
+    engine = coordinator._run.engine
     try:
 
         async def square(number):
@@ -199,7 +199,7 @@ def test_a_turn_that_ctrl_c_has_lost_is_taken_later(monkeypatch, timer):
 
     async def main():
         async with OperationsCoordinator(cores=1) as coordinator:
-            engine = coordinator._engine
+            engine = coordinator._run.engine
             with monkeypatch.context() as patched:
                 patched.setattr(engine._host, "loop", SimpleNamespace(call_soon=bool))
                 assert await work.square(1) == 1
@@ -219,7 +219,7 @@ def test_ctrl_c_while_a_turn_is_asked_for(monkeypatch):
 
     async def main():
         async with OperationsCoordinator(cores=1) as coordinator:
-            engine = coordinator._engine
+            engine = coordinator._run.engine
             assert await work.square(1) == 1
             engine._turns.due = False
 

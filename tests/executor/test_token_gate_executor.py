@@ -412,7 +412,7 @@ def test_what_is_cancelled_never_runs(executor):
             future.cancel()
     concurrent.futures.wait(futures, PATIENCE)
     cancelled = sum(future.cancelled() for future in futures)
-    stats = executor._runtime._host.call(executor._runtime._engine.stats)
+    stats = executor.get_stats()
     assert sum(core["completed"] for core in stats["cores"]) == len(futures) - cancelled
     assert stats["tokens"]["killed"] == cancelled
 

@@ -67,7 +67,7 @@ def test_a_token_is_run_again_until_it_succeeds(tmp_path):
             counts = c.get_stats()["operations"]["flaky"]["counts"]
             assert (counts["completed"], counts["failed"]) == (40, 0)
             assert counts["retried"] == sum(n % 4 for n in range(40))
-            assert not c._engine._scheduler._retries.trials
+            assert not c._run.engine._scheduler._retries.trials
 
     asyncio.run(main())
 

@@ -368,7 +368,7 @@ def test_the_process_dies_while_its_successor_starts():
             cores=1, threads_per_core=1, max_tokens_per_core=1
         ) as coordinator:
             await worn.whereabouts()
-            starting = coordinator._engine._backend.successors
+            starting = coordinator._run.engine._backend.successors
             while not starting:  # noqa: ASYNC110 - it is told to nobody
                 await asyncio.sleep(0)
             (successor,) = starting.values()
@@ -392,7 +392,7 @@ def test_no_process_runs_more_than_max_tasks_per_child(workers, limit):
     with TokenGateExecutor(workers, max_tasks_per_child=limit) as executor:
         futures = [executor.submit(os.getpid) for _ in range(calls)]
         ran = Counter(future.result(30) for future in futures)
-        stats = executor._runtime._host.call(executor._runtime._engine.stats)
+        stats = executor.get_stats()
     assert max(ran.values()) <= limit
     assert len(ran) >= 6
     assert sum(core["restarts"] for core in stats["cores"]) == 0
@@ -437,6 +437,6 @@ def test_a_map_goes_over_many_workers():
 def test_a_coordinator_stops_while_a_process_and_its_successor_live():
     """Both are ended, and what either said is heard."""
     with OperationsCoordinator(cores=1, max_tokens_per_core=15) as coordinator:
-        supervisor_here = coordinator._engine._backend
+        supervisor_here = coordinator._run.engine._backend
         while recycled(coordinator) < 2 or not supervisor_here.successors:
             work.nap(0.001).get(20)

@@ -61,3 +61,14 @@ def truth(option: str, value: Any) -> bool:
 def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     """A check that lets None pass, and is otherwise `check`."""
     return lambda option, value: None if value is None else check(option, value)
+
+
+def text(option: str, value: Any) -> str:
+    """Check a str.
+
+    Raises:
+        TypeError: The value is no str.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{option} must be a str, not {type(value).__name__}")
+    return value

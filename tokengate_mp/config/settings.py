@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-from tokengate_mp.config.checks import one_of, optional, seconds, truth, whole
+from tokengate_mp.config.checks import one_of, optional, seconds, text, truth, whole
 from tokengate_mp.config.limits import MAX_THREADS_PER_CORE
 
 Routing = Literal["strict", "work_conserving"]
@@ -63,6 +63,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         max_rss: Resident set, in bytes, from which on a core process is recycled; None for any.
         restart_limit: How many processes of a core may end without progress within a period.
         restart_period: That period, seconds.
+        label: A name for people.
         initializer: Descriptor of the file that each core process runs first (see
             `worker.run.initializer`); None for none.
     """
@@ -83,6 +84,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     max_rss: int | None = None
     restart_limit: int = RESTART_LIMIT
     restart_period: float = RESTART_PERIOD
+    label: str = ""
     initializer: int | None = None
 
 
@@ -140,6 +142,7 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         "max_rss": Setting(None, optional(_within(LEAST_RSS, _UNBOUNDED))),
         "restart_limit": Setting(RESTART_LIMIT, _within(0, 1_000_000)),
         "restart_period": Setting(RESTART_PERIOD, _period),
+        "label": Setting("", text),
     }
 )
 """All settings but the cores, in the order in which they are checked."""

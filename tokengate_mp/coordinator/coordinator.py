@@ -1,26 +1,25 @@
-"""The coordinator: starts and stops, and is what a user holds.
+"""The coordinator: what a user starts, calls, steers and stops.
 
 A token's way, each room once:
 
     call → decorator (encode) → gate (lane) → scheduler (core) → request ring
          → crew thread (run) → outcome ring → ledger (settle) → the Token's future
 
-The walking is done in the engine, and the deciding in the scheduler.
+The walking is done in the engine, and the deciding in the scheduler. What is here has parts: the
+run from start to stop (`run`), calls of plain functions (`calls`), and the engine's control port.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
-import msgspec
 from psutil import virtual_memory
 
-from tokengate_mp import this_process
+from tokengate_mp.bulk.progress import Wanted
+from tokengate_mp.bulk.token_map import TokenMap
 from tokengate_mp.calls.decorator import refuse_unsuitable
 from tokengate_mp.config.cpus import usable_cpus
 from tokengate_mp.config.settings import (
@@ -30,19 +29,22 @@ from tokengate_mp.config.settings import (
     CoordinatorSettings,
     coordinator_settings,
 )
-from tokengate_mp.coordinator.calls import Calls
-from tokengate_mp.coordinator.controls import Controls
-from tokengate_mp.cores.initializer_file import InitializerFile
-from tokengate_mp.cores.supervisor import Supervisor
-from tokengate_mp.engine.engine import Engine
-from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
-from tokengate_mp.loops.host import Host
+from tokengate_mp.coordinator.calls import PlainCalls, decorated_plainly
+from tokengate_mp.coordinator.run import CoordinatorRun
+from tokengate_mp.coordinator.shared import Shared
+from tokengate_mp.errors import CoordinatorNotRunning
+from tokengate_mp.observe.control_port import ControlPort
+from tokengate_mp.observe.observed import Observed
 from tokengate_mp.sigint import HeldBack
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.protocol.initializer import pack_initializer
 
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
 
-class OperationsCoordinator(Calls, Controls):
+
+class OperationsCoordinator(Observed):
     """Runs the tokens of this process on core processes.
 
     Started within a running event loop, it serves that loop. Without one, it runs a loop of its own
@@ -98,6 +100,7 @@ class OperationsCoordinator(Calls, Controls):
             may run on no other core raise `CoreStartError`. A process that is ended because a token
             in it does not heed being killed, or that is recycled, does not count.
         restart_period: Seconds.
+        label: A name for people, as in `repr` and in whatever shows a running program.
 
     Raises:
         TypeError: An argument has the wrong type; or calling `initializer` would only make a
@@ -126,8 +129,8 @@ class OperationsCoordinator(Calls, Controls):
         max_rss: int | None = None,
         restart_limit: int = RESTART_LIMIT,
         restart_period: float = RESTART_PERIOD,
+        label: str = "",
     ) -> None:
-        super().__init__()
         self.settings: CoordinatorSettings = coordinator_settings(
             cores,
             usable_cpus(),
@@ -147,16 +150,15 @@ class OperationsCoordinator(Calls, Controls):
             max_rss=max_rss,
             restart_limit=restart_limit,
             restart_period=restart_period,
+            label=label,
         )
-        self._initializer = b""
+        super().__init__(self.settings.label)
+        packed = b""
         if initializer is not None:
             refuse_unsuitable(initializer)
-            self._initializer = pack_initializer(initializer, tuple(initargs))
-        self._initializer_file: InitializerFile | None = None
-        self._stopped = threading.Event()
-        self._stopper = 0
-        self._host: Host | None = None
-        self._engine: Engine | None = None
+            packed = pack_initializer(initializer, tuple(initargs))
+        self._run = CoordinatorRun(self.settings, packed)
+        self._plain = PlainCalls()
 
     # ---- starting and stopping
 
@@ -172,7 +174,7 @@ class OperationsCoordinator(Calls, Controls):
         started = False
         try:
             with HeldBack():
-                self._start()
+                self._run.begin_run(self.stop)
                 started = True
         except BaseException:
             if started:  # Ctrl-C, since: whoever called it does not get to stop it
@@ -180,83 +182,12 @@ class OperationsCoordinator(Calls, Controls):
             raise
         return self
 
-    def _start(self) -> None:
-        if this_process.core is not None:
-            raise CoordinatorRunning(
-                "this is a core process, and may not start a coordinator (and so core processes, "
-                "which would start coordinators …). If a module does so when it is imported, put "
-                'that part of it under `if __name__ == "__main__":`.'
-            )
-        with this_process.claiming:
-            before: OperationsCoordinator | None = this_process.coordinator
-            if before is not None and before._is_stranded():  # noqa: SLF001 - of this class
-                before.stop()
-            if this_process.coordinator is not None:
-                raise CoordinatorRunning(
-                    "a coordinator is running in this process already; stop it first, or share "
-                    "it: decorated functions find it by themselves"
-                )
-            if self._host is not None:
-                raise CoordinatorNotRunning(
-                    "this coordinator was stopped; make a new OperationsCoordinator"
-                )
-            this_process.claim(self, self._abandon)
-            self._host = host = Host.find()
-        # The lock is not held while one thread waits for another.
-        self._initializer_file = file = InitializerFile(self._initializer)
-        settings = msgspec.structs.replace(self.settings, initializer=file.fd)
-        engine = Engine(settings, host, Supervisor(settings, host.loop))
-        try:
-            host.call(engine.open)
-        except BaseException:
-            self._host = None
-            this_process.release()
-            file.close()
-            host.end_loop()
-            raise
-        self._engine = engine
-
     def stop(self) -> None:
         """End everything now: every token that has not ended is killed, every process ended.
 
         May be called from anywhere, and again.
         """
-        with HeldBack():
-            self._stop()
-
-    def _stop(self) -> None:
-        with this_process.claiming:
-            host, engine = self._host, self._engine
-            if host is None or engine is None:
-                return
-            first = this_process.coordinator is self
-            if first:
-                this_process.release()
-                self._stopper = threading.get_ident()
-        if first:
-            try:
-                host.call(lambda: engine.close(_stopped))
-            finally:
-                if self._initializer_file is not None:
-                    self._initializer_file.close()
-                host.end_loop()
-                self._stopped.set()
-        elif host.is_here:
-            engine.close(_stopped)  # if another thread's call has not come to it yet
-        elif self._stopper != threading.get_ident():  # it is, in a signal handler within stop()
-            self._stopped.wait()
-
-    def _is_stranded(self) -> bool:
-        """Whether the loop that it was started in is closed, and it was not stopped."""
-        return self._host is not None and not self._host.own and self._host.loop.is_closed()
-
-    def _abandon(self) -> None:
-        """In a fork of this process: the core processes and the tokens are the parent's."""
-        engine, self._engine, self._host = self._engine, None, None
-        if self._initializer_file is not None:
-            self._initializer_file.close()
-        if engine is not None:
-            engine.abandon()
+        self._run.end_run()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -270,9 +201,9 @@ class OperationsCoordinator(Calls, Controls):
         try:
             # Inside a running loop nobody could resolve the tokens while this thread waits: there,
             # `async with` joins, and `with` does not.
-            running = this_process.coordinator is self
-            if kind is None and running and self._host is not None and self._host.own:
-                asyncio.run_coroutine_threadsafe(self.join(), self._host.loop).result()
+            host = self._run.host
+            if kind is None and self._run.is_current() and host is not None and host.own:
+                asyncio.run_coroutine_threadsafe(self.join(), host.loop).result()
         finally:
             self.stop()
 
@@ -291,15 +222,215 @@ class OperationsCoordinator(Calls, Controls):
         finally:
             self.stop()
 
+    # ---- calls
 
-def _stopped(token: Token[Any]) -> TokenKilled:
-    return TokenKilled(token.token_id, "the coordinator was stopped")
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
+        """Make a token of calling an undecorated function (or any other callable).
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+            TypeError: `function` is not callable, or calling it would only make a coroutine or a
+                generator.
+            PayloadError: The function or an argument cannot be encoded.
+        """
+        engine = self._run.engine
+        if engine is None or not engine.takes_calls():
+            raise CoordinatorNotRunning(_not_running("submit() was called"))
+        last = self._plain.last
+        if last is not None and last.__wrapped__ is function:
+            return last(*args, **kwargs)
+        return self._plain.call_plain(function, args, kwargs)
+
+    def map(  # noqa: PLR0913 - the options of a map, each with its default
+        self,
+        function: Callable[..., R],
+        iterable: Iterable[Any],
+        /,
+        *iterables: Iterable[Any],
+        ordered: bool = True,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+        progress: Wanted = None,
+    ) -> TokenMap[R]:
+        """Call an undecorated function (or any other callable) for each item, in batches.
+
+        Args:
+            function: The function. As it is now: what is changed in it later changes nothing.
+            iterable: As for `TokenFunction.map`.
+            iterables: As for `TokenFunction.map`.
+            ordered: As for `TokenFunction.map`.
+            buffersize: As for `TokenFunction.map`.
+            return_exceptions: As for `TokenFunction.map`.
+            progress: As for `TokenFunction.map`.
+
+        Raises:
+            ImportError: What the progress is drawn with is not installed.
+            CoordinatorNotRunning: This coordinator is not running.
+            TypeError: `function` is not callable, or calling it would only make a coroutine or a
+                generator; or `buffersize` is no int.
+            ValueError: `buffersize` is below 1.
+            PayloadError: The function cannot be encoded.
+        """
+        self._run.running(_not_running("map() was called"))
+        mapped: TokenMap[R] = decorated_plainly(function).map(
+            iterable,
+            *iterables,
+            ordered=ordered,
+            buffersize=buffersize,
+            return_exceptions=return_exceptions,
+            progress=progress,
+        )
+        return mapped
+
+    def share(self, value: T) -> Shared[T]:
+        """Store a value in shared memory, once for all calls that it is passed to.
+
+        Returns:
+            A handle. Calls take it in place of the value, and their functions get the value; an
+            array is a read-only view. It can be closed, and be used in a `with` statement.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+            PayloadError: It cannot be pickled, or there is no room for it.
+        """
+        _, engine = self._run.running(_not_running("share() was called"))
+        return Shared(value, engine.arena)
+
+    async def ready(self) -> None:
+        """Wait until there is room for a call within `max_pending` and `max_pending_bytes`.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        host, engine = self._run.running(_not_running("ready() was awaited"))
+        here, admission, place = asyncio.get_running_loop(), engine.admission, object()
+        waiting = admission.ready(host.loop, place)
+        try:
+            if here is host.loop:
+                await waiting
+            else:
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, host.loop))
+        finally:
+            # Soon, as the caller makes its call first, if it makes any. (From another loop this one
+            # may have been given up just when it was called there, so that is said in any case.)
+            if here is not host.loop or admission.is_called(place):
+                here.call_soon(host.post, lambda: admission.gone_on(place))
+
+    async def join(self) -> None:
+        """Wait until every token has ended."""
+        host, engine = self._run.host, self._run.engine
+        if host is None or engine is None or not engine.takes_calls():
+            return  # then every token has ended
+        if asyncio.get_running_loop() is host.loop:
+            await engine.join()
+        else:
+            joined = asyncio.run_coroutine_threadsafe(engine.join(), host.loop)
+            await asyncio.wrap_future(joined)
+
+    # ---- controls
+
+    def __repr__(self) -> str:
+        label = f" {self.label!r}" if self.label else ""
+        return f"<OperationsCoordinator{label}: {len(self.settings.cpus)} cores, {self._run.stage}>"
+
+    def _status_port(self, never_started: str) -> ControlPort:
+        return self._run.control_port(never_started)
+
+    @property
+    def _control(self) -> ControlPort:
+        _, engine = self._run.running(
+            "this coordinator is not running, so there is nothing to control; start it first"
+        )
+        return engine.control_port
+
+    def kill_token(self, token_id: str, reason: str = "killed by id") -> bool:
+        """End the token with this id; who awaits it gets `TokenKilled`.
+
+        Returns:
+            False if no token has this id, or it has ended already.
+
+        Raises:
+            TypeError: It is no str.
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        if not isinstance(token_id, str):
+            raise TypeError(f"token_id must be a str, not {type(token_id).__name__}")
+        return self._control.kill_token(token_id, reason)
+
+    def kill_all_by_operation(
+        self, operation_type: str, reason: str = "its operation was killed"
+    ) -> int:
+        """End all tokens of an operation, waiting or running.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        return self._control.kill_operation(operation_type, reason)
+
+    def pause_admission(self) -> None:
+        """Send no more tokens to cores until `resume_admission`; calls go on being taken.
+
+        What cores hold already, a few milliseconds of work for each, is run to its end.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        self._control.pause_admission()
+
+    def resume_admission(self) -> None:
+        """Send tokens to cores again.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        self._control.resume_admission()
+
+    def drain_pool(self) -> int:
+        """End all waiting tokens as killed; how many there were.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        return self._control.drain(None, "the pool was drained")
+
+    def pause_operation(self, operation_type: str) -> None:
+        """As `pause_admission`, for the tokens of one operation; it need not have been called yet.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        self._control.pause_operation(operation_type)
+
+    def resume_operation(self, operation_type: str) -> None:
+        """Send the tokens of that operation to cores again.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        self._control.resume_operation(operation_type)
+
+    def reset_operation(self, operation_type: str) -> bool:
+        """Let the breaker of an operation take calls again, as if nothing had failed.
+
+        Returns:
+            False if it took them, or the operation has none.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        return self._control.reset_operation(operation_type)
+
+    def drain_operation(self, operation_type: str) -> int:
+        """End all waiting tokens of an operation as killed; how many there were.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+        """
+        return self._control.drain(operation_type, "its operation was drained")
 
 
-def _stop_at_exit() -> None:
-    coordinator: OperationsCoordinator | None = this_process.coordinator
-    if coordinator is not None:
-        coordinator.stop()
-
-
-atexit.register(_stop_at_exit)
+def _not_running(done: str) -> str:
+    return f"{done} on a coordinator that is not running; start it first"

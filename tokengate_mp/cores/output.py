@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic_ns
 from typing import Any, Final
 
@@ -105,10 +106,11 @@ class OutputStreams:
             listener.hear_out()
 
     def dropped(self) -> dict[int, int]:
-        """By core, how many pieces of output were dropped."""
+        """By core, how many pieces of output were dropped; in any thread."""
         dropped = dict(self._before)
-        for listener, core in self._listening.items():
-            dropped[core] += listener.unheard()
+        for listener, core in list(self._listening.items()):
+            with suppress(ValueError):  # it has ended, and its status page is closed, just now
+                dropped[core] += listener.unheard()
         return dropped
 
     def warn_once(self, core: int) -> None:

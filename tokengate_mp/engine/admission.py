@@ -38,6 +38,7 @@ class Admission:
     Attributes:
         large: Bytes of large arguments that are pending.
         crowded: Whether anybody waits for room.
+        pressed: Set when a call is refused or has to wait, in any thread.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Admission:
     ) -> None:
         self.large = 0
         self.crowded = False
+        self.pressed = False
         self._max_tokens = max_tokens
         self._max_bytes = max_bytes
         self._on_full = on_full
@@ -56,6 +58,11 @@ class Admission:
         self._waiters: OrderedDict[object, asyncio.Future[None]] = OrderedDict()
         self._called: set[object] = set()  # those whose turn it is: each may be about to call
         self._closed = False
+
+    @property
+    def pending(self) -> int:
+        """How many tokens are pending."""
+        return self._count()
 
     def vacancies(self) -> int:
         """How many more tokens may be made, if their arguments are small."""
@@ -87,6 +94,7 @@ class Admission:
 
     def refusal(self, operation: str) -> AdmissionRejected:
         """The error of a call that there is no room for."""
+        self.pressed = True
         pending = f"{self._count():,} tokens with {self.large:,} bytes of large arguments"
         return AdmissionRejected(
             f"{operation!r} was called while {pending} are pending, and max_pending="
@@ -109,6 +117,7 @@ class Admission:
                 self.crowded = True
                 if not self.is_full():
                     return
+                self.pressed = True
                 # With a limit: room may come about without anybody seeing that somebody waits.
                 self._room.wait(LOOK_SECONDS)
 
@@ -125,7 +134,7 @@ class Admission:
             waiter = self._waiters[place] = loop.create_future()
             if first:
                 self._waiters.move_to_end(place, last=False)
-            self.crowded = True
+            self.crowded = self.pressed = True
             try:
                 await waiter
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic_ns
 from typing import Protocol
 
 from tokengate_mp.engine.control import TokenControl, tokens_of
@@ -12,6 +13,17 @@ from tokengate_mp.engine.nested.nested_tokens import NestedTokens
 from tokengate_mp.engine.outbound.functions import Functions
 from tokengate_mp.engine.peers import Peers
 from tokengate_mp.engine.recycling import Recycling
+from tokengate_mp.observe.events import (
+    DRAINING,
+    EXITED,
+    GIVEN_UP,
+    IRREPLACEABLE,
+    LAUNCHED,
+    RECOVERED,
+    SUSPECT,
+    TOOK_OVER,
+    EventRing,
+)
 from tokengate_mp.ports import CoreLink, Ending, GivenUp
 from tokengate_mp.scheduling.scheduler import Scheduler
 
@@ -44,6 +56,7 @@ class CoreEvents:
         functions: Has the definitions of all functions.
         nested_tokens: Told of processes that have ended.
         control: Ends tokens that were lost, or can run nowhere.
+        events: Takes events.
 
     Attributes:
         without: The cores that were given up, as a set of bits.
@@ -59,6 +72,7 @@ class CoreEvents:
         functions: Functions,
         nested_tokens: NestedTokens,
         control: TokenControl,
+        events: EventRing,
     ) -> None:
         self._engine = engine
         self._scheduler = scheduler
@@ -68,6 +82,7 @@ class CoreEvents:
         self._functions = functions
         self._nested_tokens = nested_tokens
         self._control = control
+        self._events = events
         self.without = 0
         self._reasons: dict[int, str] = {}  # of those, in the order in which they were given up
         self._refusal = b""
@@ -77,6 +92,7 @@ class CoreEvents:
     def launched(self, link: CoreLink) -> None:
         """Teach a new process every function."""
         self._peers.of(link)
+        self._record(LAUNCHED, link.core, link.facts().pid)
         # (A copy: another thread may enrol one meanwhile.)
         for index, definition in list(self._functions.known.items()):
             link.define(index, definition)
@@ -85,6 +101,7 @@ class CoreEvents:
         """A core has another process, which is up: the core can be sent tokens."""
         self._recycling.begin_shift(self._peers.of(link))
         self._scheduler.core_ready(link.core)
+        self._record(TOOK_OVER, link.core, link.facts().pid)
 
     # ---- they have news
 
@@ -109,7 +126,7 @@ class CoreEvents:
         Returns:
             Whether it had made progress.
         """
-        peer, progress = self._peers.of(link), True
+        peer, progress, core = self._peers.of(link), True, link.core
         try:
             self._receiver.receive(link, None)
             if link.ready:
@@ -121,6 +138,7 @@ class CoreEvents:
             self._nested_tokens.process_gone(peer)
             self._engine.request_turn()
         self._peers.remove_peer(link)
+        self._record(EXITED, core, ending.pid, ending.exitcode, ending.because, progress)
         return progress
 
     def given_up(self, core: int, given_up: GivenUp) -> None:
@@ -128,11 +146,12 @@ class CoreEvents:
         self.without |= 1 << core
         self._reasons[core] = given_up.reason
         self._refusal = given_up.refusal or self._refusal
+        self._record(GIVEN_UP, core, given_up.reason)
         self._engine.request_turn()
 
     def irreplaceable(self, core: int) -> None:
         """Take note that a core's process cannot be replaced, and goes on as long as allowed."""
-        del core
+        self._record(IRREPLACEABLE, core)
         self._engine.request_turn()
 
     def end_stranded(self) -> None:
@@ -146,13 +165,19 @@ class CoreEvents:
         """Send nothing more to a link that is about to go, and recall its unbegun tokens."""
         self._scheduler.core_suspended(link.seat)
         link.recall()
+        self._record(DRAINING, link.core)
         self._engine.request_turn()
 
     def suspect(self, link: CoreLink) -> None:
         """Send nothing more to a link that is not heard; its tokens stay its own."""
         self._scheduler.core_suspended(link.seat)
+        self._record(SUSPECT, link.core)
 
     def recovered(self, link: CoreLink) -> None:
         """Send tokens again to a link that is heard again."""
         self._scheduler.core_resumed(link.seat)
+        self._record(RECOVERED, link.core)
         self._engine.request_turn()
+
+    def _record(self, kind: str, *facts: object) -> None:
+        self._events.record((kind, monotonic_ns(), *facts))

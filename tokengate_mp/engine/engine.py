@@ -24,6 +24,7 @@ from tokengate_mp import this_process
 from tokengate_mp.config.settings import CoordinatorSettings
 from tokengate_mp.engine.admission import Admission
 from tokengate_mp.engine.control import TokenControl, tokens_of
+from tokengate_mp.engine.control_port import EngineControlPort
 from tokengate_mp.engine.core_events import CoreEvents
 from tokengate_mp.engine.dispatch import Dispatch
 from tokengate_mp.engine.give_up import why_broken
@@ -31,6 +32,7 @@ from tokengate_mp.engine.inbound.receiver import Receiver
 from tokengate_mp.engine.inbound.settlement import Settlement
 from tokengate_mp.engine.interruption import Interruption
 from tokengate_mp.engine.nested.nested_tokens import NestedTokens
+from tokengate_mp.engine.observation import Observation
 from tokengate_mp.engine.outbound.breaker_guard import BreakerGuard
 from tokengate_mp.engine.outbound.burst import Burst
 from tokengate_mp.engine.outbound.intake import Intake
@@ -42,8 +44,8 @@ from tokengate_mp.engine.turns import Turns
 from tokengate_mp.engine.withdrawals import UNSENT, Withdrawals
 from tokengate_mp.loops.host import Host
 from tokengate_mp.loops.timers import Timer
+from tokengate_mp.observe.events import CLOSED, OPENED, EventRing
 from tokengate_mp.observe.history import History
-from tokengate_mp.observe.stats import stats
 from tokengate_mp.ports import CoreBackend, CoreLink
 from tokengate_mp.scheduling.cores.recall import RECALL_NS
 from tokengate_mp.scheduling.operations import OperationRegistry
@@ -73,9 +75,8 @@ class Engine:
     Attributes:
         control: Ends tokens and holds them back.
         admission: Bounds what may be pending.
-        breaker_guard: Refuses calls of operations that take none.
-        history: Remembers ended tokens.
         intake: Takes calls in.
+        control_port: Steers this engine, and shows what it does, from any thread.
     """
 
     def __init__(
@@ -87,7 +88,6 @@ class Engine:
         public: bool = True,
     ) -> None:
         self._public = public
-        self._settings = settings
         self._host = host
         self._backend = backend
         self._ended = False
@@ -108,7 +108,8 @@ class Engine:
             host, self.turn_in_loop, self._is_busy, lambda: not self.intake.is_empty()
         )
         self._peers = peers = Peers(backend.links)
-        self.history = history = History()
+        history = History()
+        self._life = life = EventRing()
         interruption = Interruption(host.loop, scheduler, backend, peers, grace=settings.grace)
         self.control = control = TokenControl(
             host,
@@ -120,7 +121,7 @@ class Engine:
             self.take_in,
         )
         self._pending_calls = pending_calls = PendingCalls(scheduler, admission, control)
-        self.breaker_guard = breaker_guard = BreakerGuard(scheduler, control)
+        breaker_guard = BreakerGuard(scheduler, control, life)
         self._withdrawals = Withdrawals(turns.request_turn_threadsafe)
         self.intake: Intake = Intake(
             host.callbacks,
@@ -155,7 +156,7 @@ class Engine:
             backend,
             peers,
             self.intake,
-            Settlement(scheduler, nested_tokens, admission, history, pending_calls.needed),
+            Settlement(scheduler, nested_tokens, admission, history, pending_calls.needed, life),
         )
         self._events = CoreEvents(
             self,
@@ -166,6 +167,11 @@ class Engine:
             self.intake.functions,
             nested_tokens,
             control,
+            life,
+        )
+        self._observation = Observation(settings, scheduler, backend, peers, self.intake, life)
+        self.control_port = EngineControlPort(
+            host, control, breaker_guard, history, life, self._observation, self._start_cores
         )
         self._burst = Burst(settings.cpus, scheduler.parent_busy)
         self._tick = Timer(host.loop, self._heed_the_time)
@@ -184,6 +190,7 @@ class Engine:
         self.intake.arena = self._backend.arena
         if self._public:
             this_process.open_coordinator(self.intake, self.control, self._nested_tokens.show)
+        self._life.record((OPENED, monotonic_ns()))
 
     def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
         """Take no more calls, end every token with `error(token)`, and end the cores."""
@@ -198,6 +205,7 @@ class Engine:
         if self._public:
             this_process.close_coordinator(self.intake)
         self._quiescence.end()
+        self._life.record((CLOSED, monotonic_ns()))
         self._backend.stop()
 
     @property
@@ -229,6 +237,7 @@ class Engine:
                     self._receiver.receive(link, now + TURN_NS)
             self._send()
         self._burst.goes_on = True
+        self._observation.last_turn = monotonic_ns()
         # For a turn that is due, and that Ctrl-C keeps the loop from.
         self._patience.run_within(MAX_SLEEP)
 
@@ -255,11 +264,14 @@ class Engine:
                 self._recall_later()
             if self.admission.crowded:
                 self.admission.make_room()
+            if self.admission.pressed:
+                self._observation.note_pressure(self.admission)
             self._quiescence.look()
         except Exception as error:  # noqa: BLE001 - whatever it is, no token may wait for ever
             self.break_down(error)
         if calls and not self._ended:
             self._turns.expect_calls()
+        self._observation.last_turn = monotonic_ns()
 
     def look_around(self) -> None:
         """Receive from every core, rung or not, and take a turn."""
@@ -413,15 +425,7 @@ class Engine:
             await self._quiescence.join()
         self._backend.hear_output()
 
-    def stats(self) -> dict[str, Any]:
-        """The numbers of `get_stats`."""
-        if not self._receiver.receiving:
-            self._backend.start_rest()  # of the processes, as the loop would any moment
-        return stats(
-            self._scheduler.snapshot(monotonic_ns()),
-            self.intake.created(),
-            self._backend,
-            self._settings,
-            self.arena,
-            running={seat: peer.running() for seat, peer in self._peers.items()},
-        )
+    def _start_cores(self) -> None:
+        """Start the processes that the loop would start any moment."""
+        if not self._receiver.receiving:  # as in `turn_within_call`
+            self._backend.start_rest()

@@ -28,6 +28,9 @@ from tokengate_mp.config.settings import coordinator_settings
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, PayloadError
 from tokengate_mp.executor.future import CallFuture
 from tokengate_mp.executor.runtime import ExecutorRuntime
+from tokengate_mp.observe.control_port import StatusPort
+from tokengate_mp.observe.observed import Observed
+from tokengate_mp.observe.unstarted import UnstartedPort
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.sigint import HeldBack
 from tokengate_mp.tokens.numbers import next_number
@@ -47,7 +50,7 @@ _next_cpu = count()
 """So that executors with few workers each do not all sit on the first CPUs."""
 
 
-class TokenGateExecutor(Executor):
+class TokenGateExecutor(Observed, Executor):
     """Runs calls on core processes, and gives standard futures.
 
         with TokenGateExecutor() as executor:
@@ -74,6 +77,7 @@ class TokenGateExecutor(Executor):
         ring_bytes: As for `OperationsCoordinator`.
         grace: As for `OperationsCoordinator`.
         output: As for `OperationsCoordinator`.
+        label: As for `OperationsCoordinator`.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -81,7 +85,7 @@ class TokenGateExecutor(Executor):
         PayloadError: The initializer or its arguments cannot be sent to a core process.
     """
 
-    def __init__(  # noqa: PLR0913 - those of the standard executor, in its order, and four of ours
+    def __init__(  # noqa: PLR0913 - those of the standard executor, in its order, and five of ours
         self,
         max_workers: int | None = None,
         mp_context: BaseContext | None = None,
@@ -93,6 +97,7 @@ class TokenGateExecutor(Executor):
         ring_bytes: int = 1 << 20,
         grace: float = 2.0,
         output: str = "forward",
+        label: str = "",
     ) -> None:
         if max_tasks_per_child is not None:
             whole("max_tasks_per_child", max_tasks_per_child, 1, 1 << 62)
@@ -110,7 +115,9 @@ class TokenGateExecutor(Executor):
             output=output,
             max_tokens_per_core=max_tasks_per_child,
             exact=True,
+            label=label,
         )
+        super().__init__(label)
         # Under the name that the standard executors have it by: Dask asks them.
         self._max_workers = len(self._settings.cpus)
         self._initializer = (
@@ -268,6 +275,35 @@ class TokenGateExecutor(Executor):
             raise _shut_down() from None
         runtime.feeds.add(feed)
         return synchronously(feed, ordered=True, timeout=timeout)
+
+    # ---- statistics
+
+    def get_stats(self) -> dict[str, Any]:
+        """Counts of calls, operations and cores, as plain data; from any thread, at any time.
+
+        Before the first call, and in a fork of this process, all counts are 0 and no core is
+        alive; after `shutdown` they are those of the end.
+
+        Returns:
+            `label`, and all that `OperationsCoordinator.get_stats` gives: a call is a token there,
+            and so is a batch of `map`. An operation goes by the function's qualified name.
+        """
+        return {"label": self.label, **super().get_stats()}
+
+    def _status_port(self, never_started: str) -> StatusPort:
+        del never_started  # here that is no error, as an executor starts by itself
+        runtime = self._runtime
+        port = None if runtime is None else runtime.control_port
+        return UnstartedPort(self._settings) if port is None else port
+
+    def __repr__(self) -> str:
+        label = f" {self.label!r}" if self.label else ""
+        runtime = self._runtime
+        if self._shut or (runtime is not None and runtime.ending):
+            stage = "shut down"
+        else:
+            stage = "not started" if runtime is None else "running"
+        return f"<TokenGateExecutor{label}: {self._max_workers} workers, {stage}>"
 
     # ---- the end
 

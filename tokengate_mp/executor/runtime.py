@@ -23,6 +23,7 @@ from tokengate_mp.engine.engine import Engine
 from tokengate_mp.engine.outbound.intake import Intake
 from tokengate_mp.errors import TokenKilled
 from tokengate_mp.loops.host import Host
+from tokengate_mp.observe.control_port import ControlPort
 from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.tokens.token import Token
 
@@ -39,6 +40,8 @@ class ExecutorRuntime:
 
     Attributes:
         intake: Where calls come in.
+        control_port: Steers the engine and shows it, also after the end; None in a fork, where the
+            engine is the parent's.
         ending: Whether the runtime ends with the last call that it was given.
         feeds: Maps under way, each of which goes on by itself as long as there are items.
 
@@ -54,6 +57,7 @@ class ExecutorRuntime:
         self._host = host = Host.in_thread()
         self._engine = Engine(settings, host, Supervisor(settings, host.loop), public=False)
         self.intake: Intake = self._engine.intake
+        self.control_port: ControlPort | None = self._engine.control_port
         self._end_task: asyncio.Task[None] | None = None
         try:
             host.call(self._engine.open)
@@ -104,6 +108,7 @@ class ExecutorRuntime:
     def abandon(self) -> None:
         """Forget core processes and calls in a fork, as both are the parent's."""
         self.ending = True
+        self.control_port = None
         self._initializer.close()
         self._engine.abandon()
 

@@ -1,98 +1,76 @@
-"""`get_stats()`: one plain dict, made from frozen views when it is asked for."""
+"""`get_stats()`: one plain dict, made from a frozen view when it is asked for."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping
 from typing import Any
 
-from tokengate_mp.config.settings import CoordinatorSettings
 from tokengate_mp.lifecycle import TokenState
-from tokengate_mp.ports import CoreBackend
+from tokengate_mp.observe.view import EngineView
 from tokengate_mp.scheduling.model.breaker import BreakerView
-from tokengate_mp.scheduling.snapshot import Snapshot
-from tokengate_mp.wire.arena.regions import ParentArena
 
 
-def stats(  # noqa: PLR0913 - all that is shown
-    snapshot: Snapshot,
-    created: int,
-    backend: CoreBackend,
-    settings: CoordinatorSettings,
-    arena: ParentArena | None,
-    *,
-    running: Mapping[int, Collection[int]],
-) -> dict[str, Any]:
-    """What the coordinator knows, as plain data.
-
-    Args:
-        snapshot: The scheduler's counts.
-        created: Calls that the scheduler has not been told of yet.
-        backend: The cores.
-        settings: The coordinator's settings.
-        arena: Where what is large goes, if there is such a place.
-        running: By seat, the numbers of the tokens that its crew runs.
-    """
+def stats(view: EngineView) -> dict[str, Any]:
+    """A view as plain data, under the keys that users know."""
+    counts = view.counts
     cores: list[dict[str, Any]] = []
     executing = 0
-    began: defaultdict[int, list[int]] = defaultdict(list)
-    dropped = backend.dropped_output()
-    for seat, link in backend.links.items():
-        began[link.core] += running[seat]
-    for view in snapshot.cores:
-        own = backend.links.get(view.core)
-        executing_here = view.held.intersection(began.get(view.core, ()))
+    for status, counted in zip(view.cores, counts.cores, strict=True):
+        running = counted.held & status.running
         # A token that was ended while it runs is counted as what it ended as.
-        executing += sum(number not in view.ended for number in executing_here)
+        executing += len(running - counted.ended)
         cores.append(
             {
-                "core": view.core,
-                "pid": None if own is None else own.facts().pid,
-                "cpu": settings.cpus[view.core - 1],
-                "alive": own is not None and view.ready,
-                "queued": len(view.held) - len(executing_here) if view.core in began else 0,
-                "executing": len(executing_here),
-                "completed": view.answered,
-                "restarts": backend.restarts[view.core],
-                "recycled": backend.recycled[view.core],
-                "dropped": dropped[view.core],
+                "core": status.core,
+                "pid": None if status.facts is None else status.facts.pid,
+                "cpu": status.cpu,
+                "alive": status.facts is not None and counted.ready,
+                "queued": len(counted.held) - len(running) if status.processes else 0,
+                "executing": len(running),
+                "completed": counted.answered,
+                "restarts": status.restarts,
+                "recycled": status.recycled,
+                "dropped": status.dropped,
             }
         )
     return {
         "cores": cores,
         "tokens": {
-            TokenState.CREATED.value: created,
-            TokenState.WAITING.value: snapshot.waiting,
-            TokenState.ADMITTED.value: max(0, snapshot.admitted - executing),
+            TokenState.CREATED.value: view.created,
+            TokenState.WAITING.value: counts.waiting,
+            TokenState.ADMITTED.value: max(0, counts.admitted - executing),
             TokenState.EXECUTING.value: executing,
-            TokenState.COMPLETED.value: snapshot.completed,
-            TokenState.FAILED.value: snapshot.failed,
-            TokenState.KILLED.value: snapshot.killed,
-            TokenState.TIMEOUT.value: snapshot.timeout,
+            TokenState.COMPLETED.value: counts.completed,
+            TokenState.FAILED.value: counts.failed,
+            TokenState.KILLED.value: counts.killed,
+            TokenState.TIMEOUT.value: counts.timeout,
         },
         "operations": {
             name: {
-                "weight": view.weight,
-                "tags": dict(view.tags),
+                "weight": operation.weight,
+                "tags": dict(operation.tags),
                 "counts": {
-                    "completed": view.completed,
-                    "failed": view.failed,
-                    "killed": view.killed,
-                    "timeout": view.timeout,
-                    "retried": view.retried,
+                    "completed": operation.completed,
+                    "failed": operation.failed,
+                    "killed": operation.killed,
+                    "timeout": operation.timeout,
+                    "retried": operation.retried,
                 },
-                "durations": {"p50": view.p50, "p95": view.p95, "max": view.max},
-                "paused": view.paused,
-                "max_running": view.max_running,
-                "held": view.held,
-                "breaker": None if view.breaker is None else _breaker(view.breaker),
+                "durations": {"p50": operation.p50, "p95": operation.p95, "max": operation.max},
+                "paused": operation.paused,
+                "max_running": operation.max_running,
+                "held": operation.held,
+                "breaker": None if operation.breaker is None else _breaker(operation.breaker),
             }
-            for name, view in snapshot.operations.items()
+            for name, operation in counts.operations.items()
         },
-        "admission": {"paused": snapshot.paused},
-        "conductor": {"domains": snapshot.chains},
-        "sticky": {"pins": snapshot.pins},
-        "shared_memory": {"limit": settings.max_shared_bytes, **_in_use(arena)},
+        "admission": {"paused": counts.paused},
+        "conductor": {"domains": counts.chains},
+        "sticky": {"pins": counts.pins},
+        "shared_memory": {
+            "limit": view.shared_limit,
+            "arguments": view.argument_bytes,
+            "results": view.result_bytes,
+        },
     }
 
 
@@ -103,9 +81,3 @@ def _breaker(view: BreakerView) -> dict[str, Any]:
         "failed": view.failed,
         "seconds": view.left / 1e9,
     }
-
-
-def _in_use(arena: ParentArena | None) -> dict[str, int]:
-    """How many bytes of shared memory arguments and results take."""
-    arguments, results = (0, 0) if arena is None else arena.bytes_in_use()
-    return {"arguments": arguments, "results": results}

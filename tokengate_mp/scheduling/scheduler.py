@@ -1,7 +1,8 @@
 """The scheduler: facts in, orders out.
 
 It decides which waiting token goes to which core, and when, and performs nothing. Only the engine's
-thread calls it. (Other threads, in which calls are made, have a door of their own: `operations`.)
+thread calls it. (Other threads, in which calls are made, have a door of their own: `operations`;
+and observers in any thread may `glance`.)
 Time comes in as an argument, in ns of any one monotonic clock.
 
     facts                                           orders that follow
@@ -440,13 +441,20 @@ class Scheduler:
         """A frozen copy of all counts at `now`; None: as of the last time that was told."""
         if now is not None:
             self._gate.sticky.expire_pins(now)
+        return self.glance(now or 0)
+
+    def glance(self, now: int) -> Snapshot:
+        """A frozen copy of all counts, which changes nothing: the one call for any thread.
+
+        Pins whose time is up, and that nobody has asked for since, are counted.
+        """
         return take_snapshot(
             self._gate,
             self._ledger,
             self.operations.all_operations(),
             self._conductor,
             paused=self._assignment.paused,
-            now=now or 0,
+            now=now,
         )
 
     def story(self, ticket: Ticket) -> TicketStory:

@@ -1,8 +1,14 @@
-"""Frozen views of the scheduler, for observers."""
+"""Frozen views of the scheduler, for observers.
+
+A snapshot may be taken in any thread, at any moment: it consists of reads of single attributes, and
+of copies of collections that one call of C code makes. So it changes nothing, waits for nobody, and
+is not disturbed by changes meanwhile. In the engine's thread its counts add up; in another thread
+they may be off by the tokens that moved while it was taken.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tokengate_mp.lifecycle import TokenState
@@ -97,37 +103,44 @@ def take_snapshot(  # noqa: PLR0913 - everything that is counted
     paused: bool,
     now: int = 0,
 ) -> Snapshot:
-    """All counts at this moment."""
+    """All counts at this moment; in any thread."""
     ended = ledger.ended
+    cores = _core_views(ledger)
     return Snapshot(
-        waiting=len(gate) + len(conductor.held),
-        admitted=sum(1 for _ in ledger),
+        waiting=gate.count_waiting() + len(conductor.held),
+        admitted=sum(len(view.held) - len(view.ended) for view in cores),
         completed=ended[TokenState.COMPLETED],
         failed=ended[TokenState.FAILED],
         killed=ended[TokenState.KILLED],
         timeout=ended[TokenState.TIMEOUT],
         paused=paused,
         chains=len(conductor.chains),
-        cores=tuple(_core_views(ledger)),
+        cores=cores,
         operations=operation_views(operations, gate.paused, now),
-        pins=len(gate.sticky),
+        pins=max(0, len(gate.sticky.pins) - len(gate.sticky.unplaced)),
     )
 
 
-def _core_views(ledger: Ledger) -> Iterator[CoreView]:
+def _core_views(ledger: Ledger) -> tuple[CoreView, ...]:
     """Every core, with the tokens that its draining processes hold."""
-    draining = [ledger[seat] for seat in ledger.draining]
-    for book in ledger.books:
+    draining = [ledger[seat] for seat in list(ledger.draining)]
+    views: list[CoreView] = []
+    for book in list(ledger.books):
         if book.bit:
             others = [book, *(other for other in draining if other.core == book.core)]
-            tickets = [ticket for other in others for ticket in other.held.values()]
-            yield CoreView(
-                book.core,
-                book.ready,
-                frozenset(ticket.number for ticket in tickets),
-                frozenset(ticket.number for ticket in tickets if ticket.stage.ended),
-                sum(other.answered for other in others),
+            tickets: list[Ticket] = []
+            for other in others:
+                tickets += other.held.values()
+            views.append(
+                CoreView(
+                    book.core,
+                    book.ready,
+                    frozenset([ticket.number for ticket in tickets]),
+                    frozenset([ticket.number for ticket in tickets if ticket.stage.ended]),
+                    sum(other.answered for other in others),
+                )
             )
+    return tuple(views)
 
 
 def tell_story(ticket: Ticket, gate: Gate, ledger: Ledger) -> TicketStory:

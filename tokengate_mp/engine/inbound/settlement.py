@@ -18,6 +18,7 @@ from tokengate_mp.engine.inbound.loading import Loaded, load_outcomes
 from tokengate_mp.engine.nested.nested_tokens import NestedTokens
 from tokengate_mp.engine.peers import Peer
 from tokengate_mp.errors import WireError
+from tokengate_mp.observe.events import PORTION, EventRing
 from tokengate_mp.observe.history import History
 from tokengate_mp.ports import Portion
 from tokengate_mp.scheduling.scheduler import Scheduler
@@ -40,23 +41,26 @@ class Settlement:
         admission: Has room again for each token that ends.
         history: Remembers outcomes.
         needed: Numbers of tokens that other calls depend on: their results stay pickles.
+        events: Takes events; None: a ring that nobody reads.
     """
 
-    __slots__ = ("_admission", "_history", "_needed", "_nested_tokens", "_scheduler")
+    __slots__ = ("_admission", "_events", "_history", "_needed", "_nested_tokens", "_scheduler")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that the end of a token touches
         self,
         scheduler: Scheduler,
         nested_tokens: NestedTokens,
         admission: Admission,
         history: History,
         needed: Collection[int],
+        events: EventRing | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._nested_tokens = nested_tokens
         self._admission = admission
         self._history = history
         self._needed = needed
+        self._events = EventRing() if events is None else events
 
     def settle(self, peer: Peer, portion: Portion, deadline: int | None) -> None:
         """Settle a portion; outcomes that there is no time to load stay `unsettled` at the peer.
@@ -111,6 +115,7 @@ class Settlement:
     ) -> list[Token[Any]]:
         """Settle outcomes with the scheduler: their tokens."""
         seat, numbers = peer.seat, [outcome.number for outcome in outcomes]
+        now = monotonic_ns()
         try:
             if portion.given_back:
                 self._scheduler.given_back(seat, portion.given_back)
@@ -120,7 +125,7 @@ class Settlement:
                 seat,
                 numbers,
                 [outcome.finished - outcome.started for outcome in outcomes],
-                monotonic_ns(),
+                now,
                 failed=loaded.failed if loaded else _NONE,
                 blocked=loaded.blocked if loaded else _NOBODY,
             )
@@ -131,6 +136,11 @@ class Settlement:
         if peer.begun:
             peer.end_on_top(numbers)
             peer.end_on_top(portion.dropped)
+        given_back, dropped = len(portion.given_back), len(portion.dropped)
+        if numbers or given_back or dropped:
+            failed = len(loaded.failed) if loaded else 0
+            event = (PORTION, now, peer.core, len(numbers), failed, given_back, dropped)
+            self._events.record(event)
         return cast("list[Token[Any]]", tickets)
 
     def _cut_batches(self, seat: int, portion: Portion) -> None:

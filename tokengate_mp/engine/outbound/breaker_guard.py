@@ -14,6 +14,7 @@ from typing import Any
 
 from tokengate_mp.engine.control import TokenControl, tokens_of
 from tokengate_mp.errors import OperationBlocked
+from tokengate_mp.observe.events import BREAKER_CLOSED, BREAKER_OPENED, EventRing
 from tokengate_mp.scheduling.model.breaker import BreakerState
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.scheduling.policy.breakers import Breakers
@@ -27,12 +28,17 @@ class BreakerGuard:
     Args:
         scheduler: Knows the breakers, and the waiting tokens.
         control: Where tokens end.
+        events: Takes events; None: a ring that nobody reads.
     """
 
-    def __init__(self, scheduler: Scheduler, control: TokenControl) -> None:
+    def __init__(
+        self, scheduler: Scheduler, control: TokenControl, events: EventRing | None = None
+    ) -> None:
         self._scheduler = scheduler
         self._breakers = scheduler.operations.breakers
         self._control = control
+        self._events = EventRing() if events is None else events
+        self._shut: set[str] = set()  # operations whose breaker was told to have opened
 
     def pass_in(self, number: int, operation: Operation, issue: Callable[[], Any]) -> Any:
         """Make a call, if its operation takes calls; from any thread.
@@ -61,8 +67,20 @@ class BreakerGuard:
 
     def end_blocked(self) -> None:
         """End the waiting tokens of operations whose breaker has opened."""
+        if self._breakers.opened or self._shut:
+            self._note_breakers()
         for token in tokens_of(self._scheduler.take_blocked()):
             self._control.deliver_error(token, _refusal(token.operation, self._breakers))
+
+    def _note_breakers(self) -> None:
+        """Record the breakers that have opened or closed since the last turn."""
+        for breaker in self._breakers.opened:
+            if breaker.name not in self._shut and self._breakers.is_shut(breaker.name):
+                self._shut.add(breaker.name)
+                self._events.record((BREAKER_OPENED, monotonic_ns(), breaker.name))
+        for name in [name for name in self._shut if not self._breakers.is_shut(name)]:
+            self._shut.discard(name)
+            self._events.record((BREAKER_CLOSED, monotonic_ns(), name))
 
     def reset(self, name: str) -> bool:
         """Take calls of an operation again; False if the operation did take calls."""

@@ -116,6 +116,15 @@ class Window:
             self.ended -= ended
             self.failed -= failed
 
+    def counts_at(self, now: int) -> tuple[int, int]:
+        """How many tokens have ended within the span before `now`, and how many have failed.
+
+        Changes nothing, and reads nothing in two steps: for any thread.
+        """
+        oldest = now // self._slice - SLICES
+        recent = [each for each in list(self._slices) if each[0] > oldest]
+        return sum(each[1] for each in recent), sum(each[2] for each in recent)
+
     def forget_all(self) -> None:
         """Drop all ends."""
         self._slices.clear()
@@ -217,10 +226,11 @@ class Breaker:
     # ---- views
 
     def view(self, now: int) -> BreakerView:
-        """State and counts at `now`, ns."""
-        self.window.slide(now)
-        left = max(0, self.until - now) if self.state is BreakerState.OPEN else 0
-        return BreakerView(self.state, self.window.ended, self.window.failed, left)
+        """State and counts at `now`, ns; in any thread."""
+        state = self.state
+        ended, failed = self.window.counts_at(now)
+        left = max(0, self.until - now) if state is BreakerState.OPEN else 0
+        return BreakerView(state, ended, failed, left)
 
     def validate(self) -> None:
         """Check the invariants.

@@ -75,6 +75,10 @@ class Breakers:
         with self._guard:
             return operation.breaker.view(now)
 
+    def is_shut(self, name: str) -> bool:
+        """Whether the breaker of an operation is not closed; thread-safe."""
+        return self.by_name[name].state is not BreakerState.CLOSED
+
     # ---- in the engine's thread
 
     def count_completed(self, tickets: Iterable[Ticket], now: int) -> None:

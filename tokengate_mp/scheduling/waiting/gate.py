@@ -82,6 +82,20 @@ class Gate:
         outside = len(self.postponed) + len(self.withheld) + behind
         return sum(map(len, self._all_lanes())) + outside
 
+    def count_waiting(self) -> int:
+        """How many tokens wait; for any thread, where the count may be off by a few.
+
+        Each collection is copied by one call of C code, and never walked while it may change. (A
+        lane that is tidied up at this moment may seem to have fewer tokens than none.)
+        """
+        lanes = [*self.lanes.values(), *self.pinned.values(), *self.paused.values()]
+        for queues in list(self.limited.by_limit.values()):
+            lanes += queues.values()
+        count = sum(max(0, len(lane.queue) - lane.gone) for lane in lanes)
+        for pin in list(self.sticky.unplaced.values()):
+            count += sum(ticket.stage is WAITING for ticket in list(pin.behind))
+        return count + len(self.postponed) + len(self.withheld)
+
     def __iter__(self) -> Iterator[Ticket]:
         """All waiting tokens, lane by lane."""
         in_lanes = (ticket for lane in self._all_lanes() for ticket in lane)
