@@ -289,7 +289,7 @@ def test_the_executor_takes_some_settings_of_the_table():
     signature = defaults(TokenGateExecutor)
     assert signature.pop("threads_per_core") == 1
     common = signature.keys() & SETTINGS.keys()
-    assert common == {"ring_bytes", "grace", "output"}
+    assert common == {"ring_bytes", "grace", "output", "label"}
     assert all(signature[name] == SETTINGS[name].default for name in common)
 
 

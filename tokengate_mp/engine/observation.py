@@ -92,7 +92,7 @@ class Observation:
                 facts[core] = seen
             processes[core] += 1
             begun = running.setdefault(core, set())
-            begun.update(seen.running, self._peers.begun_on_top_of(link))
+            begun.update(seen.running, self._peers.begun_on_top(link))
         dropped = backend.dropped_output()
         arena = self._intake.arena
         arguments, results = (0, 0) if arena is None else arena.bytes_in_use()

@@ -81,10 +81,6 @@ class Peer:
 
     # ---- the tokens that its threads run
 
-    def begun_on_top(self) -> list[int]:
-        """Numbers of the tokens that threads have begun on top of others; in any thread."""
-        return list(self._begun)
-
     def running(self) -> list[int]:
         """Numbers of the tokens that its crew runs now, nested runs included."""
         return [*self.link.facts().running, *self.begun]
@@ -143,10 +139,10 @@ class Peers(Mapping[int, Peer]):
             peer = self._peers[link] = Peer(link)
         return peer
 
-    def begun_on_top_of(self, link: CoreLink) -> list[int]:
+    def begun_on_top(self, link: CoreLink) -> list[int]:
         """Numbers of the tokens that threads have begun on top of others; in any thread."""
         peer = self._peers.get(link)
-        return [] if peer is None else peer.begun_on_top()
+        return [] if peer is None else list(peer.begun)
 
     def remove_peer(self, link: CoreLink) -> None:
         """Forget a link whose process has ended."""
