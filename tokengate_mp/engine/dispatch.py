@@ -58,7 +58,7 @@ class Dispatch:
     def send_orders(self) -> None:
         """Take in calls, and send tokens as ordered."""
         self.take_in()
-        if self._breakers.opened:
+        if self._breakers.opened or self._breaker_guard.shut:
             self._breaker_guard.end_blocked()
         pending_calls = self._pending_calls
         if pending_calls.unfinished:

@@ -75,6 +75,7 @@ class Engine:
     Attributes:
         control: Ends tokens and holds them back.
         admission: Bounds what may be pending.
+        history: Remembers ended tokens.
         intake: Takes calls in.
         control_port: Steers this engine, and shows what it does, from any thread.
     """
@@ -108,7 +109,7 @@ class Engine:
             host, self.turn_in_loop, self._is_busy, lambda: not self.intake.is_empty()
         )
         self._peers = peers = Peers(backend.links)
-        history = History()
+        self.history = history = History()
         self._life = life = EventRing()
         interruption = Interruption(host.loop, scheduler, backend, peers, grace=settings.grace)
         self.control = control = TokenControl(

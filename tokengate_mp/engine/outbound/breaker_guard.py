@@ -29,6 +29,9 @@ class BreakerGuard:
         scheduler: Knows the breakers, and the waiting tokens.
         control: Where tokens end.
         events: Takes events; None: a ring that nobody reads.
+
+    Attributes:
+        shut: Operations whose breakers are known to have opened, and not to have closed since.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class BreakerGuard:
         self._breakers = scheduler.operations.breakers
         self._control = control
         self._events = EventRing() if events is None else events
-        self._shut: set[str] = set()  # operations whose breaker was told to have opened
+        self.shut: set[str] = set()
 
     def pass_in(self, number: int, operation: Operation, issue: Callable[[], Any]) -> Any:
         """Make a call, if its operation takes calls; from any thread.
@@ -67,19 +70,18 @@ class BreakerGuard:
 
     def end_blocked(self) -> None:
         """End the waiting tokens of operations whose breaker has opened."""
-        if self._breakers.opened or self._shut:
-            self._note_breakers()
+        self._note_breakers()
         for token in tokens_of(self._scheduler.take_blocked()):
             self._control.deliver_error(token, _refusal(token.operation, self._breakers))
 
     def _note_breakers(self) -> None:
         """Record the breakers that have opened or closed since the last turn."""
         for breaker in self._breakers.opened:
-            if breaker.name not in self._shut and self._breakers.is_shut(breaker.name):
-                self._shut.add(breaker.name)
+            if breaker.name not in self.shut and self._breakers.is_shut(breaker.name):
+                self.shut.add(breaker.name)
                 self._events.record((BREAKER_OPENED, monotonic_ns(), breaker.name))
-        for name in [name for name in self._shut if not self._breakers.is_shut(name)]:
-            self._shut.discard(name)
+        for name in [name for name in self.shut if not self._breakers.is_shut(name)]:
+            self.shut.discard(name)
             self._events.record((BREAKER_CLOSED, monotonic_ns(), name))
 
     def reset(self, name: str) -> bool:
