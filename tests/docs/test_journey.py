@@ -1,4 +1,4 @@
-"""Who has read docs/journey.md finds the answer to each of these questions in five files."""
+"""Who has read docs/journey.md finds the answer to each of five questions in five files."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def sections():
         "Where does a token wait?",
         "A core process is killed",
         "A new option",
+        "An observer",
         "Cores elsewhere",
     ],
 )
