@@ -22,6 +22,7 @@ _FENCED = re.compile(r"^ *(`{3,}|~{3,}).*?^ *\1[`~]*\s*$", re.MULTILINE | re.DOT
 _FILE = re.compile(r"(?<![\w./~-])(?:\w+/)*\w+\.py\b")
 _QUOTED = re.compile(r"`([a-z_]+(?:\.\w+)+)`")
 _CONSTANT = re.compile(r"`([A-Z][A-Z0-9_]{3,})`")
+_MEMBER = re.compile(r"`([A-Z][a-z]\w+)\.(\w+)`")
 _LINK = re.compile(r"\]\((?![a-z]+:)([^)#]+)")
 
 LOGGERS = {"tokengate_mp.worker.voice"}
@@ -32,6 +33,9 @@ OBJECTS = {"coordinator", "executor"}
 
 SYSTEM = {"SCHED_IDLE"}
 """Constants of the system that a page names, and the package does not use."""
+
+OTHERS = {"Pool"}
+"""Classes of others, whose members a page names."""
 
 
 def files_in(text):
@@ -92,6 +96,23 @@ def test_every_constant_of_a_page_is_found(page):
     source = " ".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
     named = set(_CONSTANT.findall(_FENCED.sub("", page.read_text("utf-8")))) - SYSTEM
     assert sorted(named.difference(re.findall(r"\w+", source))) == []
+
+
+def test_every_member_of_a_class_is_found(page):
+    """The class is defined in a module, which defines the name of the member too."""
+    sources = [path.read_text("utf-8") for path in PACKAGE.rglob("*.py")]
+    named = set(_MEMBER.findall(_FENCED.sub("", page.read_text("utf-8"))))
+    missing = [
+        f"{kind}.{member}"
+        for kind, member in named
+        if kind not in OTHERS
+        and not any(
+            re.search(rf"^class {kind}\b", source, re.MULTILINE)
+            and re.search(rf"\bdef {member}\b|\b{member}:|\bself\.{member}\b", source)
+            for source in sources
+        )
+    ]
+    assert sorted(missing) == []
 
 
 def test_every_link_to_a_file_leads_somewhere(page):
