@@ -234,7 +234,7 @@ def test_a_function_that_becomes_known_while_a_process_learns_all():
 
                 nested()
 
-        host, engine = coordinator._run.running("")
+        host, engine = coordinator._run.require_running("")
         host.call(lambda: engine._events.launched(Learning()))
         asyncio.run(coordinator.join())
     assert learned == sorted(set(learned))

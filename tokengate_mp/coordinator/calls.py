@@ -47,7 +47,7 @@ class PlainCalls:
 
 
 def decorated_plainly(function: Callable[..., Any]) -> TokenFunction[..., Any]:
-    """A callable as a decorated function with default options; decorated ones as they are.
+    """Decorate a callable with default options; a decorated function is returned unchanged.
 
     Raises:
         TypeError: The callable is not fit for a token.

@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class OperationsCoordinator(Observed):
-    """Runs the tokens of this process on core processes.
+    """The coordinator of a process: runs all tokens that are made there on core processes.
 
     Started within a running event loop, it serves that loop. Without one, it runs a loop of its own
     in a background thread, and `token.get()` waits for results. There is one at a time.
@@ -163,7 +163,7 @@ class OperationsCoordinator(Observed):
     # ---- starting and stopping
 
     def start(self) -> Self:
-        """Start the core processes and take calls from now on; tokens wait until one is ready.
+        """Start the core processes and take calls from now on; tokens wait for the first core.
 
         Raises:
             CoordinatorRunning: A coordinator is running in this process.
@@ -271,7 +271,7 @@ class OperationsCoordinator(Observed):
             ValueError: `buffersize` is below 1.
             PayloadError: The function cannot be encoded.
         """
-        self._run.running(_not_running("map() was called"))
+        self._run.require_running(_not_running("map() was called"))
         mapped: TokenMap[R] = decorated_plainly(function).map(
             iterable,
             *iterables,
@@ -283,7 +283,7 @@ class OperationsCoordinator(Observed):
         return mapped
 
     def share(self, value: T) -> Shared[T]:
-        """Store a value in shared memory, once for all calls that it is passed to.
+        """Store a value in shared memory, once for any number of calls.
 
         Returns:
             A handle. Calls take it in place of the value, and their functions get the value; an
@@ -293,7 +293,7 @@ class OperationsCoordinator(Observed):
             CoordinatorNotRunning: This coordinator is not running.
             PayloadError: It cannot be pickled, or there is no room for it.
         """
-        _, engine = self._run.running(_not_running("share() was called"))
+        _, engine = self._run.require_running(_not_running("share() was called"))
         return Shared(value, engine.arena)
 
     async def ready(self) -> None:
@@ -302,7 +302,7 @@ class OperationsCoordinator(Observed):
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
         """
-        host, engine = self._run.running(_not_running("ready() was awaited"))
+        host, engine = self._run.require_running(_not_running("ready() was awaited"))
         here, admission, place = asyncio.get_running_loop(), engine.admission, object()
         waiting = admission.ready(host.loop, place)
         try:
@@ -338,13 +338,13 @@ class OperationsCoordinator(Observed):
 
     @property
     def _control(self) -> ControlPort:
-        _, engine = self._run.running(
+        _, engine = self._run.require_running(
             "this coordinator is not running, so there is nothing to control; start it first"
         )
         return engine.control_port
 
     def kill_token(self, token_id: str, reason: str = "killed by id") -> bool:
-        """End the token with this id; who awaits it gets `TokenKilled`.
+        """End the token with an id: awaiting that token raises `TokenKilled`.
 
         Returns:
             False if no token has this id, or it has ended already.
@@ -397,7 +397,9 @@ class OperationsCoordinator(Observed):
         return self._control.drain(None, "the pool was drained")
 
     def pause_operation(self, operation_type: str) -> None:
-        """As `pause_admission`, for the tokens of one operation; it need not have been called yet.
+        """Send no more tokens of an operation to cores, which need not have been called yet.
+
+        Otherwise as `pause_admission`.
 
         Raises:
             CoordinatorNotRunning: This coordinator is not running.

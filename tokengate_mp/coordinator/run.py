@@ -52,7 +52,7 @@ class CoordinatorRun:
     # ---- asked in any thread
 
     def is_current(self) -> bool:
-        """Whether this run was begun, and nobody has begun to end it."""
+        """Whether this run was begun, and its end was not."""
         return this_process.coordinator is self
 
     @property
@@ -62,7 +62,7 @@ class CoordinatorRun:
             return "not started"
         return "running" if self.is_current() else "stopped"
 
-    def running(self, otherwise: str) -> tuple[Host, Engine]:
+    def require_running(self, otherwise: str) -> tuple[Host, Engine]:
         """The host and the engine, while calls are taken.
 
         Args:
@@ -144,9 +144,9 @@ class CoordinatorRun:
     def end_run(self) -> None:
         """End everything now; from any thread, and again."""
         with HeldBack():
-            self._end()
+            self._end_now()
 
-    def _end(self) -> None:
+    def _end_now(self) -> None:
         with this_process.claiming:
             host, engine = self.host, self.engine
             if host is None or engine is None:
@@ -174,7 +174,7 @@ class CoordinatorRun:
         return self.host is not None and not self.host.own and self.host.loop.is_closed()
 
     def _abandon(self) -> None:
-        """In a fork of this process: the core processes and the tokens are the parent's."""
+        """Let go of everything in a fork: core processes and tokens are the parent's."""
         engine, self.engine, self.host = self.engine, None, None
         self._stop = self.end_run
         if self._initializer_file is not None:

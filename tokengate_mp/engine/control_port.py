@@ -20,7 +20,7 @@ from tokengate_mp.observe.view import EngineView
 
 
 class EngineControlPort:
-    """Steers one engine, and looks at it (see `observe.control_port.ControlPort`).
+    """The control port of an engine (see `observe.control_port.ControlPort`).
 
     Args:
         host: The engine's loop and thread.
@@ -63,11 +63,11 @@ class EngineControlPort:
     # ---- looking
 
     def take_view(self) -> EngineView:
-        """The engine at this moment, by atomic reads: also while its loop is blocked."""
-        return self._observation.take_view()
+        """View the engine by atomic reads in the calling thread, also while the loop is blocked."""
+        return self._observation.view_now()
 
     def stats(self) -> dict[str, Any]:
-        """The numbers of `get_stats`: they add up."""
+        """Make the numbers of `get_stats` in the engine's thread, where all counts add up."""
 
         def look() -> dict[str, Any]:
             self._start_cores()
@@ -76,17 +76,17 @@ class EngineControlPort:
         return self._host.call(look)
 
     def recent_executions(self, count: int) -> list[dict[str, Any]]:
-        """The tokens that ended last, the latest first."""
+        """Describe the `count` tokens that ended last, the latest first."""
         return self._host.call(lambda: self._history.recent(count))
 
     def history_lines(self) -> bytes:
-        """All remembered executions as JSON lines, first ended first."""
+        """Describe all remembered tokens as JSON lines, first ended first."""
         return self._host.call(self._history.lines)
 
     # ---- ending tokens
 
     def kill_token(self, token_id: str, reason: str) -> bool:
-        """End the token with this id; False if there is none that has not ended."""
+        """End the token with an id; False if there is no such token, or if the token has ended."""
 
         def act() -> bool:
             killed = self._control.kill_by_id(token_id, reason)
@@ -96,7 +96,7 @@ class EngineControlPort:
         return self._host.call(act)
 
     def kill_operation(self, operation: str, reason: str) -> int:
-        """End all tokens of an operation, waiting or running: how many there were."""
+        """End all tokens of an operation, waiting or running; returns their number."""
 
         def act() -> int:
             count = self._control.kill_all(operation, reason)
@@ -106,7 +106,7 @@ class EngineControlPort:
         return self._host.call(act)
 
     def drain(self, operation: str | None, reason: str) -> int:
-        """End the waiting tokens, all or those of one operation: how many there were."""
+        """End the waiting tokens of an operation, or with None all; returns their number."""
 
         def act() -> int:
             count = self._control.drain(operation, reason)
@@ -141,7 +141,7 @@ class EngineControlPort:
         self._record(PAUSED if paused else RESUMED, operation)
 
     def reset_operation(self, operation: str) -> bool:
-        """Close the breaker of an operation; False if it was closed, or there is none."""
+        """Close the breaker of an operation; False without a breaker, or if that was closed."""
 
         def act() -> bool:
             was_shut = self._breaker_guard.reset(operation)

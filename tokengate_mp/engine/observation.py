@@ -20,7 +20,7 @@ _TRIES: Final = 4
 
 
 class Observation:
-    """Takes views of one engine.
+    """Views of an engine.
 
     Args:
         settings: The coordinator's settings.
@@ -65,8 +65,8 @@ class Observation:
 
     # ---- in any thread
 
-    def take_view(self) -> EngineView:
-        """The engine at this moment, by atomic reads (see `observe.view`).
+    def view_now(self) -> EngineView:
+        """View the engine by atomic reads, in any thread (see `observe.view`).
 
         What is copied can change during the copy only in an interpreter without a GIL, which says
         so by a RuntimeError; then the view is begun anew.
@@ -122,11 +122,11 @@ class Observation:
     # ---- in the loop's thread
 
     def exact_view(self) -> EngineView:
-        """The engine at this moment: counts add up, and pins whose time is up are dropped."""
+        """View the engine with counts that add up, after pins whose time is up were dropped."""
         return self._view(self._scheduler.snapshot(monotonic_ns()))
 
     def note_pressure(self, admission: Admission) -> None:
-        """Record that calls are held back, or that none are any more; while any `pressed`."""
+        """Record the beginning or end of backpressure; called in turns while `pressed` is set."""
         if not self._under_pressure:
             self._under_pressure = True
             self._events.record((PRESSURE_BEGAN, monotonic_ns(), admission.pending))
@@ -139,7 +139,7 @@ class Observation:
 
 
 def _facts(link: CoreLink) -> CoreFacts | None:
-    """The state of a process; None if it has ended and what was shared with it is gone."""
+    """The state of a process; None after its end, when its status page is closed."""
     try:
         return link.facts()
     except ValueError:

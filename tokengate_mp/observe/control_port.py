@@ -1,4 +1,4 @@
-"""The control port: what can be asked of an engine and told to it, from any thread.
+"""The control port: questions and orders to an engine, from any thread.
 
 Users of a coordinator or an executor come this way, and so does what shows or steers a running
 program. The engine's side implements the port once, and there alone threads are crossed. Views and
@@ -14,20 +14,20 @@ from tokengate_mp.observe.view import EngineView
 
 
 class StatusPort(Protocol):
-    """What can be asked."""
+    """The questions about an engine that its users have."""
 
     def stats(self) -> dict[str, Any]:
-        """The numbers of `get_stats`: they add up."""
+        """Make the numbers of `get_stats` in the engine's thread, where all counts add up."""
 
     def recent_executions(self, count: int) -> list[dict[str, Any]]:
-        """The tokens that ended last, the latest first."""
+        """Describe the `count` tokens that ended last, the latest first."""
 
     def history_lines(self) -> bytes:
-        """All remembered executions as JSON lines, first ended first."""
+        """Describe all remembered tokens as JSON lines, first ended first."""
 
 
 class ControlPort(StatusPort, Protocol):
-    """What can be asked, watched and told."""
+    """All questions and orders to an engine."""
 
     @property
     def events(self) -> EventRing:
@@ -35,16 +35,16 @@ class ControlPort(StatusPort, Protocol):
         raise NotImplementedError
 
     def take_view(self) -> EngineView:
-        """The engine at this moment, by atomic reads: also while its loop is blocked."""
+        """View the engine by atomic reads in the calling thread, also while the loop is blocked."""
 
     def kill_token(self, token_id: str, reason: str) -> bool:
-        """End the token with this id; False if there is none that has not ended."""
+        """End the token with an id; False if there is no such token, or if the token has ended."""
 
     def kill_operation(self, operation: str, reason: str) -> int:
-        """End all tokens of an operation, waiting or running: how many there were."""
+        """End all tokens of an operation, waiting or running; returns their number."""
 
     def drain(self, operation: str | None, reason: str) -> int:
-        """End the waiting tokens, all or those of one operation: how many there were."""
+        """End the waiting tokens of an operation, or with None all; returns their number."""
 
     def pause_admission(self) -> None:
         """Send no more tokens to cores."""
@@ -59,4 +59,4 @@ class ControlPort(StatusPort, Protocol):
         """Send tokens of an operation to cores again."""
 
     def reset_operation(self, operation: str) -> bool:
-        """Close the breaker of an operation; False if it was closed, or there is none."""
+        """Close the breaker of an operation; False without a breaker, or if that was closed."""

@@ -85,7 +85,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class Reading(NamedTuple):
-    """What one look at a ring gave.
+    """The result of reading a ring.
 
     Attributes:
         events: The events since the cursor that are still there, oldest first.
@@ -99,7 +99,7 @@ class Reading(NamedTuple):
 
 
 class EventRing:
-    """The latest events of one engine.
+    """The latest events of an engine.
 
     Args:
         size: How many events are kept at least.
@@ -114,7 +114,7 @@ class EventRing:
 
     @property
     def written(self) -> int:
-        """How many events have been recorded: the cursor of a reader that begins now."""
+        """The number of events recorded so far: the cursor of a reader that begins now."""
         return self._written
 
     def record(self, event: Event) -> None:

@@ -1,7 +1,6 @@
-"""What became of the latest tokens.
+"""The history of an engine: how its latest tokens have ended.
 
-It is kept as tuples of what the token had at its end, not as tokens: those would keep their results
-alive.
+An entry is a tuple of facts about a token, and not the token, which would keep its result alive.
 """
 
 from __future__ import annotations
@@ -86,11 +85,11 @@ class History:
         )
 
     def recent(self, count: int) -> list[dict[str, Any]]:
-        """The latest `count`, latest first."""
+        """Describe the `count` latest tokens, latest first."""
         return [_execution(entry) for entry in islice(reversed(self._entries), count)]
 
     def lines(self) -> bytes:
-        """All that is remembered, first ended first, as JSON lines."""
+        """Describe all remembered tokens as JSON lines, first ended first."""
         # A tag may be anything: what JSON has no word for goes as its repr.
         encode = msgspec.json.Encoder(enc_hook=repr).encode
         return b"".join(encode(_execution(entry)) + b"\n" for entry in self._entries)

@@ -1,4 +1,4 @@
-"""What a coordinator and an executor tell of themselves."""
+"""Statistics and history, as a coordinator and an executor give them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Observed:
         self.label: str = label
 
     def _status_port(self, never_started: str) -> StatusPort:
-        """Where the engine can be asked.
+        """Find the port of the engine.
 
         Args:
-            never_started: Says that it cannot, where that is an error.
+            never_started: The text of the error, where an engine that was never started is one.
 
         Raises:
-            CoordinatorNotRunning: It was never started.
+            CoordinatorNotRunning: The engine was never started.
         """
         raise NotImplementedError
 
@@ -55,7 +55,7 @@ class Observed:
         return self._status_port("get_stats() needs a coordinator that was started").stats()
 
     def get_recent_executions(self, n: int = 50) -> list[dict[str, Any]]:
-        """What became of the tokens that ended last, the latest first.
+        """Describe the tokens that ended last, the latest first.
 
         Args:
             n: How many; the last 1,024 are remembered.
@@ -73,7 +73,7 @@ class Observed:
         return self._status_port("this coordinator was never started").recent_executions(n)
 
     def dump_execution_history(self, path: str | os.PathLike[str]) -> int:
-        """Write what became of the last 1,024 tokens to a file, a line of JSON for each.
+        """Write the history of the last 1,024 tokens to a file, a line of JSON for each.
 
         Args:
             path: The file; one that is there is replaced.

@@ -12,7 +12,7 @@ from tokengate_mp.scheduling.snapshot import CoreView, Snapshot
 
 
 class UnstartedPort:
-    """What can be asked of an engine, where there is none (see `control_port.StatusPort`).
+    """A `control_port.StatusPort` without an engine: everything is 0, and nothing has ended.
 
     Args:
         settings: What the engine would be started with.
@@ -24,21 +24,21 @@ class UnstartedPort:
         self._settings = settings
 
     def stats(self) -> dict[str, Any]:
-        """The numbers of `get_stats`: no core lives, and no token was made."""
+        """Make the numbers of `get_stats`: no core lives, and no token was made."""
         return stats(unstarted_view(self._settings))
 
     def recent_executions(self, count: int) -> list[dict[str, Any]]:
-        """Nothing."""
+        """Return an empty list: no token was made."""
         del count
         return []
 
     def history_lines(self) -> bytes:
-        """Nothing."""
+        """Return no line."""
         return b""
 
 
 def unstarted_view(settings: CoordinatorSettings) -> EngineView:
-    """The view of an engine that was not started."""
+    """Make the view of an engine that was not started."""
     numbered = list(enumerate(settings.cpus, 1))
     nothing = frozenset[int]()
     counts = Snapshot(
