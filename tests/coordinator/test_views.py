@@ -93,12 +93,12 @@ def test_a_coordinator_says_its_label_and_how_far_it_is():
     """In `repr`, before it runs, while it runs, and when it was stopped."""
     coordinator = OperationsCoordinator(cores=1, label="nightly")
     assert coordinator.label == "nightly"
-    assert repr(coordinator) == "<OperationsCoordinator 'nightly': 1 cores, not started>"
+    assert repr(coordinator) == "<OperationsCoordinator 'nightly': cores=1, not started>"
     with coordinator:
-        assert repr(coordinator) == "<OperationsCoordinator 'nightly': 1 cores, running>"
+        assert repr(coordinator) == "<OperationsCoordinator 'nightly': cores=1, running>"
         assert "label" not in coordinator.get_stats()
-    assert repr(coordinator) == "<OperationsCoordinator 'nightly': 1 cores, stopped>"
-    assert repr(OperationsCoordinator(cores=2)) == "<OperationsCoordinator: 2 cores, not started>"
+    assert repr(coordinator) == "<OperationsCoordinator 'nightly': cores=1, stopped>"
+    assert repr(OperationsCoordinator(cores=2)) == "<OperationsCoordinator: cores=2, not started>"
 
 
 def test_a_label_is_a_str():

@@ -120,10 +120,10 @@ def test_in_a_fork_there_is_nothing_to_count(tmp_path):
 def test_a_label_is_shown():
     """In `repr` and in statistics; it has to be a str."""
     with TokenGateExecutor(1, label="thumbnails") as executor:
-        assert repr(executor) == "<TokenGateExecutor 'thumbnails': 1 workers, not started>"
+        assert repr(executor) == "<TokenGateExecutor 'thumbnails': max_workers=1, not started>"
         assert executor.label == executor.get_stats()["label"] == "thumbnails"
         executor.submit(abs, -1).result(20)
-        assert repr(executor) == "<TokenGateExecutor 'thumbnails': 1 workers, running>"
+        assert repr(executor) == "<TokenGateExecutor 'thumbnails': max_workers=1, running>"
     assert TokenGateExecutor(1).label == ""
     with pytest.raises(TypeError, match="label must be a str, not bytes"):
         TokenGateExecutor(1, label=b"thumbnails")

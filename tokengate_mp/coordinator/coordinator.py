@@ -331,7 +331,7 @@ class OperationsCoordinator(Observed):
 
     def __repr__(self) -> str:
         label = f" {self.label!r}" if self.label else ""
-        return f"<OperationsCoordinator{label}: {len(self.settings.cpus)} cores, {self._run.stage}>"
+        return f"<OperationsCoordinator{label}: cores={len(self.settings.cpus)}, {self._run.stage}>"
 
     def _status_port(self, never_started: str) -> ControlPort:
         return self._run.control_port(never_started)

@@ -303,7 +303,7 @@ class TokenGateExecutor(Observed, Executor):
             stage = "shut down"
         else:
             stage = "not started" if runtime is None else "running"
-        return f"<TokenGateExecutor{label}: {self._max_workers} workers, {stage}>"
+        return f"<TokenGateExecutor{label}: max_workers={self._max_workers}, {stage}>"
 
     # ---- the end
 

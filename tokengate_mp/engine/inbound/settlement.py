@@ -44,7 +44,7 @@ class Settlement:
         events: Takes events; None: a ring that nobody reads.
     """
 
-    __slots__ = ("_admission", "_events", "_history", "_needed", "_nested_tokens", "_scheduler")
+    __slots__ = ("_admission", "_history", "_needed", "_nested_tokens", "_record", "_scheduler")
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that the end of a token touches
         self,
@@ -60,7 +60,7 @@ class Settlement:
         self._admission = admission
         self._history = history
         self._needed = needed
-        self._events = EventRing() if events is None else events
+        self._record = (EventRing() if events is None else events).record
 
     def settle(self, peer: Peer, portion: Portion, deadline: int | None) -> None:
         """Settle a portion; outcomes that there is no time to load stay `unsettled` at the peer.
@@ -136,11 +136,18 @@ class Settlement:
         if peer.begun:
             peer.end_on_top(numbers)
             peer.end_on_top(portion.dropped)
-        given_back, dropped = len(portion.given_back), len(portion.dropped)
-        if numbers or given_back or dropped:
-            failed = len(loaded.failed) if loaded else 0
-            event = (PORTION, now, peer.core, len(numbers), failed, given_back, dropped)
-            self._events.record(event)
+        if numbers or portion.given_back or portion.dropped:  # and not only news of hunger
+            self._record(
+                (
+                    PORTION,
+                    now,
+                    peer.core,
+                    len(numbers),
+                    0 if loaded is None else len(loaded.failed),
+                    len(portion.given_back),
+                    len(portion.dropped),
+                )
+            )
         return cast("list[Token[Any]]", tickets)
 
     def _cut_batches(self, seat: int, portion: Portion) -> None:

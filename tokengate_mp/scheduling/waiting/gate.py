@@ -397,6 +397,7 @@ class Gate:
         Raises:
             AssertionError: One is broken.
         """
+        assert self.count_waiting() == len(self), "counted otherwise for other threads"
         self.sticky.validate()
         self.limited.validate()
         for weight, lane in self.lanes.items():
