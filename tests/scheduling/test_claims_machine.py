@@ -325,7 +325,10 @@ class ClaimsMachine(RuleBasedStateMachine):
     @rule()
     def take_back(self):
         self.now += RECALL_NS
-        for seat in [*self.scheduler.overdue(self.now), *self.claims.overdue(self.now - RECALL_NS)]:
+        for seat in [
+            *self.scheduler.overdue(self.now),
+            *self.claims.overdue_recalls(self.now - RECALL_NS),
+        ]:
             self.give_back(self.seats[seat])
 
     @rule(steps=st.lists(st.tuples(st.integers(0, 11), STEP), min_size=1, max_size=12))

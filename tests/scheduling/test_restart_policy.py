@@ -60,7 +60,7 @@ class RestartMachine(RuleBasedStateMachine):
         if core in self.gone:
             return
         self.not_up[core] = 0
-        verdict = self.policy.ended(core, self.now, made_progress=progress)
+        verdict = self.policy.ready_ended(core, self.now, made_progress=progress)
         if progress:
             assert verdict == 0.0
             return

@@ -344,11 +344,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     def stories_say_where_each_token_is(self):
         for lane in self.lanes.values():
             for ahead, number in enumerate(lane):
-                story = self.scheduler.story(self.tickets[number])
+                story = self.scheduler.accounts.story(self.tickets[number])
                 assert (story.stage, story.ahead, story.held) == (TokenState.WAITING, ahead, False)
         for core, held in self.held.items():
             for number in held:
-                story = self.scheduler.story(self.tickets[number])
+                story = self.scheduler.accounts.story(self.tickets[number])
                 assert (story.core, story.held, story.ahead) == (core, True, None)
 
     def teardown(self):

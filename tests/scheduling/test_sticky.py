@@ -263,7 +263,7 @@ class StickyMachine(RuleBasedStateMachine):
         assert self.scheduler.accounts.waiting_count == len(waiting)
         postponed = self.scheduler._gate.postponed
         for number in waiting:
-            ahead = self.scheduler.story(self.tickets[number]).ahead
+            ahead = self.scheduler.accounts.story(self.tickets[number]).ahead
             outside = number in postponed or number in self.scheduler._conductor.held
             assert (ahead is None) == outside
 
@@ -373,10 +373,10 @@ def test_the_first_of_a_key_that_ends_hands_on_its_turn():
     first, second, third = tickets = make(count=3)
     call(scheduler, tickets)
     make.submit(count=5)
-    assert scheduler.story(third).ahead == 1
+    assert scheduler.accounts.story(third).ahead == 1
     scheduler.killed(first)
-    assert scheduler.story(second).ahead == 0
-    assert scheduler.story(third).ahead == 0
+    assert scheduler.accounts.story(second).ahead == 0
+    assert scheduler.accounts.story(third).ahead == 0
     assert scheduler.snapshot(0).pins == 0
     (sent,) = scheduler.assign(0).values()
     assert sent[0] is second

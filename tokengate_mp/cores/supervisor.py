@@ -242,7 +242,7 @@ class Supervisor:
         """Start another process in place of one that has ended, if and when the policy says so."""
         core = incarnation.core
         if incarnation.ready:
-            verdict = self._policy.ended(core, self._loop.time(), made_progress=progress)
+            verdict = self._policy.ready_ended(core, self._loop.time(), made_progress=progress)
         else:
             verdict = self._policy.not_started(core, hopeless=hopeless)
         if incarnation.seat:

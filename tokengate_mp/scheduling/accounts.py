@@ -17,6 +17,7 @@ from tokengate_mp.scheduling.cores.ledger import Ledger
 from tokengate_mp.scheduling.model.concurrency_limit import ConcurrencyLimit
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.scheduling.nested.conductor import Conductor
+from tokengate_mp.scheduling.snapshot import TicketStory, tell_story
 from tokengate_mp.scheduling.waiting.dependencies import Dependencies
 from tokengate_mp.scheduling.waiting.gate import Gate
 
@@ -57,7 +58,7 @@ class Accounts:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether any token waits, or has ended while it did and is still in its lane."""
+        """Whether any lane has an entry, waiting or gone, or a chain holds a token."""
         return bool(self._conductor.held) or self._gate.has_any()
 
     @property
@@ -68,7 +69,7 @@ class Accounts:
     # ---- which
 
     def waiting_tickets(self, operation: str | None = None) -> list[Ticket]:
-        """All waiting tokens, or those of one operation."""
+        """All waiting tokens, or only an operation's."""
         waiting = (*self._gate, *self._conductor.held.values())
         return [t for t in waiting if operation is None or t.operation.name == operation]
 
@@ -78,12 +79,16 @@ class Accounts:
         return sorted([*self._gate, *held, *self._ledger], key=attrgetter("number"))
 
     def find(self, number: int) -> Ticket | None:
-        """The submitted token of a number; None if there is none, or it has ended."""
+        """The submitted, unended token of a number; None if there is none."""
         for book in self._ledger.books:
             if (ticket := book.held.get(number)) is not None:
                 return None if ticket.stage.ended else ticket
         waiting = chain(self._conductor.held.values(), self._gate)
         return next((ticket for ticket in waiting if ticket.number == number), None)
+
+    def story(self, ticket: Ticket) -> TicketStory:
+        """The history of a token so far."""
+        return tell_story(ticket, self._gate, self._ledger)
 
     # ---- what cores hold
 
@@ -97,7 +102,7 @@ class Accounts:
         return len(self._ledger[seat].held)
 
     def held_ticket(self, seat: int, number: int) -> Ticket | None:
-        """The token of a number, if the process on a seat holds it."""
+        """The token of a number that the process on a seat holds; None if there is none."""
         return self._ledger[seat].held.get(number)
 
     def held_among(self, seat: int, numbers: Iterable[int]) -> list[Ticket]:
@@ -107,11 +112,11 @@ class Accounts:
 
     def seat_of(self, ticket: Ticket) -> int:
         """The seat of the process that holds a token; 0 if none does."""
-        return self._handover.seat_of(ticket)
+        return self._handover.holder_seat(ticket)
 
     def is_bound(self, ticket: Ticket) -> bool:
         """Whether a token was made in a chain, and so runs on the chain's core alone."""
-        return self._conductor.is_bound(ticket.number)
+        return self._conductor.is_member(ticket.number)
 
     def counted_by(self, limit: ConcurrencyLimit) -> list[Ticket]:
         """Tokens of a limited operation that cores hold."""
@@ -119,7 +124,7 @@ class Accounts:
         return [ticket for ticket in held if ticket.operation.limit is limit]
 
     def validate(self, limits: Iterable[ConcurrencyLimit]) -> None:
-        """Check the invariants of all structures, and between them.
+        """Check the invariants of all structures, and across structures.
 
         Args:
             limits: All concurrency limits.

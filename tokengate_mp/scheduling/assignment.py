@@ -63,8 +63,10 @@ class Assignment:
             gate.sticky.expire_pins(now)
         if not (conductor.held or gate.has_any() or self.homeward):
             return {}
-        limited = gate.limited.by_limit
-        orders = (self._limited_admission if limited else self._router).assign(now)
+        if gate.limited.by_limit:
+            orders = self._limited_admission.route_limited(now)
+        else:
+            orders = self._router.route(now)
         if self.homeward:
             for core, tickets in self.homeward.take_all().items():
                 held = self._ledger[core].held
@@ -94,7 +96,7 @@ class Assignment:
         now: int,
         stalled: Callable[[Ticket], bool],
     ) -> bool:
-        """Place a token with a core that claims it (see `Scheduler.claimed`)."""
+        """Place a claimed token with the core that claims (see `Scheduler.claimed`)."""
         book = self._ledger[core]
         if ticket.stage is not WAITING or self.paused or not book.ready:
             return False

@@ -27,7 +27,7 @@ COMPLETED, FAILED = TokenState.COMPLETED, TokenState.FAILED
 
 
 class Endings:
-    """Ends tokens, and lets them wait again.
+    """Ends tokens, and lets tokens wait again.
 
     Args:
         gate: Where tokens wait.
@@ -75,7 +75,7 @@ class Endings:
         blocked: Collection[int],
         now: int,
     ) -> None:
-        """Fail the tokens that raised, or run them again, and measure each operation.
+        """Fail or retry the tokens that raised, and measure each operation.
 
         Args:
             tickets: Tokens whose outcomes have arrived, COMPLETED unless they had ended before.
@@ -159,7 +159,7 @@ class Endings:
     # ---- ending
 
     def end_early(self, ticket: Ticket, stage: TokenState, now: int | None = None) -> None:
-        """End a token before its time, in this state.
+        """End a token before its time.
 
         Args:
             ticket: A token that has not ended. It may not be submitted yet: it counts from here on.
@@ -178,7 +178,7 @@ class Endings:
         self.forget_ended([ticket])
 
     def fail_tokens(self, tickets: Sequence[Ticket], now: int | None = None) -> None:
-        """End tokens as FAILED; they are out of their lanes.
+        """End tokens as FAILED that are in no lane any more.
 
         Args:
             tickets: The tokens.
@@ -236,7 +236,7 @@ class Endings:
         return stranded
 
     def core_ready_again(self, core: int) -> None:
-        """Count a core as one that keys may be pinned to, although it had been given up."""
+        """Let keys be pinned to a core again that had been given up."""
         self._evicted &= ~(1 << core)
 
     def forget_ended(self, tickets: Collection[Ticket]) -> None:

@@ -28,7 +28,7 @@ _NO_TAGS: Mapping[str, Any] = {}
 
 
 class OperationRegistry:
-    """All operations of one coordinator. Every method is thread-safe.
+    """All operations of a coordinator. Every method is thread-safe.
 
     Args:
         threads: Crew threads of each core.
@@ -77,7 +77,7 @@ class OperationRegistry:
         divisible: bool = False,
         tags: Mapping[str, Any] = _NO_TAGS,
     ) -> Operation:
-        """The operation of this name, as far as it is called with this weight and policy.
+        """The operation of a name, weight and policy, made when first declared.
 
         Args:
             name: The operation_type.
@@ -149,14 +149,14 @@ class OperationRegistry:
         return msgspec.structs.replace(policy, max_running=most, breaker=breaker)
 
     def knows(self, operation: Operation) -> bool:
-        """Whether this operation object was declared here."""
+        """Whether an operation object was declared here."""
         key = operation.name, operation.weight, operation.policy
         return self._by_key.get(key) is operation
 
     def all_operations(self) -> tuple[Operation, ...]:
-        """All operations at this moment, in the order of their first calls."""
+        """All operations so far, in the order of their first calls."""
         return tuple(self._by_key.values())
 
     def all_limits(self) -> tuple[ConcurrencyLimit, ...]:
-        """All concurrency limits at this moment."""
+        """All concurrency limits so far."""
         return tuple(self._limits.values())

@@ -62,7 +62,7 @@ class Relations:
     # ---- tokens that depend on others
 
     def withheld(self, ticket: Ticket, dependencies: Iterable[tuple[int, int]]) -> None:
-        """Take in a new token that waits for others; it gets into a lane when `released`.
+        """Take in a new token that waits for others, and gets into a lane when `released`.
 
         Args:
             ticket: The token.

@@ -11,6 +11,7 @@ Time comes in as an argument, in ns of any one monotonic clock.
     anchored(calls, now)                            assign(now)
     call_refused(ticket)                            take_blocked()
     core_ready(core)                                assign(now)
+    core_suspended(core), core_resumed(core)        assign(now)
     settle(core, numbers, durations, now)           end these tickets, then assign(now)
     given_back(core, numbers)                       assign(now)
     dropped(core, numbers)                          assign(now)
@@ -70,7 +71,7 @@ from tokengate_mp.scheduling.operations import OperationRegistry
 from tokengate_mp.scheduling.policy.deadlines import Deadlines
 from tokengate_mp.scheduling.policy.retry import Retries
 from tokengate_mp.scheduling.relations import Relations
-from tokengate_mp.scheduling.snapshot import Snapshot, TicketStory, take_snapshot, tell_story
+from tokengate_mp.scheduling.snapshot import Snapshot, take_snapshot
 from tokengate_mp.scheduling.waiting.dependencies import Dependencies
 from tokengate_mp.scheduling.waiting.gate import Gate
 
@@ -114,36 +115,23 @@ class Scheduler:
         self._threads = threads
         self._all: Cores = as_set(range(1, cores + 1))
         self._breakers = self.operations.breakers
-        self._gate = Gate()
-        self._ledger = Ledger(cores, threads)
-        self._dependencies = Dependencies()
-        self._deadlines = Deadlines()
-        self._retries = Retries(poison_limit)
-        self._conductor = Conductor()
-        self._router = Router(self._gate, self._ledger, routing)
-        self._recall = Recall(self._ledger, self._router)
-        self._endings = Endings(
-            self._gate,
-            self._ledger,
-            self._conductor,
-            self._dependencies,
-            self._retries,
-            self._breakers,
+        self._gate = gate = Gate()
+        self._ledger = ledger = Ledger(cores, threads)
+        self._dependencies = dependencies = Dependencies()
+        self._deadlines = deadlines = Deadlines()
+        self._retries = retries = Retries(poison_limit)
+        self._conductor = conductor = Conductor()
+        self._router = router = Router(gate, ledger, routing)
+        self._recall = Recall(ledger, router)
+        self._endings = endings = Endings(
+            gate, ledger, conductor, dependencies, retries, self._breakers
         )
-        self._assignment = Assignment(self._gate, self._ledger, self._router, self._conductor)
-        self.handover = Handover(self._ledger, self._withdraw_unsent)
+        self._assignment = assignment = Assignment(gate, ledger, router, conductor)
+        self.handover = Handover(ledger, self._withdraw_unsent)
         self.relations = Relations(
-            self._gate,
-            self._ledger,
-            self._assignment,
-            self._conductor,
-            self._dependencies,
-            self._deadlines,
-            self._endings,
+            gate, ledger, assignment, conductor, dependencies, deadlines, endings
         )
-        self.accounts = Accounts(
-            self._gate, self._ledger, self.handover, self._conductor, self._dependencies
-        )
+        self.accounts = Accounts(gate, ledger, self.handover, conductor, dependencies)
 
     # ---- facts about calls
 
@@ -190,7 +178,7 @@ class Scheduler:
         self._ledger.open_book(self._ledger[core])
 
     def core_suspended(self, core: int) -> None:
-        """Send this core nothing more for now; what it holds stays its own."""
+        """Send a core nothing for now; held tokens stay with the core."""
         self._ledger.close_book(self._ledger[core])
 
     def core_resumed(self, core: int) -> None:
@@ -271,7 +259,7 @@ class Scheduler:
         self._endings.reenter_unbegun(tickets, given_back=True)
 
     def dropped(self, core: int, numbers: Sequence[int]) -> None:
-        """Take tokens off a core that had been ended here, and that it ended or did not begin.
+        """Take tokens off a core that had been ended here, and were interrupted or never begun.
 
         Raises:
             KeyError: The core does not hold one of them. Nothing has changed then.
@@ -293,7 +281,7 @@ class Scheduler:
         self._ledger.beside, self._ledger.away = cores, lasted
 
     def hungry(self, core: int, running: Iterable[int] = ()) -> None:
-        """Send a core more: it has threads free, and every token it runs is blocked.
+        """Send a core more, which has threads free, while every running token is blocked.
 
         Args:
             core: The core.
@@ -314,7 +302,7 @@ class Scheduler:
         now: int,
         stalled: Callable[[Ticket], bool],
     ) -> bool:
-        """Place a token with a core of which a thread waits for it, and would run it itself.
+        """Place a token with a core of which a thread waits for that token, to run there.
 
         Args:
             ticket: The token.
@@ -330,7 +318,7 @@ class Scheduler:
         return self._assignment.claim(ticket, core, waiting, now, stalled)
 
     def all_threads_wait(self, core: int) -> None:
-        """Send a core no more until it has answered something: each thread waits for a token."""
+        """Send a core no more before the next answer: each thread waits for a token."""
         if self._ledger[core].held:
             self._ledger.open &= ~(1 << core)
 
@@ -362,7 +350,7 @@ class Scheduler:
         self._endings.reenter_unbegun(tickets, given_back=True)
 
     def stranded(self, gone: Cores = ALL_CORES) -> list[Ticket]:
-        """End the waiting tokens as FAILED that may run on no core but those of `gone`.
+        """End the waiting tokens as FAILED that may run on no core outside of `gone`.
 
         Args:
             gone: Cores that will never be ready again, as a set of bits.
@@ -373,7 +361,7 @@ class Scheduler:
     # ---- facts from users, and from the clock
 
     def killed(self, ticket: Ticket) -> bool:
-        """End a token as KILLED, submitted or not; False if it had ended already."""
+        """End a token as KILLED, submitted or not; False if already ended."""
         if ticket.stage.ended:
             return False
         self._endings.end_early(ticket, TokenState.KILLED)
@@ -389,7 +377,7 @@ class Scheduler:
         self._assignment.paused = False
 
     def pause(self, operation: str) -> None:
-        """Assign no token of an operation until it is resumed."""
+        """Assign no token of an operation until `resume`."""
         self._gate.pause(operation)
 
     def resume(self, operation: str) -> None:
@@ -411,7 +399,7 @@ class Scheduler:
     # ---- orders
 
     def assign(self, now: int) -> dict[int, list[Ticket]]:
-        """Send waiting tokens: the tickets for each core, which are ADMITTED with this."""
+        """Send waiting tokens: the tickets for each core, now ADMITTED."""
         return self._assignment.assign(now)
 
     def take_blocked(self) -> list[Ticket]:
@@ -428,8 +416,8 @@ class Scheduler:
         return None
 
     def overdue(self, now: int) -> list[int]:
-        """Cores to ask for what they have not begun, because another core has nothing to do."""
-        return self._recall.overdue(now)
+        """Cores to ask for unbegun tokens, because another core has nothing to do."""
+        return self._recall.overdue_cores(now)
 
     def could_recall(self) -> bool:
         """Whether `overdue` will have an answer, now or later, if nothing else happens."""
@@ -456,10 +444,6 @@ class Scheduler:
             paused=self._assignment.paused,
             now=now,
         )
-
-    def story(self, ticket: Ticket) -> TicketStory:
-        """The history of a token so far."""
-        return tell_story(ticket, self._gate, self._ledger)
 
     def validate(self) -> None:
         """Check every invariant that must hold between two facts.

@@ -22,7 +22,7 @@ from tokengate_mp.scheduling.waiting.gate import Gate
 
 @dataclass(frozen=True, slots=True)
 class CoreView:
-    """A core at one moment.
+    """Counts of a core.
 
     Attributes:
         core: Its number, from 1.
@@ -42,7 +42,7 @@ class CoreView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All counts at one moment.
+    """All counts at some moment.
 
     Attributes:
         waiting: Tokens in the lanes, held back, or in a pause between two runs.
@@ -73,7 +73,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class TicketStory:
-    """The history of one token so far.
+    """The history of a token so far.
 
     Attributes:
         number: Its number.
@@ -103,7 +103,7 @@ def take_snapshot(  # noqa: PLR0913 - everything that is counted
     paused: bool,
     now: int = 0,
 ) -> Snapshot:
-    """All counts at this moment; in any thread."""
+    """Take a snapshot of all counts; in any thread."""
     ended = ledger.ended
     cores = _core_views(ledger)
     return Snapshot(

@@ -282,7 +282,7 @@ class NestedTokens:
 
     def recall_overdue(self) -> None:
         """Recall claimed tokens that have long lain in another core."""
-        for seat in self.claims.overdue(monotonic_ns() - RECALL_NS):
+        for seat in self.claims.overdue_recalls(monotonic_ns() - RECALL_NS):
             self._peers[seat].link.recall()
 
     def forsake(self, waiter: Ticket) -> None:

@@ -45,7 +45,7 @@ class Handover:
         book.before = book.answered
 
     def relieve(self, core: int) -> int:
-        """Send a core's process no more tokens: the seat under which it keeps what it holds.
+        """Send a core's process no more tokens, and give the seat for the tokens that stay.
 
         The core is not ready any more.
         """
@@ -77,7 +77,7 @@ class Handover:
         self._ledger.draining.discard(seat)
         self._free.append(seat)
 
-    def seat_of(self, ticket: Ticket) -> int:
+    def holder_seat(self, ticket: Ticket) -> int:
         """The seat of the process that holds a token; 0 if none does."""
         core = ticket.core
         if core is None:

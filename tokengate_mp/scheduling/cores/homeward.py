@@ -27,7 +27,7 @@ class Homeward:
         self._by_core.setdefault(core, []).append(ticket)
 
     def take_core(self, core: int) -> list[Ticket]:
-        """Take the tokens that were to go to one core."""
+        """Take the tokens that were to go to a core."""
         return self._by_core.pop(core, [])
 
     def take_all(self) -> Mapping[int, list[Ticket]]:

@@ -27,7 +27,7 @@ _cost: Callable[[Ticket], int] = attrgetter("cost")
 
 
 class Book:
-    """The account of one seat: the tokens that its process holds, and their cost.
+    """Account of a seat: the tokens that its process holds, and their cost.
 
     Attributes:
         core: Its number.
@@ -110,16 +110,16 @@ class Book:
         return tickets
 
     def mark_blocked(self, numbers: Iterable[int]) -> None:
-        """Count the held tokens among `numbers` as blocked, until they end."""
+        """Count the held tokens among `numbers` as blocked, until each ends."""
         self.blocked.update(self.held.keys() & numbers)
 
     @property
     def spared(self) -> int:
-        """The charge of blocked tokens, ns: others that compute have that time beside them."""
+        """The charge of blocked tokens, ns: time that computing tokens have beside such."""
         return sum([self.held[number].cost for number in self.blocked])
 
     def may_reopen(self, threads: int, window: int) -> bool:
-        """Whether the core should be offered tokens again after it was full."""
+        """Whether a core that was full should be offered tokens again."""
         if self.stuck or len(self.held) > pacing.FEWER_HELD:
             return False
         load = self.load - self.spared  # whether for the next token that counts, is seen there
@@ -230,7 +230,7 @@ class Ledger:
         return tickets
 
     def add_load(self, book: Book, load: int, reach: Cores, now: int) -> None:
-        """Charge a book for tokens that were put into it.
+        """Charge a book for tokens that were added.
 
         Args:
             book: The book.
@@ -249,7 +249,7 @@ class Ledger:
             self.recallable |= bit
 
     def update_room(self, book: Book) -> None:
-        """Find out, after tokens were taken out of a book, what its core can be sent."""
+        """Mark a core as open, idle or recallable after tokens left its book."""
         bit = book.bit
         if not book.held:
             book.stuck = False
@@ -294,7 +294,7 @@ class Ledger:
 
 
 def release_limits(tickets: Iterable[Ticket]) -> None:
-    """Count tokens off the limits of their operations: cores hold them no more."""
+    """Count tokens off the limits of their operations, when no core holds such tokens any more."""
     for ticket in tickets:
         limit = ticket.operation.limit
         if limit is not None:

@@ -29,7 +29,7 @@ AT_ONCE: Final = 256
 
 
 class LimitedAdmission:
-    """Has the router send what it can, tokens of limited operations among the others.
+    """Routes tokens of limited operations together with all others.
 
     Args:
         gate: Where tokens wait.
@@ -44,15 +44,15 @@ class LimitedAdmission:
         self._ledger = ledger
         self._router = router
 
-    def assign(self, now: int) -> dict[int, list[Ticket]]:
+    def route_limited(self, now: int) -> dict[int, list[Ticket]]:
         """Send out as much as there is room for: the tokens for each core, now ADMITTED."""
         ledger = self._ledger
         inside = self._let_in(late=False)
-        orders = self._router.assign(now)
+        orders = self._router.route(now)
         self._turn_back(inside)
         while ledger.open and (inside := self._let_in(late=True)):
             before = ledger.open
-            for core, tickets in self._router.assign(now).items():
+            for core, tickets in self._router.route(now).items():
                 orders.setdefault(core, []).extend(tickets)
             if not self._turn_back(inside) and ledger.open == before:
                 break
@@ -80,7 +80,7 @@ class LimitedAdmission:
     def _choose(
         self, limit: ConcurrencyLimit, inside: dict[Lane, list[Ticket]], *, late: bool
     ) -> None:
-        """Take the tokens of one operation that may come in out of their queues, oldest first."""
+        """Take tokens of an operation that may come in out of their queues, oldest first."""
         queues = self._gate.limited.queues_of(limit)
         reachable = [queue for queue in queues if queue.door.reach & self._ledger.open]
         for _ in range(min(limit.room, AT_ONCE)):

@@ -40,7 +40,7 @@ class Recall:
         self._ledger = ledger
         self._router = router
 
-    def overdue(self, now: int) -> list[int]:
+    def overdue_cores(self, now: int) -> list[int]:
         """Cores to ask at `now`; none is named again until something has changed."""
         due = [book.core for book in self._recallable() if now - book.overdue_since() >= RECALL_NS]
         for core in due:
@@ -52,7 +52,7 @@ class Recall:
         return any(True for _ in self._recallable())
 
     def _recallable(self) -> Iterator[Book]:
-        """Cores with more than they can be running, in part for a core that has nothing to do."""
+        """Cores with more than can be running, in part for a core that has nothing to do."""
         ledger = self._ledger
         if ledger.recallable and (starving := self._router.starving()):
             for core in members(ledger.recallable):

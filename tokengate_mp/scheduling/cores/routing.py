@@ -78,7 +78,7 @@ class Router:
         for weight, lane in gate.lanes.items():
             lane.reach = self.reach[weight]
 
-    def assign(self, now: int) -> dict[int, list[Ticket]]:
+    def route(self, now: int) -> dict[int, list[Ticket]]:
         """Send out as much as there is room for: the tokens for each core, now ADMITTED."""
         orders: dict[int, list[Ticket]] = {}
         ledger, gate = self._ledger, self._gate
@@ -116,7 +116,7 @@ class Router:
         return pacing.window(work, len(self._ledger.books), self._ledger.away)
 
     def _serve_pinned(self, orders: dict[int, list[Ticket]], now: int) -> None:
-        """Give open cores the tokens that are pinned to them."""
+        """Give open cores their pinned tokens."""
         gate = self._gate
         for core in members(gate.wanted & self._ledger.open):
             self._fill_book(self._ledger[core], gate.pinned[core], _ALL, orders, now)
@@ -184,7 +184,7 @@ class Router:
         return True
 
     def place(self, ticket: Ticket, book: Book, now: int) -> None:
-        """Put a token that is in no lane into a book, and make it ADMITTED."""
+        """Put a token that is in no lane into a book, as ADMITTED."""
         operation = ticket.operation
         ticket.stage = ADMITTED
         ticket.core = book.core
@@ -270,7 +270,7 @@ class Router:
     def _fill_book(  # noqa: C901 - one loop for all tokens, so without calls
         self, book: Book, lane: Lane, helping: int, orders: dict[int, list[Ticket]], now: int
     ) -> int:
-        """Give a core a helping from one lane, and return the charge, ns.
+        """Give a core a helping from a lane, and return the charge, ns.
 
         The core stays open until there turns out to be no room for a token: what fits depends on
         the token, since long ones that fit no window go by their number (see `pacing.floor`).

@@ -63,7 +63,7 @@ TRANSITIONS: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class BreakerView:
-    """A breaker at one moment.
+    """State and counts of a breaker.
 
     Attributes:
         state: Whether calls are taken.
@@ -132,7 +132,7 @@ class Window:
 
 
 class Breaker:
-    """The breaker of one operation. Times are in ns of any one monotonic clock.
+    """The breaker of an operation. Times are in ns of any monotonic clock.
 
     Args:
         name: The operation.
@@ -171,11 +171,11 @@ class Breaker:
         return True
 
     def has_probe_left(self) -> bool:
-        """Whether one more probe is to be let through, given that the breaker is HALF_OPEN."""
+        """Whether another probe is to be let through, given that the breaker is HALF_OPEN."""
         return len(self.probes) + self._passed < self.settings.probes
 
     def close_again(self) -> bool:
-        """Take calls, as if nothing had failed; False if they were taken."""
+        """Take calls, as if nothing had failed; False if the breaker was closed."""
         shut = self.state is not BreakerState.CLOSED
         self.window.forget_all()
         self._step(Event.RESET)
@@ -196,7 +196,7 @@ class Breaker:
                 self._step(Event.PROBES_COMPLETED)
 
     def token_failed(self, number: int, now: int) -> bool:
-        """Count a failed token; True if the breaker opens with this."""
+        """Count a failed token; True if the breaker opens."""
         if self.state is BreakerState.CLOSED:
             window, settings = self.window, self.settings
             window.count_end(now, failed=True)

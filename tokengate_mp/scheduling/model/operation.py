@@ -16,7 +16,7 @@ RECENT: Final = 1024
 
 
 class Operation:
-    """An operation type as the scheduler sees it.
+    """An operation type, in the scheduler's eyes.
 
     Everything here is changed in the engine's thread alone, but for `divisible` and `tags`, which
     are declared with calls (see `operations.OperationRegistry`).

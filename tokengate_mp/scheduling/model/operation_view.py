@@ -14,7 +14,7 @@ from tokengate_mp.scheduling.model.operation import Operation
 
 @dataclass(frozen=True, slots=True)
 class OperationView:
-    """Counts and durations of one operation type at one moment.
+    """Counts and durations of an operation type at some moment.
 
     Attributes:
         weight: Its weight class (that of the first call, should calls differ).

@@ -101,7 +101,7 @@ def smoothed(mean: float, durations: Sequence[int], *, first: bool) -> float:
 
 
 def cost(mean: float, threads: int, *, blocking: bool) -> int:
-    """The charge of one token against its core's window, ns.
+    """The charge of a token against its core's window, ns.
 
     Args:
         mean: Mean duration of its operation, ns.
@@ -142,7 +142,7 @@ def nearly_dry(window_ns: int) -> int:
 
 
 def helping(waiting: int, cores: int, window_ns: int) -> int:
-    """Work that a core is given in one visit, ns: few tokens spread over all that have room.
+    """Work that a core is given per visit, ns: few tokens spread over all that have room.
 
     Args:
         waiting: How much work waits, ns.
@@ -154,7 +154,7 @@ def helping(waiting: int, cores: int, window_ns: int) -> int:
 
 
 def floor(charged: int, threads: int, *, blocking: bool) -> int:
-    """How many tokens a core may hold when the next one would not fit its window.
+    """How many tokens a core may hold when the next would not fit its window.
 
     Args:
         charged: The cost of that next token, ns.

@@ -46,7 +46,7 @@ def members(cores: Cores) -> Iterator[int]:
 
 
 class Position:
-    """The staggered position of one class over a range of cores."""
+    """The staggered position of a class over a range of cores."""
 
     __slots__ = ("_at", "_front", "backward")
 
@@ -74,7 +74,7 @@ class Position:
 
 
 class Share:
-    """Weight classes that have the same range, and so take turns in it.
+    """Weight classes that have the same range, and so take turns there.
 
     Attributes:
         classes: The classes, in turn.
@@ -101,7 +101,7 @@ class Share:
         return self.classes[self._turn :] + self.classes[: self._turn]
 
     def take_turn(self, weight: Weight) -> None:
-        """Give a class the turn, or let it go on: the classes before it have nothing waiting."""
+        """Give a class the turn, or let that go on: the classes before have nothing waiting."""
         turn = self.classes.index(weight)
         if turn != self._turn:
             self._turn = turn
@@ -118,7 +118,7 @@ class Share:
 
 
 def shares(cores: int) -> tuple[Share, ...]:
-    """All classes, the narrowest range first: on a shared core these come first."""
+    """All classes, the narrowest range first, which comes first on a shared core."""
     by_front: dict[int, list[Weight]] = {}
     for weight in WEIGHTS:
         by_front.setdefault(home(weight, cores).start, []).append(weight)

@@ -26,7 +26,7 @@ LOOKED_OVER: Final = 16
 
 @dataclass(slots=True)
 class ClaimOrders:
-    """What is to be done for threads that wait, in this order.
+    """Orders for the sake of threads that wait, in the sequence of execution.
 
     Attributes:
         send: Tokens that are ADMITTED now, each with the seat to send it to.
@@ -110,7 +110,7 @@ class Claims:
     # ---- orders
 
     def grant(self, now: int) -> ClaimOrders:
-        """Send claimed tokens to the processes that claim them, as far as they wait here.
+        """Send claimed tokens that wait in the parent to the processes that claim each.
 
         Args:
             now: The time, ns.
@@ -125,7 +125,7 @@ class Claims:
             return self._waits.stalls(ticket, ask_back)
 
         def ask_back(ticket: Ticket, holder: Seat) -> None:
-            self._ask(ticket, holder, orders.recall)
+            self._ask_back(ticket, holder, orders.recall)
 
         for number, (ticket, claimant) in list(self.pending.items()):
             if self._placement.claimed(ticket, claimant.seat, waiting, now, stalled):
@@ -134,11 +134,11 @@ class Claims:
             else:
                 self._help_along(ticket, claimant, orders)
         if len(self._seats) > 1:
-            self._spare_those_that_wait()
+            self._spare_waiting_seats()
         return orders
 
     def _help_along(self, ticket: NestedTicket, claimant: Seat, orders: ClaimOrders) -> None:
-        """Hint at the dependencies of a claimed token, or ask for it where it cannot be begun."""
+        """Hint at the dependencies of a claimed token, or recall a token that cannot be begun."""
         if ticket.dependencies and self._hinted.get(ticket.number) is not claimant:
             self._hinted[ticket.number] = claimant
             lacking = [each for each in ticket.dependencies if not each.stage.ended]
@@ -146,22 +146,22 @@ class Claims:
         elif ticket.stage is TokenState.ADMITTED:
             holder = self._holder(ticket)
             if holder is not None and holder is not claimant and holder.waits():
-                self._ask(ticket, holder, orders.recall)
+                self._ask_back(ticket, holder, orders.recall)
 
-    def _spare_those_that_wait(self) -> None:
-        """Send no more to processes of which every thread waits: others can begin it."""
+    def _spare_waiting_seats(self) -> None:
+        """Send no more to processes of which every thread waits: others can begin at once."""
         for number, seat in self._seats.items():
             if seat.waits():
                 self._placement.all_threads_wait(number)
 
-    def overdue(self, before: int) -> list[int]:
+    def overdue_recalls(self, before: int) -> list[int]:
         """Seats to ask for claimed tokens that were sent to another core `before` some time, ns."""
         recall: list[int] = []
         for ticket, claimant in self.pending.values():
             if ticket.stage is TokenState.ADMITTED and ticket.admitted < before:
                 holder = self._holder(ticket)
                 if holder is not None and holder is not claimant:
-                    self._ask(ticket, holder, recall)
+                    self._ask_back(ticket, holder, recall)
         return recall
 
     def _look_over(self) -> None:
@@ -195,8 +195,8 @@ class Claims:
         """The process that was sent a token."""
         return self._seats.get(self._holdings.seat_of(ticket))
 
-    def _ask(self, ticket: Ticket, holder: Seat, recall: list[int]) -> None:
-        """Have a token given back that is not begun: once for each time that it was sent."""
+    def _ask_back(self, ticket: Ticket, holder: Seat, recall: list[int]) -> None:
+        """Have an unbegun token given back: once for each time that the token was sent."""
         if self._asked.get(ticket) != ticket.admitted:
             self._asked[ticket] = ticket.admitted
             if ticket.number not in holder.running():

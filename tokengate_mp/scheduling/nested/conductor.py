@@ -24,7 +24,7 @@ def leads_chain(ticket: Ticket) -> bool:
 
 
 class Chain:
-    """A lead and the tokens that were made while it, or a descendant of it, ran.
+    """A lead, and the tokens that were made while the lead or a descendant ran.
 
     Attributes:
         lead: The number of its lead.
@@ -63,7 +63,7 @@ class Conductor:
         self._looked: tuple[int, frozenset[str]] | None = None
 
     def open_chain(self, lead: int) -> Chain:
-        """Open the chain of a lead, on the core of the chain that it was made in, if in any.
+        """Open the chain of a lead, on the core of the surrounding chain, if there is any.
 
         Such a lead has to join that chain first.
         """
@@ -91,7 +91,7 @@ class Conductor:
         self.members[number] = (*self.members.get(number, ()), chain)
 
     def pin_chain(self, number: int, core: int) -> None:
-        """Pin the chain of a token to the core it was sent to, if it is a lead without a core."""
+        """Pin the chain of a token, if a lead without a core, to the core of the token."""
         if number in self.unlanded:
             self.unlanded.discard(number)
             self.chains[number].core = core
@@ -108,13 +108,13 @@ class Conductor:
             return True
         return not chains
 
-    def is_bound(self, number: int) -> bool:
+    def is_member(self, number: int) -> bool:
         """Whether a token was made in a chain, and so runs on the chain's core alone."""
         chains = self.members.get(number)
         return chains is not None and chains[0].lead != number
 
     def hold(self, ticket: Ticket) -> bool:
-        """Hold a token for the core of its chain; False if it is in no chain that has a core."""
+        """Hold a token for the core of its chain; False if no chain with a core has the token."""
         chains = self.members.get(ticket.number)
         if chains is None or chains[0].core is None:
             return False
@@ -123,7 +123,7 @@ class Conductor:
         return True
 
     def drop_held(self, number: int) -> bool:
-        """Hold a token no more that has ended; False if it is not held."""
+        """Drop a held token that has ended; False if the token is not held."""
         return self.held.pop(number, None) is not None
 
     def take_sendable(self, cores: int, paused: Iterable[str]) -> Iterator[tuple[Ticket, int]]:

@@ -15,7 +15,7 @@ class NestedTicket(Ticket, Protocol):
 
     @property
     def dependencies(self) -> Sequence[Ticket]:
-        """The tokens whose values it is called with, until it has ended."""
+        """The tokens whose values the call takes; none once the call has ended."""
 
     @property
     def visible(self) -> bool:
@@ -27,7 +27,7 @@ class Seat(Protocol):
 
     @property
     def seat(self) -> int:
-        """The seat under which the ledger accounts for it; another one once it is relieved."""
+        """The seat under which the ledger accounts for the process; another once relieved."""
 
     @property
     def core(self) -> int:
@@ -51,7 +51,7 @@ class Holdings(Protocol):
         """The seat of the process that holds a token; 0 if none does."""
 
     def held_ticket(self, seat: int, number: int, /) -> Ticket | None:
-        """The token of a number, if the process on a seat holds it."""
+        """The token of a number that the process on a seat holds; None if there is none."""
 
     def held_among(self, seat: int, numbers: Iterable[int], /) -> Sequence[Ticket]:
         """The tokens among `numbers` that the process on a seat holds."""
@@ -64,7 +64,7 @@ class Holdings(Protocol):
 
 
 class Placement(Protocol):
-    """What places tokens with cores (see `scheduler.Scheduler`)."""
+    """Places tokens with cores (see `scheduler.Scheduler`)."""
 
     def claimed(
         self,
@@ -75,7 +75,7 @@ class Placement(Protocol):
         stalled: Callable[[Ticket], bool],
         /,
     ) -> bool:
-        """Place a token with a core of which a thread waits for it."""
+        """Place a token with a core of which a thread waits for that token."""
 
     def all_threads_wait(self, core: int, /) -> None:
-        """Send a core no more until it has answered something."""
+        """Send a core no more until the core has answered something."""

@@ -76,7 +76,7 @@ class Orphans:
             self.waiter_ended(ticket)
 
     def maker_ended(self, ticket: NestedTicket) -> None:
-        """Let a token end to which no process refers, since the token was ended that made it."""
+        """Let a token end to which no process refers, since the token's maker was ended."""
         self._unreferenced.append(ticket)
 
     # ---- orders
@@ -108,7 +108,7 @@ class Orphans:
         return not (ticket.visible or ticket.stage.ended or ticket.number in self._needed)
 
     def _only_for(self, waiter: Ticket) -> list[NestedTicket]:
-        """The tokens that a token alone waits for. It is counted as a waiter no more."""
+        """The tokens that a token alone waits for; the waits of that are forgotten."""
         tickets = self._waits.awaited_alone(waiter.number)
         self._waits.end_waits_of(waiter.number)
         holder = self._seats.get(self._holdings.seat_of(waiter))

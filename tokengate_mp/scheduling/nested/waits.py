@@ -20,7 +20,7 @@ Asker = Callable[[Ticket, Seat], object]
 
 
 class _Node(NamedTuple):
-    """A token that goes on once all of some others go on, or any of them."""
+    """Dependence of a token: whether all or any of some others have to go on first."""
 
     every: bool
     others: Sequence[Ticket]

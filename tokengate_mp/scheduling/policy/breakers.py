@@ -17,7 +17,7 @@ from tokengate_mp.scheduling.model.ticket import Ticket
 
 
 class Breakers:
-    """A breaker for each operation that has one.
+    """All breakers, by operation.
 
     Args:
         guard: Entered around each change; the same thread may enter it again.
@@ -61,7 +61,7 @@ class Breakers:
                 operation.breaker.token_withdrawn(number)
 
     def close_breaker(self, name: str) -> bool:
-        """Let an operation take calls again; False if it did, or has no breaker. Thread-safe."""
+        """Let an operation take calls again; False if no breaker was open. Thread-safe."""
         breaker = self.by_name.get(name)
         if breaker is None:
             return False
@@ -90,7 +90,7 @@ class Breakers:
                     breaker.token_completed(ticket.number, now)
 
     def count_failed(self, tickets: Iterable[Ticket], now: int | None) -> None:
-        """Count tokens that have failed at `now`; None: they were never run."""
+        """Count tokens that have failed at `now`; None: without having been run."""
         with self._guard:
             for ticket in tickets:
                 breaker = ticket.operation.breaker

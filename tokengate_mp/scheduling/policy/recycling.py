@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
-    """The process that gets a core's tokens, at one moment.
+    """Facts about the process that gets a core's tokens.
 
     Attributes:
         core: Its core.
@@ -40,7 +40,7 @@ class ProcessFacts:
 
 
 class RecyclingOrders(NamedTuple):
-    """What is to be done now.
+    """Orders to start, hand over and dismiss processes.
 
     Attributes:
         start: Cores whose successor is to be started.
@@ -55,7 +55,7 @@ class RecyclingOrders(NamedTuple):
 
 
 class RecyclingPolicy:
-    """Decides over the processes of all cores. Times are in ns of any one monotonic clock.
+    """Decides over the processes of all cores. Times are in ns of any monotonic clock.
 
     Args:
         limit: The most tokens that a process answers for; None for any number.
@@ -124,7 +124,7 @@ class RecyclingPolicy:
     def decide(
         self, processes: Iterable[ProcessFacts], draining: Mapping[int, int], now: int
     ) -> RecyclingOrders:
-        """Go on with what is under way, and begin what is due.
+        """Go on with recyclings under way, and begin any that are due.
 
         Args:
             processes: The process that gets the tokens of each core.
@@ -167,7 +167,7 @@ class RecyclingPolicy:
 
 
 def is_nearly_used(answered: int, limit: int, age: int, lead: int) -> bool:
-    """Whether a successor should be started, so that it is up when the limit is reached.
+    """Whether a successor should be started, to be up when the limit is reached.
 
     Args:
         answered: How many tokens the process has answered for.

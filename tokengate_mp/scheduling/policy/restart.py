@@ -54,11 +54,11 @@ class RestartPolicy:
         self._intensity = {core: Intensity(limit, period) for core in self._failures}
 
     def came_up(self, core: int) -> None:
-        """Count attempts to start a process of this core from none again."""
+        """Count attempts to start a core's process from none again."""
         self._failures[core] = 0
 
     def not_started(self, core: int, *, hopeless: bool = False) -> float | GiveUp:
-        """Decide after a process that could not be started, or ended before it was ready.
+        """Decide after a process that could not be started, or ended before being ready.
 
         Args:
             core: Its core.
@@ -73,7 +73,7 @@ class RestartPolicy:
             return GiveUp(NEVER_UP)
         return START_PAUSE * 2.0 ** (failures - 1)
 
-    def ended(self, core: int, now: float, *, made_progress: bool) -> float | GiveUp:
+    def ready_ended(self, core: int, now: float, *, made_progress: bool) -> float | GiveUp:
         """Decide after a process that had been ready has ended.
 
         Args:

@@ -20,7 +20,7 @@ FIRST_PAUSE: Final = 0.01
 
 
 class Intensity:
-    """Ends of one core's processes without progress.
+    """Ends of a core's processes without progress.
 
     Args:
         limit: How many there may be within a period.

@@ -40,7 +40,7 @@ def pause(base: int, run: int, number: int) -> int:
 
 
 class Trial:
-    """The failed runs of one token so far.
+    """The failed runs of a token so far.
 
     Attributes:
         errors: The error of each.

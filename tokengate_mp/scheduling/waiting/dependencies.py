@@ -45,7 +45,7 @@ class Dependencies:
         self.missing.pop(ticket.number, None)
 
     def collect_ended(self, tickets: Iterable[Ticket]) -> None:
-        """Find those of `tickets` that have ended, for their dependents to be told."""
+        """Find the ended tokens among `tickets` that have dependents."""
         for ticket in tickets:
             if ticket.stage.ended:
                 self.missing.pop(ticket.number, None)

@@ -40,7 +40,7 @@ INTERLEAVE: Final = 16
 
 
 class Gate:
-    """All lanes, and the tokens that wait outside of them.
+    """All lanes, and the tokens that wait outside.
 
     Attributes:
         lanes: The lane of each weight class: tokens that may be sent to a core.
@@ -191,7 +191,7 @@ class Gate:
         return entered
 
     def withhold(self, ticket: Ticket) -> int:
-        """Let a new token wait outside the lanes; how many have entered: 0 if it has ended."""
+        """Let a new token wait outside the lanes; the number entered: 0 for an ended token."""
         if ticket.stage is not CREATED:
             return 0
         ticket.stage = WAITING
@@ -215,7 +215,7 @@ class Gate:
             self._queue(ticket).appendleft(ticket)
 
     def interleave(self, ticket: Ticket) -> None:
-        """Put a token that is to be run again among those that come soon.
+        """Put a token that is to be run again among the next tokens of its lane.
 
         Not at the end, where it would wait for everything; and not before all others, where a token
         that fails at once would keep a core to itself.
@@ -235,14 +235,14 @@ class Gate:
         return ticket.operation.name not in self.paused
 
     def pause(self, name: str) -> None:
-        """Hold back the tokens of an operation, those of all weights."""
+        """Hold back the tokens of an operation, of whatever weight."""
         if name in self.paused:
             return
         held_back: list[Ticket] = []
         for lane in (*self.lanes.values(), *self.pinned.values(), *self.limited.all_queues()):
             mine = [ticket for ticket in lane if ticket.operation.name == name]
             if mine:
-                lane.replace([ticket for ticket in lane if ticket.operation.name != name])
+                lane.refill([ticket for ticket in lane if ticket.operation.name != name])
                 self.lane_served(lane)
                 held_back += mine
         for pin in self.sticky.unplaced.values():
@@ -264,13 +264,13 @@ class Gate:
             else:
                 returning.setdefault(id(lane), (lane, []))[1].append(ticket)
         for lane, mine in returning.values():
-            lane.replace(merge(mine, lane, key=attrgetter("number")))
+            lane.refill(merge(mine, lane, key=attrgetter("number")))
             self.wanted |= (1 << lane.core) & ~1
 
     # ---- out
 
     def take_early(self, ticket: Ticket, core: int, waiting: Cores) -> bool:
-        """Take a waiting token out of its lane before its turn, for a core; False if it may not be.
+        """Take a waiting token out of its lane before its turn, for a core; False if not allowed.
 
         It is ADMITTED with this. A token whose key is pinned to another core stays, unless that is
         one of `waiting`, of which every thread waits. A key that has no core yet gets this one.
@@ -297,7 +297,7 @@ class Gate:
             self.lane_served(lane)
 
     def drop_ended(self, ticket: Ticket) -> None:
-        """Count off a token that has ended while it waited."""
+        """Count off a token that has ended while waiting."""
         if self.postponed.drop(ticket) or self.withheld.pop(ticket.number, None) is not None:
             return
         lane = self._lane(ticket)
@@ -312,7 +312,7 @@ class Gate:
             door = self.lanes[weight]
             for lane in (door, *(q for q in self.limited.all_queues() if q.door is door)):
                 emptied += lane
-                lane.replace(())
+                lane.refill(())
         return emptied
 
     def lane_served(self, lane: Lane) -> None:
@@ -340,7 +340,7 @@ class Gate:
             self.wanted |= 1 << core
 
     def _place(self, pin: Pin, core: int) -> None:
-        """Pin a key to a core before the first of its tokens has been sent to one."""
+        """Pin a key to a core before the first of its tokens has been sent."""
         first = next(each for number, each in pin.members.items() if number in self.sticky.unplaced)
         if first.number not in self.postponed and self.lets_pass(first):
             self._queue(first).remove(first)
@@ -349,7 +349,7 @@ class Gate:
         self._follow(pin, core)
 
     def leave_key(self, ticket: Ticket) -> None:
-        """Count a token that has ended off its key, if it has any."""
+        """Count a token that has ended off its key, if any."""
         unplaced = self.sticky.unplaced
         pin = self.sticky.leave_key(ticket.number)
         if unplaced and pin is not None and pin.members and ticket.number in unplaced:
@@ -382,7 +382,7 @@ class Gate:
     # ---- views
 
     def ahead(self, ticket: Ticket) -> int | None:
-        """How many tokens will leave the lane of a token before it does; None: it is in no lane."""
+        """How many tokens are before a token in its lane; None: the token is in no lane."""
         if ticket.stage is not WAITING:
             return None
         if ticket.number in self.postponed or ticket.number in self.withheld:

@@ -47,7 +47,7 @@ class Lane:
         return waiting(self.queue)
 
     def count_off(self) -> None:
-        """Count a token of the queue as gone; entries are dropped once half of them are."""
+        """Count a token of the queue as gone; entries are dropped once half are gone."""
         self.gone += 1
         if self.gone * 2 > len(self.queue):
             self.drop_gone()
@@ -55,10 +55,10 @@ class Lane:
     def drop_gone(self) -> None:
         """Drop the entries of tokens that do not wait any more."""
         if self.gone:
-            self.replace(self)
+            self.refill(self)
 
-    def replace(self, tickets: Iterable[Ticket]) -> None:
-        """Let `tickets` wait in this lane, and no others."""
+    def refill(self, tickets: Iterable[Ticket]) -> None:
+        """Let `tickets` wait here, and no others."""
         self.queue = deque(tickets)
         self.gone = 0
 

@@ -52,7 +52,7 @@ class LimitedQueues:
         return queue
 
     def queues_of(self, limit: ConcurrencyLimit) -> Collection[LimitedQueue]:
-        """All queues of one limit."""
+        """All queues of a limit."""
         return self.by_limit[limit].values()
 
     def all_queues(self) -> Iterator[LimitedQueue]:
@@ -69,12 +69,12 @@ class LimitedQueues:
         )
 
     def take_for_cores(self, gone: Cores) -> list[Ticket]:
-        """Take out the tokens that wait for the own lanes of these cores."""
+        """Take out the tokens that wait for the own lanes of `gone` cores."""
         taken: list[Ticket] = []
         for queue in self.all_queues():
             if gone >> queue.door.core & 1:
                 taken += queue
-                queue.replace(())
+                queue.refill(())
         return taken
 
     def validate(self) -> None:

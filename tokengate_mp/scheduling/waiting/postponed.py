@@ -32,7 +32,7 @@ class Postponed:
         heappush(self._due, (until, ticket.number))
 
     def drop(self, ticket: Ticket) -> bool:
-        """Take out a token that has ended; False if it is not here."""
+        """Take out a token that has ended; False if not postponed."""
         return self._tickets.pop(ticket.number, None) is not None
 
     def next_due(self) -> int | None:

@@ -92,7 +92,7 @@ class Sticky:
         return pin
 
     def leave_key(self, number: int) -> Pin | None:
-        """Count a token off that has ended: its pin; None if it has no key, or was counted off."""
+        """Count an ended token off its key, and give the pin; None: no key, or counted off."""
         pin = self.members.pop(number, None)
         if pin is not None:
             del pin.members[number]
@@ -105,7 +105,7 @@ class Sticky:
         return pin
 
     def unpin_cores(self, gone: Cores) -> list[Pin]:
-        """Free the keys of cores that will never be ready again: those that have tokens."""
+        """Free the keys of cores that will never be ready again, and give the pins with tokens."""
         unpinned: list[Pin] = []
         for pin in list(self.pins.values()):
             if pin.core is not None and gone >> pin.core & 1:

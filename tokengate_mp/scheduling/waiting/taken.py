@@ -30,7 +30,7 @@ class Taken:
         lane.count_off()
 
     def remove_entries(self, tickets: Iterable[Ticket]) -> Iterator[Lane]:
-        """Clear the lanes that may still have entries of these tokens, before any waits again.
+        """Clear the lanes that may still have entries of `tickets`, before any waits again.
 
         Yields:
             Each of the lanes.
@@ -42,7 +42,7 @@ class Taken:
                 yield lane
 
     def forget_ended(self, tickets: Iterable[Ticket]) -> None:
-        """Drop those of `tickets` that have ended, and so never wait again."""
+        """Drop the ended tokens among `tickets`: none will wait again."""
         for ticket in tickets:
             if ticket.stage.ended:
                 self.lanes.pop(ticket.number, None)
