@@ -112,7 +112,6 @@ class Scheduler:
     ) -> None:
         self.cores = cores
         self.operations = OperationRegistry(threads) if operations is None else operations
-        self._threads = threads
         self._all: Cores = as_set(range(1, cores + 1))
         self._breakers = self.operations.breakers
         self._gate = gate = Gate()
@@ -183,9 +182,8 @@ class Scheduler:
 
     def core_resumed(self, core: int) -> None:
         """Send tokens again to a core that was suspended."""
-        book = self._ledger[core]
-        if book.ready:
-            self._ledger.open_book(book)
+        if self._ledger[core].ready:
+            self._ledger.open_book(self._ledger[core])
 
     def settle(  # noqa: PLR0913 - the two rare kinds of outcome cost nothing as sets
         self,
@@ -287,12 +285,7 @@ class Scheduler:
             core: The core.
             running: Those tokens. Until they end, others that compute have the whole window.
         """
-        book = self._ledger[core]
-        if book.ready:
-            book.mark_blocked(running)
-            book.floor = self._threads
-            book.stuck = False
-            self._ledger.open |= 0 if book.closed else book.bit
+        self._ledger.offer_more(self._ledger[core], running)
 
     def claimed(
         self,

@@ -267,6 +267,19 @@ class Ledger:
         else:
             self.recallable &= ~bit
 
+    def offer_more(self, book: Book, running: Iterable[int]) -> None:
+        """Open a core whose crew has threads free, while all that runs there blocks.
+
+        Args:
+            book: The core's.
+            running: The numbers of the tokens that run.
+        """
+        if book.ready:
+            book.mark_blocked(running)
+            book.floor = self._threads
+            book.stuck = False
+            self.open |= 0 if book.closed else book.bit
+
     def validate(self) -> None:
         """Check the invariants.
 
