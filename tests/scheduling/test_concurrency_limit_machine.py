@@ -227,3 +227,14 @@ TestLimits.__doc__ = (
     "and no core is idle beside a token that it may run and for which the limit has room."
 )
 TestLimits.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+def test_a_limited_token_that_waits_behind_its_key_goes_with_the_same_order():
+    """Also if it is the first token of a limited operation that there has been."""
+    machine = LimitMachine()
+    machine.start(cores=1, routing="strict")
+    machine.call_anchored(count=1, key=b"x", name="free")
+    machine.call_anchored(count=1, key=b"x", name="one")
+    machine.assign(at_once=True)
+    assert len(machine.held[1]) == 2
+    machine.teardown()

@@ -63,10 +63,14 @@ class Assignment:
             gate.sticky.expire_pins(now)
         if not (conductor.held or gate.has_any() or self.homeward):
             return {}
-        if gate.limited.by_limit:
+        limited = gate.limited.by_limit
+        if limited:
             orders = self._limited_admission.route_limited(now)
         else:
             orders = self._router.route(now)
+            if limited:  # the first limited tokens of all had waited behind the first of their key
+                for core, tickets in self._limited_admission.route_limited(now).items():
+                    orders.setdefault(core, []).extend(tickets)
         if self.homeward:
             for core, tickets in self.homeward.take_all().items():
                 held = self._ledger[core].held
