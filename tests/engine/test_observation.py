@@ -8,7 +8,7 @@ import threading
 import pytest
 from engine_work import broken, impatient, limited, other, sticky, work
 
-from tokengate_mp.errors import AdmissionRejected
+from tokengate_mp.errors import AdmissionRejected, TokenKilled
 from tokengate_mp.observe import events
 from tokengate_mp.observe.events import named
 from tokengate_mp.observe.stats import stats
@@ -32,6 +32,7 @@ def test_a_view_at_rest_is_what_statistics_say(make_rig):
     tokens = [work(n) for n in range(5)] + [sticky(1), sticky(1), limited(1), limited(2)]
     tokens[3].kill()
     rig.run()
+    assert isinstance(rig.error_of(tokens[3]), TokenKilled)
     rig.begun(tokens[0])
     port, views = rig.engine.control_port, []
     thread = threading.Thread(target=lambda: views.append(port.take_view()))
@@ -71,6 +72,7 @@ def test_views_while_turns_are_taken_are_never_disturbed(make_rig):
             made += len(tokens)
             tokens[turn % 40].kill()
             rig.run()
+            assert isinstance(rig.error_of(tokens[turn % 40]), TokenKilled)
             rig.perform_all()
             if turn % 20 == 10:
                 rig.backend.exit(rig.core(1 + turn % 3))
@@ -90,14 +92,17 @@ def test_views_while_turns_are_taken_are_never_disturbed(make_rig):
 def test_a_view_says_when_the_last_turn_ended(make_rig):
     """Later after a turn, and the same without any."""
     rig = make_rig()
+    rig.come_up()
     take = rig.engine.control_port.take_view
     work(1)
     rig.run()
+    rig.perform_all()
     before = take().last_turn
     assert take().last_turn == before
     work(2)
     rig.run()
     assert take().last_turn >= before > 0
+    rig.perform_all()
 
 
 # ---- events
@@ -152,6 +157,7 @@ def test_orders_are_told_with_what_came_of_them(make_rig):
     port.resume_admission()
     assert port.reset_operation("other") is False
     rig.run()
+    assert {type(rig.error_of(token)) for token in waiting} == {TokenKilled}
     orders = (events.PAUSED, events.RESUMED, events.KILLED, events.DRAINED, events.RESET)
     assert happened(rig, *orders) == [
         {"kind": "paused", "operation": None},
@@ -185,6 +191,7 @@ def test_a_breaker_that_opens_and_closes_is_told(make_rig):
     assert rig.engine.control_port.reset_operation("broken")
     work(1)
     rig.run()
+    rig.perform_all()
     assert happened(rig, *kinds)[1:] == [{"kind": "breaker_closed", "operation": "broken"}]
     assert all(isinstance(rig.error_of(token), ValueError) for token in tokens)
 
