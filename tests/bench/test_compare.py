@@ -71,7 +71,8 @@ def test_each_row_knows_which_way_is_better(key):
         ([100, 102, 104], [104, 106, 107], Verdict.SAME),  # 4 µs, and so do they
         ([100, 102, 104], [95, 97, 98], Verdict.BETTER),
         ([100, 102, 104], [102, 102, 102], Verdict.SAME),
-        ([100, 100, 100], [101, 101, 101], Verdict.WORSE),
+        ([100, 100, 100], [102, 102, 102], Verdict.WORSE),
+        ([100, 100, 100], [100.9, 100.9, 100.9], Verdict.SAME),  # less than one in a hundred
         ([100, 102, 104], [105, 109, 113], Verdict.SAME),  # the new run spreads by 8
         ([100, 102], [200, 202, 204], Verdict.UNKNOWN),
         ([100, 102, 104], [200], Verdict.UNKNOWN),
@@ -262,7 +263,7 @@ def test_the_exit_code_says_whether_a_figure_is_worse(tmp_path, run_with):
     )
     words = ["--only", "trip,1ms", "--compare", str(file)]
     code, out, _ = run_with([1e-4, 1.05e-4, 1e-4], *words)
-    assert (code, "within spread" in out, "1.00x" in out) == (0, True, True)
+    assert (code, "same" in out, "1.00x" in out) == (0, True, True)
     code, out, _ = run_with([2e-4, 2e-4, 2e-4], *words)
     assert (code, "✗ worse" in out, "0.50x" in out) == (1, True, True)
     assert "100.0 µs" in out

@@ -21,10 +21,10 @@ ROWS = (
 COMPARING = """
 With --compare FILE our own figures are compared with those of FILE, at equal rows, sizes and cores.
 A figure is worse if its median is worse by more than its spread: the largest less the smallest
-sample, of whichever run has more of that. It takes three samples in both runs to say so (--repeat);
-with fewer there is the ratio alone. Rows that only one of the runs has are listed. --against none
-leaves out the competitors, --only the other rows. Exit codes: 0 no figure is worse, 1 a figure is
-worse or failed, 2 FILE cannot be compared with.
+sample, of whichever run has more of that; and by a hundredth at the least. It takes three samples
+in both runs to say so (--repeat); with fewer there is the ratio alone. Rows that only one of the
+runs has are listed. --against none leaves out the competitors, --only the other rows. Exit codes: 0
+no figure is worse, 1 a figure is worse or failed, 2 FILE cannot be compared with.
 """
 """How `bench --compare` judges, for its help."""
 

@@ -5,6 +5,9 @@ themselves (largest less smallest): what a machine does by itself between two sa
 no change of the program. Three samples are needed for that in both runs. With two, equal programs
 would be told apart in one of ten comparisons by chance; with three in one of fifty; with five, as
 the benchmark takes by default, in one of some hundreds.
+
+A change of less than one in a hundred is none, however little the samples differ: of memory they
+differ by a tenth of a byte, and half a byte more for each token is no loss to anybody.
 """
 
 from __future__ import annotations
@@ -23,13 +26,16 @@ from tokengate_mp.bench.rows.row import Row
 LEAST_SAMPLES: Final = 3
 """Samples needed in both runs for a verdict."""
 
+LEAST_CHANGE: Final = 0.01
+"""Part of a figure by which the median must move for a verdict, beside the spread."""
+
 
 class Verdict(Enum):
     """Outcome of the comparison of a figure."""
 
     BETTER = "better"
     WORSE = "worse"
-    SAME = "within spread"
+    SAME = "same"
     UNKNOWN = "too few samples"
 
 
@@ -61,13 +67,15 @@ class Change:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the median moved by more than the spread, and which way."""
+        """Whether the median moved by more than the spread and `LEAST_CHANGE`, and which way."""
         if min(self.before.count, self.now.count) < LEAST_SAMPLES:
             return Verdict.UNKNOWN
         gain = self.now.median - self.before.median
         if self.row.unit.better == "lower":
             gain = -gain
-        if abs(gain) <= self.spread:
+        ratio = self.ratio
+        slight = ratio is not None and abs(ratio - 1) < LEAST_CHANGE
+        if slight or abs(gain) <= self.spread:
             return Verdict.SAME
         return Verdict.BETTER if gain > 0 else Verdict.WORSE
 
