@@ -12,6 +12,7 @@ import work
 from gates import Gate
 
 from tokengate_mp import OperationsCoordinator, TokenKilled, TokenState, task_token_guard
+from tokengate_mp.ports import CoreFacts
 
 
 @pytest.fixture
@@ -225,6 +226,11 @@ def test_a_function_that_becomes_known_while_a_process_learns_all():
             work.square(base).get(20)
 
         class Learning:
+            core = 1
+
+            def facts(self):
+                return CoreFacts(ready=True, running=(), waiting=True, pid=None, dropped=0)
+
             def define(self, index, definition):
                 learned.append(index)
 
