@@ -409,3 +409,14 @@ def test_nothing_grows_with_keys_that_are_gone():
         assert len(scheduler._gate.sticky._listed) <= 1
     assert scheduler.snapshot(10**6).pins == 1
     assert scheduler.snapshot(2 * 10**6).pins == 0
+
+
+def test_a_limited_token_behind_the_first_of_its_key_is_sent_with_it():
+    """In the same order, although nothing waited for room within a limit before."""
+    scheduler, make = scheduler_with(1)
+    (first,) = make()
+    limited = scheduler.operations.declare("one", "medium", Policy(max_running=1))
+    (second,) = make()
+    second.operation = limited
+    call(scheduler, [first, second])
+    assert scheduler.assign(0) == {1: [first, second]}

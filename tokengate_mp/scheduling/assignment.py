@@ -16,6 +16,7 @@ from tokengate_mp.scheduling.cores.routing import Router
 from tokengate_mp.scheduling.model.ticket import Ticket
 from tokengate_mp.scheduling.model.weights import Cores
 from tokengate_mp.scheduling.nested.conductor import Conductor
+from tokengate_mp.scheduling.operations import OperationRegistry
 from tokengate_mp.scheduling.waiting.gate import Gate
 
 WAITING = TokenState.WAITING
@@ -29,6 +30,7 @@ class Assignment:
         ledger: The tokens that each core holds.
         router: Chooses cores for the tokens in the lanes.
         conductor: Chains, and tokens that are held for their cores.
+        operations: Says whether any operation has a concurrency limit.
 
     Attributes:
         homeward: Tokens that were placed with a core, and go there with the next order.
@@ -40,17 +42,26 @@ class Assignment:
         "_gate",
         "_ledger",
         "_limited_admission",
+        "_operations",
         "_router",
         "homeward",
         "paused",
     )
 
-    def __init__(self, gate: Gate, ledger: Ledger, router: Router, conductor: Conductor) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        ledger: Ledger,
+        router: Router,
+        conductor: Conductor,
+        operations: OperationRegistry,
+    ) -> None:
         self._gate = gate
         self._ledger = ledger
         self._router = router
         self._conductor = conductor
         self.homeward = Homeward()
+        self._operations = operations
         self._limited_admission = LimitedAdmission(gate, ledger, router)
         self.paused = False
 
@@ -63,14 +74,11 @@ class Assignment:
             gate.sticky.expire_pins(now)
         if not (conductor.held or gate.has_any() or self.homeward):
             return {}
-        limited = gate.limited.by_limit
-        if limited:
+        # (Not "if any waits for room": with a key, more may come to do so within this order.)
+        if self._operations.any_limited:
             orders = self._limited_admission.route_limited(now)
         else:
             orders = self._router.route(now)
-            if limited:  # the first limited tokens of all had waited behind the first of their key
-                for core, tickets in self._limited_admission.route_limited(now).items():
-                    orders.setdefault(core, []).extend(tickets)
         if self.homeward:
             for core, tickets in self.homeward.take_all().items():
                 held = self._ledger[core].held

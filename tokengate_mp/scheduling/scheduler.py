@@ -125,7 +125,7 @@ class Scheduler:
         self._endings = endings = Endings(
             gate, ledger, conductor, dependencies, retries, self._breakers
         )
-        self._assignment = assignment = Assignment(gate, ledger, router, conductor)
+        self._assignment = assignment = Assignment(gate, ledger, router, conductor, self.operations)
         self.handover = Handover(ledger, self._withdraw_unsent)
         self.relations = Relations(
             gate, ledger, assignment, conductor, dependencies, deadlines, endings
