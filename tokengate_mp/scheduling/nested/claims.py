@@ -124,12 +124,16 @@ class Claims:
         def stalled(ticket: Ticket) -> bool:
             return self._waits.stalls(ticket, ask_back)
 
+        sent: set[int] = set()
+
         def ask_back(ticket: Ticket, holder: Seat) -> None:
-            self._ask_back(ticket, holder, orders.recall)
+            if ticket.number not in sent:  # else a thread that waits for it is about to begin it
+                self._ask_back(ticket, holder, orders.recall)
 
         for number, (ticket, claimant) in list(self.pending.items()):
             if self._placement.claimed(ticket, claimant.seat, waiting, now, stalled):
                 orders.send.append((ticket, claimant.seat))
+                sent.add(number)
                 self.granted[number] = self.pending.pop(number)
             else:
                 self._help_along(ticket, claimant, orders)

@@ -119,9 +119,17 @@ class Waits:
         if ticket.stage is TokenState.WAITING and limit is not None and limit.room <= 0:
             return _Node(every=False, others=self._holdings.counted_by(limit))
         seat = self._seats.get(self._holdings.seat_of(ticket))
-        if ticket.stage is not TokenState.ADMITTED or seat is None:
+        if seat is None:
             return _FREE
+        if ticket.stage is not TokenState.ADMITTED:
+            # It was ended, and counts until its core answers: which may be only when its thread
+            # has done with a token that it has begun on top.
+            return _Node(every=True, others=self._above(ticket, seat))
         return self._held_node(ticket, seat, ask_back)
+
+    def _above(self, ticket: Ticket, seat: Seat) -> list[Ticket]:
+        """The token that the thread of a token has begun on top of that, if any, in a list."""
+        return [*self._holdings.held_among(seat.seat, [seat.on_top.get(ticket.number, 0)])]
 
     def _held_node(self, ticket: Ticket, seat: Seat, ask_back: Asker) -> _Node:
         core = seat.core
@@ -129,7 +137,8 @@ class Waits:
         if ticket.number in running:
             # It may have started the thread of the user's own, and wait for that.
             own, others = self._awaited.get(ticket.number, {}), self._awaited.get(-core, {})
-            return _Node(every=True, others=[*own.values(), *others.values()])
+            above = self._above(ticket, seat)
+            return _Node(every=True, others=[*own.values(), *others.values(), *above])
         if not seat.waits():
             return _FREE
         if self._holdings.is_bound(ticket):
