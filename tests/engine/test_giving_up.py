@@ -82,6 +82,26 @@ def test_keys_and_chains_of_its_core_go_elsewhere(make_rig):
     rig.check_nothing_left()
 
 
+def test_a_key_goes_elsewhere_while_a_process_that_drains_holds_its_tokens(make_rig):
+    """The core was given up for its next process: what comes later does not wait for that."""
+    rig = make_rig(2, max_tokens_per_core=1, exact=True)
+    first = sticky("a")
+    rig.run()
+    old = rig.begun(first)
+    rig.backend.cannot_replace(old.core)
+    rig.run()
+    assert old.seat > 2
+    later = sticky("a")
+    rig.run()
+    assert later.core == 3 - old.core
+    old.finish(first, "well")
+    rig.run()
+    assert first.result() == "well"
+    rig.holder(later).finish(later)
+    rig.run()
+    rig.check_nothing_left()
+
+
 def test_what_it_finished_is_settled_first(make_rig):
     """Though it is given up in the same moment."""
     rig = make_rig()

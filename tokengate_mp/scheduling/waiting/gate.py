@@ -366,6 +366,9 @@ class Gate:
             self._queue(ticket).appendleft(ticket)
         elif (ticket := next(waiting(pin.members.values()), None)) is not None:
             self.sticky.unplaced[ticket.number] = pin
+        else:
+            # A process that drains holds all of them, and its core will never be ready again.
+            self.sticky.drop_pin(pin)
 
     def evict_keys(self, gone: Cores) -> None:
         """Let the keys be placed anew of cores that hold nothing, and will never be ready again."""

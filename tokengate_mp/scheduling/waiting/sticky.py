@@ -116,6 +116,13 @@ class Sticky:
                     del self.pins[pin.key]
         return unpinned
 
+    def drop_pin(self, pin: Pin) -> None:
+        """Count the tokens of a key for that no more; the next token of the key is the first."""
+        for number in pin.members:
+            del self.members[number]
+        pin.members.clear()
+        del self.pins[pin.key]
+
     def all_behind(self) -> Iterator[Ticket]:
         """Tokens that wait for the first token of their key to be sent."""
         for pin in self.unplaced.values():
