@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, Final
+from unittest import mock
 
 from fakes import FakeBackend, FakeLink
 from virtual_time import VirtualLoop, virtual_time
 
+from tokengate_mp.calls import token_function
 from tokengate_mp.calls.token_function import TokenFunction
 from tokengate_mp.config.settings import CoordinatorSettings, coordinator_settings
 from tokengate_mp.engine.engine import Engine
+from tokengate_mp.engine.outbound.intake import Intake
 from tokengate_mp.errors import TokenKilled
 from tokengate_mp.loops.host import Host
 from tokengate_mp.tokens.forwarding import ForwardingToken, Recipient
@@ -186,6 +190,17 @@ class Rig:
 
 
 @contextlib.contextmanager
+def own_numbers() -> Iterator[None]:
+    """Count tokens from 1 within: pauses between runs, for one, depend on the numbers."""
+    numbers = count(1).__next__
+    with (
+        mock.patch.object(token_function, "next_number", numbers),
+        mock.patch.object(Intake, "next_number", staticmethod(numbers)),
+    ):
+        yield
+
+
+@contextlib.contextmanager
 def rigged(
     cores: int = 1, *, public: bool = True, up: bool = True, **options: Any
 ) -> Iterator[Rig]:
@@ -198,7 +213,7 @@ def rigged(
         options: Settings of a coordinator.
     """
     settings = coordinator_settings(cores, [0], **{**DEFAULTS, **options})
-    with virtual_time() as loop:
+    with virtual_time() as loop, own_numbers():
         rig = Rig(loop, settings, public=public)
         try:
             if up:
