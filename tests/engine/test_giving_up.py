@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from engine_work import lead, sticky, work
 
-from tokengate_mp import CoreStartError, InitializerFailed, TokenState
+from tokengate_mp import CoreStartError, DependencyFailed, InitializerFailed, TokenState
 from tokengate_mp.wire.protocol.failures import failure
 
 
@@ -23,6 +23,20 @@ def test_tokens_that_may_run_nowhere_end(make_rig):
     later = work()
     rig.run()
     assert isinstance(rig.error_of(later), CoreStartError)
+    rig.check_nothing_left()
+
+
+def test_tokens_that_depend_on_them_end_as_well(make_rig):
+    """At once, and not with the next look at what may have been missed."""
+    rig = make_rig(up=False)
+    first = work()
+    second = work(first)
+    rig.run()
+    rig.backend.exit(rig.core(), restart=False)
+    rig.backend.give_up(1, "a reason")
+    rig.run()
+    assert isinstance(rig.error_of(first), CoreStartError)
+    assert isinstance(rig.error_of(second), DependencyFailed)
     rig.check_nothing_left()
 
 

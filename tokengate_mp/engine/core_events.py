@@ -156,8 +156,11 @@ class CoreEvents:
 
     def end_stranded(self) -> None:
         """End tokens that may run on no cores but given up."""
-        for token in tokens_of(self._scheduler.stranded(self.without)):
+        stranded = tokens_of(self._scheduler.stranded(self.without))
+        for token in stranded:
             self._control.deliver_error(token, why_stranded(self._refusal, self._reasons))
+        if stranded:  # tokens that depend on them end in the next turn
+            self._engine.request_turn()
 
     # ---- nodes
 
