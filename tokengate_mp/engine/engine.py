@@ -41,7 +41,7 @@ from tokengate_mp.engine.peers import Peers
 from tokengate_mp.engine.quiescence import Quiescence
 from tokengate_mp.engine.recycling import Recycling
 from tokengate_mp.engine.turns import Turns
-from tokengate_mp.engine.withdrawals import UNSENT, Withdrawals
+from tokengate_mp.engine.withdrawals import Withdrawals
 from tokengate_mp.loops.host import Host
 from tokengate_mp.loops.timers import Timer
 from tokengate_mp.observe.events import CLOSED, OPENED, EventRing
@@ -77,6 +77,7 @@ class Engine:
         admission: Bounds what may be pending.
         history: Remembers ended tokens.
         intake: Takes calls in.
+        withdrawals: Takes tokens of executors back.
         control_port: Steers this engine, and shows what it does, from any thread.
     """
 
@@ -123,7 +124,9 @@ class Engine:
         )
         self._pending_calls = pending_calls = PendingCalls(scheduler, admission, control)
         breaker_guard = BreakerGuard(scheduler, control, life)
-        self._withdrawals = Withdrawals(turns.request_turn_threadsafe)
+        self.withdrawals = Withdrawals(
+            control, scheduler.accounts, self.take_in, turns.request_turn_threadsafe
+        )
         self.intake: Intake = Intake(
             host.callbacks,
             scheduler,
@@ -305,10 +308,10 @@ class Engine:
 
     def _send(self) -> None:
         """End withdrawn tokens, take in calls, and send tokens as ordered."""
-        withdrawals = self._withdrawals
+        withdrawals = self.withdrawals
         with withdrawals.sending:
             if withdrawals.withdrawn:
-                withdrawals.end_withdrawn(self.control.token_cancelled)
+                withdrawals.end_withdrawn()
             self._dispatch.send_orders()
             if (tick := self._scheduler.next_tick()) is not None:
                 self._tick.run_at(tick)
@@ -317,7 +320,7 @@ class Engine:
 
     def take_in(self) -> None:
         """Tell the scheduler of new functions, then of new tokens."""
-        with self._withdrawals.sending:
+        with self.withdrawals.sending:
             self._dispatch.take_in()
 
     def _recall_later(self) -> None:
@@ -385,26 +388,7 @@ class Engine:
         if self._public:
             self.control.token_cancelled(token)
         else:
-            self._withdrawals.retract(token)
-
-    def retract(self, token: ForwardingToken[Any]) -> bool:
-        """Never begin a token; False if the token was sent to a core, or is withdrawn already."""
-        return self._withdrawals.retract(token)
-
-    def kill(self, token: ForwardingToken[Any], reason: str) -> None:
-        """End a token, even while its function runs; in the loop's thread."""
-        self.take_in()
-        self.control.kill(token, reason)
-
-    def cancel_unsent(self) -> None:
-        """Cancel every call that was not sent to a core. In the loop's thread."""
-        with self._withdrawals.sending:
-            self.take_in()
-            unsent = [token for token in self._accounts.unended() if token.stage in UNSENT]
-        for token in unsent:
-            recipient = token.recipient if isinstance(token, ForwardingToken) else None
-            if recipient is not None:
-                recipient.cancel()
+            self.withdrawals.retract_token(token)
 
     # ---- joining and looking
 

@@ -69,11 +69,11 @@ class ExecutorRuntime:
 
     def withdraw_token(self, token: ForwardingToken[Any]) -> bool:
         """Withdraw a token; False if the token was sent to a core, or is withdrawn already."""
-        return self._engine.retract(token)
+        return self._engine.withdrawals.retract_token(token)
 
     def kill_token(self, token: ForwardingToken[Any], reason: str) -> None:
         """End a token, running or not. Does not wait; in any thread."""
-        self._host.post(lambda: self._engine.kill(token, reason))
+        self._host.post(lambda: self._engine.withdrawals.kill_call(token, reason))
 
     def end_later(self, *, cancel: bool = False) -> None:
         """Take no more calls, and end with the last call there is. Does not wait.
@@ -90,7 +90,7 @@ class ExecutorRuntime:
 
     def _end_in_loop(self, *, cancel: bool) -> None:
         if cancel:
-            self._engine.cancel_unsent()
+            self._engine.withdrawals.cancel_unsent()
             for feed in list(self.feeds):
                 feed.stop_feed(concurrent.futures.CancelledError())
         if self._end_task is None:
