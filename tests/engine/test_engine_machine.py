@@ -158,7 +158,7 @@ class EngineMachine(RuleBasedStateMachine):
             try:
                 token = FUNCTIONS[kind](7, *args)
             except OperationBlocked:
-                ran["refused"] += 1
+                self.done("refused", run=run)
                 return
             self.tokens[token.number] = token
             if kind == "lead":
