@@ -8,12 +8,14 @@ class FakeThread:
 
     Attributes:
         stack: The tokens that it has begun, the latest last; all but that wait.
-        awaited: The token that the latest waits for, or None.
+        awaited: For each of them: the token that it waits for, or None.
+        claimed: For each of them: whether the parent was told that it waits for that.
     """
 
     def __init__(self):
         self.stack = []
         self.awaited = []
+        self.claimed = []
 
     @property
     def top(self):
@@ -31,10 +33,16 @@ class FakeThread:
         """Run a token, on top of the token that waits if there is one."""
         self.stack.append(ticket)
         self.awaited.append(None)
+        self.claimed.append(False)
+
+    def wait_for(self, ticket):
+        """Let the token that runs wait for another."""
+        self.awaited[-1], self.claimed[-1] = ticket, False
 
     def end_top(self):
         """Be done with the token that runs."""
         self.awaited.pop()
+        self.claimed.pop()
         return self.stack.pop()
 
 

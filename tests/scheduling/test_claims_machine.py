@@ -43,6 +43,11 @@ RAN = Counter()
 """What has come about, in all runs of the machine."""
 
 
+def with_dependencies(ticket):
+    """A token, and all that it needs before it can run, as hints tell by and by."""
+    return [ticket, *(each for need in ticket.dependencies for each in with_dependencies(need))]
+
+
 class ClaimsMachine(RuleBasedStateMachine):
     """Whatever waits for whatever, all goes on in the end, with however few threads."""
 
@@ -108,7 +113,7 @@ class ClaimsMachine(RuleBasedStateMachine):
     def begin_awaited(self, seat, thread):
         """A thread that waits for a token begins it, if its process has it."""
         awaited = thread.awaited[-1] if thread.waits else None
-        for ticket in [] if awaited is None else [awaited, *awaited.dependencies]:
+        for ticket in [] if awaited is None else with_dependencies(awaited):
             if any(ticket is mine for mine in self.unbegun(seat)) and not ticket.stage.ended:
                 below = thread.top.number
                 thread.begin(ticket)
@@ -116,8 +121,9 @@ class ClaimsMachine(RuleBasedStateMachine):
                 self.orphans.found_waiting(seat.seat, below)
                 self.kill_orphans()
                 return True
-        if awaited is not None and awaited.number not in held_by(self.scheduler, seat.seat):
-            self.claim(awaited, seat, thread.top.number)  # it was given back, or never here
+        if awaited is not None and not thread.claimed[-1]:
+            thread.claimed[-1] = True
+            self.claim(awaited, seat, thread.top.number)
         return False
 
     def finish(self, seat, thread, *, fails=False):
@@ -128,6 +134,7 @@ class ClaimsMachine(RuleBasedStateMachine):
         failed = {ticket.number: ValueError()} if fails and not ticket.stage.ended else {}
         self.scheduler.settle(seat.seat, [ticket.number], [MS], self.now, failed=failed)
         if ticket.stage is TokenState.WAITING:
+            self.children[ticket.number] = []  # the next run will make its own
             RAN["again"] += 1
             self.claims.restless = True
 
@@ -197,15 +204,13 @@ class ClaimsMachine(RuleBasedStateMachine):
             self.scheduler.submitted([ticket])
 
     def wait(self, seat, thread, choice):
-        """A thread waits for what its token has made, and claims it unless it has it already."""
+        """A thread waits for what its token has made, and claims it unless it can begin it."""
         made = [t for t in self.children[thread.top.number] if not t.stage.ended]
         if not made:
             return
-        ticket = made[choice % len(made)]
-        thread.awaited[-1] = ticket
+        thread.wait_for(made[choice % len(made)])
         RAN["wait"] += 1
-        if choice or ticket.number not in held_by(self.scheduler, seat.seat):
-            self.claim(ticket, seat, thread.top.number)
+        self.begin_awaited(seat, thread)
 
     def claim(self, ticket, seat, waiter):
         self.claims.claim(ticket, seat, waiter)
@@ -231,6 +236,7 @@ class ClaimsMachine(RuleBasedStateMachine):
         seat = list(self.seats.values())[at]
         held = held_by(self.scheduler, seat.seat)
         running = {n: OSError() for n in seat.running() if n in held}
+        self.children.update((number, []) for number in running)
         lost = self.scheduler.core_lost(seat.seat, running, self.now)
         del self.seats[seat.seat]
         if seat.seat == seat.core:
@@ -262,6 +268,7 @@ class ClaimsMachine(RuleBasedStateMachine):
 
     @rule()
     def turn(self):
+        self.now += 1  # as no two times are the same
         self.walk()
         orders = self.claims.grant(self.now)
         for ticket, seat in orders.send:
@@ -273,7 +280,8 @@ class ClaimsMachine(RuleBasedStateMachine):
             assert all(not each.stage.ended for each in lacking)
             RAN["hint"] += 1
             for thread in self.seats[seat].threads:
-                if thread.waits and thread.awaited[-1].number == number and lacking:
+                wanted = with_dependencies(thread.awaited[-1]) if thread.waits else []
+                if lacking and any(number == each.number for each in wanted):
                     self.claim(lacking[0], self.seats[seat], thread.top.number)
         for seat in orders.recall:
             RAN["asked"] += 1

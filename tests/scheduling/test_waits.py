@@ -35,3 +35,29 @@ def test_an_ended_token_below_one_that_waits_makes_no_room():
     assert claims.grant(0).send == [(awaited, 1)]
     scheduler.validate()
     claims.validate()
+
+
+def test_an_ended_token_that_no_thread_comes_to_is_asked_back():
+    """It counts until its core answers, and each thread there waits."""
+    scheduler = Scheduler(1, 1, "work_conserving")
+    scheduler.core_ready(1)
+    seats = {1: FakeSeat(1, 1)}
+    claims = Claims(scheduler, scheduler.accounts, seats, Waits(scheduler.accounts, seats))
+    operation = scheduler.operations.declare("one", "medium", Policy(max_running=1))
+    (thread,) = seats[1].threads
+    maker = FakeTicket(1, scheduler.operations.declare("free", "medium"))
+    behind = FakeTicket(2, operation)
+    scheduler.submitted([maker])
+    scheduler.assign(0)
+    thread.begin(maker)
+    scheduler.relations.joined(behind, maker.number, 1, 0)
+    scheduler.killed(behind)
+    awaited = FakeNestedTicket(3, operation)
+    scheduler.submitted([awaited])
+    thread.awaited[-1] = awaited
+    claims.claim(awaited, seats[1], maker.number)
+    orders = claims.grant(0)
+    assert (orders.send, orders.recall) == ([], [1])
+    scheduler.given_back(1, [behind.number])
+    assert claims.grant(0).send == [(awaited, 1)]
+    scheduler.validate()

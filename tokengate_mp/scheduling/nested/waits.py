@@ -121,11 +121,13 @@ class Waits:
         seat = self._seats.get(self._holdings.seat_of(ticket))
         if seat is None:
             return _FREE
-        if ticket.stage is not TokenState.ADMITTED:
-            # It was ended, and counts until its core answers: which may be only when its thread
-            # has done with a token that it has begun on top.
-            return _Node(every=True, others=self._above(ticket, seat))
-        return self._held_node(ticket, seat, ask_back)
+        if ticket.stage is TokenState.ADMITTED:
+            return self._held_node(ticket, seat, ask_back)
+        # It was ended, and counts until its core answers: when its thread has done with what was
+        # begun on top of it, or else comes to it.
+        if seat.waits() and ticket.number not in seat.running():
+            ask_back(ticket, seat)
+        return _Node(every=True, others=self._above(ticket, seat))
 
     def _above(self, ticket: Ticket, seat: Seat) -> list[Ticket]:
         """The token that the thread of a token has begun on top of that, if any, in a list."""
