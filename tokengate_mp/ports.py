@@ -130,6 +130,11 @@ class CoreLink(Protocol):
         """Whether the process was seen to take requests."""
         raise NotImplementedError
 
+    @property
+    def waiting(self) -> bool:
+        """Whether every crew thread waits for a token, as in its facts."""
+        raise NotImplementedError
+
     def send(self, tickets: Sequence[Ticket], records: Sequence[Record], *, attached: bool) -> None:
         """Send requests, in order; never blocks.
 

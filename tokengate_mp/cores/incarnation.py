@@ -235,13 +235,18 @@ class Incarnation:
         """Whether the process takes requests by now."""
         return bool(self._words[page.READY])
 
+    @property
+    def waiting(self) -> bool:
+        """Whether every crew thread waits for a token."""
+        return bool(self._words[page.WAITS])
+
     def facts(self) -> CoreFacts:
         """The state of the process, from its status page."""
         words = self._words
         return CoreFacts(
             self.ready,
             tuple(self._mailbox.running_tokens()),
-            bool(words[page.WAITS]),
+            self.waiting,
             self.launched.process.pid,
             int(words[page.OUTPUT_DROPPED]),
         )

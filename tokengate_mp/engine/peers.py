@@ -91,7 +91,7 @@ class Peer:
 
     def waits(self) -> bool:
         """Whether all of its crew threads wait for tokens."""
-        return self.link.facts().waiting
+        return self.link.waiting
 
     def begin_on_top(self, number: int, below: int) -> None:
         """Note that a thread has begun a token on top of another, or of 0."""

@@ -119,7 +119,8 @@ class Claims:
         if self.granted:
             self._look_over()
         self._drop_ended()
-        waiting = as_set(core for core, seat in self._seats.items() if seat.waits())
+        waiting_seats = [number for number, seat in self._seats.items() if seat.waits()]
+        waiting = as_set(waiting_seats)
 
         def stalled(ticket: Ticket) -> bool:
             return self._waits.stalls(ticket, ask_back)
@@ -138,7 +139,9 @@ class Claims:
             else:
                 self._help_along(ticket, claimant, orders)
         if len(self._seats) > 1:
-            self._spare_waiting_seats()
+            # Send no more to processes of which every thread waits: others can begin at once.
+            for number in waiting_seats:
+                self._placement.all_threads_wait(number)
         return orders
 
     def _help_along(self, ticket: NestedTicket, claimant: Seat, orders: ClaimOrders) -> None:
@@ -151,12 +154,6 @@ class Claims:
             holder = self._holder(ticket)
             if holder is not None and holder is not claimant and holder.waits():
                 self._ask_back(ticket, holder, orders.recall)
-
-    def _spare_waiting_seats(self) -> None:
-        """Send no more to processes of which every thread waits: others can begin at once."""
-        for number, seat in self._seats.items():
-            if seat.waits():
-                self._placement.all_threads_wait(number)
 
     def overdue_recalls(self, before: int) -> list[int]:
         """Seats to ask for claimed tokens that were sent to another core `before` some time, ns."""
