@@ -24,6 +24,7 @@ class Peer:
 
     Attributes:
         link: The link.
+        core: The number of its core.
         kept: By number, the nested tokens that the process refers to.
         kept_again: How often more than once the process refers to some of them.
         enrolled: By enrolment of the process, the operation that its calls count as.
@@ -41,6 +42,7 @@ class Peer:
     __slots__ = (
         "begun",
         "carried",
+        "core",
         "enrolled",
         "excused",
         "gone",
@@ -56,6 +58,7 @@ class Peer:
 
     def __init__(self, link: CoreLink) -> None:
         self.link = link
+        self.core = link.core
         self.begun: dict[int, int] = {}
         self.on_top: dict[int, int] = {}
         self.kept: dict[int, NestedToken] = {}
@@ -68,11 +71,6 @@ class Peer:
         self.excused = False
         self.made = monotonic_ns()
         self.unsettled: list[Outcome] = []
-
-    @property
-    def core(self) -> int:
-        """The number of the core."""
-        return self.link.core
 
     @property
     def seat(self) -> int:
