@@ -136,7 +136,7 @@ class ClaimsMachine(RuleBasedStateMachine):
         if ticket.stage is TokenState.WAITING:
             self.children[ticket.number] = []  # the next run will make its own
             RAN["again"] += 1
-            self.claims.restless = True
+            self.claims.tokens_wait_again()
 
     def kill_orphans(self):
         for ticket, reason in self.orphans.take_orphans():
@@ -313,7 +313,7 @@ class ClaimsMachine(RuleBasedStateMachine):
             elif not self.scheduler.accounts.is_bound(ticket):
                 self.scheduler.given_back(seat.seat, [ticket.number])
                 RAN["given back"] += 1
-        self.claims.restless = True
+        self.claims.tokens_wait_again()
 
     def walk(self):
         """Pass on what has ended to those that depend on it."""
@@ -376,7 +376,7 @@ class ClaimsMachine(RuleBasedStateMachine):
                 while thread.stack:
                     self.finish(seat, thread)
         self.turn()
-        self.claims.restless = True
+        self.claims.tokens_wait_again()
         self.turn()
         self.claims.validate()
         assert not self.claims.pending

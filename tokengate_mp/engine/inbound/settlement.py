@@ -97,7 +97,7 @@ class Settlement:
         encoded = loaded.encoded if loaded else _NOBODY
         delivery = deliver_outcomes(tokens, outcomes, encoded, self._admission)
         if delivery.again or portion.given_back or portion.dropped:
-            self._nested_tokens.claims.restless = True
+            self._nested_tokens.claims.tokens_wait_again()
         try:
             self._history.note_outcomes(tokens, outcomes, loaded.failed if loaded else _NONE)
         except KeyboardInterrupt as ctrl_c:  # while an error was described

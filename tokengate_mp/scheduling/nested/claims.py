@@ -52,7 +52,6 @@ class Claims:
     Attributes:
         pending: The tokens that threads wait for, by number, each with the process that claims it.
         granted: Claimed tokens that were sent to the process that claims them.
-        restless: Whether to look over all granted claims: a token waits again that had been sent.
     """
 
     __slots__ = (
@@ -60,12 +59,12 @@ class Claims:
         "_hinted",
         "_holdings",
         "_placement",
+        "_restless",
         "_seats",
         "_turns",
         "_waits",
         "granted",
         "pending",
-        "restless",
     )
 
     def __init__(
@@ -82,7 +81,7 @@ class Claims:
         self._hinted: dict[int, Seat] = {}
         self.pending: dict[int, tuple[NestedTicket, Seat]] = {}
         self.granted: dict[int, tuple[NestedTicket, Seat]] = {}
-        self.restless = False
+        self._restless = False  # whether to look over all granted claims at the next turn
 
     # ---- facts
 
@@ -100,12 +99,16 @@ class Claims:
         self.pending[ticket.number] = ticket, claimant
         self._waits.add_wait(waiter, claimant.core, ticket)
 
+    def tokens_wait_again(self) -> None:
+        """Take in that tokens wait which had been sent: granted claims may be among them."""
+        self._restless = True
+
     def withdraw_process(self, claimant: Seat) -> None:
         """Drop the claims of a process that has ended."""
         for number, (_ticket, own) in [*self.pending.items(), *self.granted.items()]:
             if own is claimant:
                 self._drop_claim(number)
-        self.restless = True
+        self._restless = True
 
     # ---- orders
 
@@ -171,9 +174,9 @@ class Claims:
         Seldom: a deep recursion has thousands, of which hardly any has changed since.
         """
         self._turns += 1
-        if not self.restless and self._turns * LOOKED_OVER < len(self.granted):
+        if not self._restless and self._turns * LOOKED_OVER < len(self.granted):
             return
-        self._turns, self.restless = 0, False
+        self._turns, self._restless = 0, False
         for number, (ticket, _) in list(self.granted.items()):
             if ticket.stage.ended:
                 self._drop_claim(number)
