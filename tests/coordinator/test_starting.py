@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 import work
 
-from tokengate_mp import CoreStartError, OperationsCoordinator
+from tokengate_mp import CoreStartError, OperationsCoordinator, TokenGateExecutor
 from tokengate_mp.cores import supervisor
 from tokengate_mp.scheduling.policy import restart
 
@@ -129,3 +130,44 @@ def test_the_first_that_cannot_be_started_is_everyones(run, monkeypatch):
             OperationsCoordinator(cores=2).start()
 
     run(main)
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """A thread that is started next, with an interrupt of its starter; called once."""
+    start = threading.Thread.start
+
+    def interrupt(thread):
+        monkeypatch.setattr(threading.Thread, "start", start)
+        thread.start()
+        raise InterruptedError("by a signal handler")
+
+    monkeypatch.setattr(threading.Thread, "start", interrupt)
+
+
+@pytest.mark.usefixtures("interrupted")
+@pytest.mark.parametrize("kind", [OperationsCoordinator, TokenGateExecutor])
+def test_a_start_that_is_interrupted_leaves_nothing(kind):
+    """An interrupt while the thread of the loop is started: the next one starts all the same."""
+    with pytest.raises(InterruptedError), kind(1) as user:
+        user.submit(abs, -2)
+    with kind(1) as user:
+        result = user.submit(abs, -2)
+        assert (result.get(20) if kind is OperationsCoordinator else result.result(20)) == 2
+
+
+@pytest.mark.parametrize("module", ["coordinator.run", "executor.runtime"])
+def test_a_start_without_descriptors_leaves_nothing(module, monkeypatch):
+    """An engine that cannot be made: the next one starts all the same."""
+    kind = OperationsCoordinator if module == "coordinator.run" else TokenGateExecutor
+
+    def refused(*_arguments):
+        raise OSError("no descriptor is left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"tokengate_mp.{module}.Supervisor", refused)
+        with pytest.raises(OSError, match="no descriptor"), kind(1) as user:
+            user.submit(abs, -2)
+    with kind(1) as user:
+        result = user.submit(abs, -2)
+        assert (result.get(20) if kind is OperationsCoordinator else result.result(20)) == 2

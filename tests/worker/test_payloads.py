@@ -24,7 +24,13 @@ import numpy as np
 import pytest
 import work
 
-from tokengate_mp import OperationsCoordinator, PayloadError, TokenState, task_token_guard
+from tokengate_mp import (
+    OperationsCoordinator,
+    PayloadError,
+    RemoteError,
+    TokenState,
+    task_token_guard,
+)
 
 
 class Colour(enum.Enum):
@@ -320,13 +326,16 @@ class NotPicklable:
 class NotLoadable:
     """The example of what arrives and does not load."""
 
+    def __init__(self, kind=LookupError):
+        self.kind = kind
+
     def __reduce__(self):
-        return _load, (os.getpid(),)
+        return _load, (os.getpid(), self.kind)
 
 
-def _load(pid: int) -> str:
+def _load(pid: int, kind: type[BaseException]) -> str:
     if pid != os.getpid():
-        raise LookupError("not in this process")
+        raise kind("not in this process")
     return "loaded"
 
 
@@ -370,12 +379,16 @@ def test_a_result_that_cannot_travel_fails_its_token_alone(what, words):
         assert coordinator.get_stats()["cores"][0]["restarts"] == 0
 
 
-def test_an_argument_that_will_not_load_in_the_core_fails_its_token_alone():
+@pytest.mark.parametrize("kind", [LookupError, StopIteration, SystemExit, KeyboardInterrupt])
+def test_an_argument_that_will_not_load_in_the_core_fails_its_token_alone(kind):
     """What arrives there and does not load raises in its token what loading it raised."""
     with OperationsCoordinator(cores=1) as coordinator:
-        token = work.echo(NotLoadable())
-        with pytest.raises(LookupError, match="not in this process"):
+        token = work.echo(NotLoadable(kind))
+        with pytest.raises((LookupError, RemoteError), match="not in this process") as raised:
             token.get(20)
+        error = raised.value
+        said = error.traceback if isinstance(error, RemoteError) else "".join(error.__notes__)
+        assert "An argument raised this when it was loaded in the core process" in said
         assert work.square(3).get(20) == 9
         assert coordinator.get_stats()["cores"][0]["restarts"] == 0
 

@@ -118,7 +118,9 @@ def is_constant(function: object) -> bool:
 def operation_name(function: Callable[..., Any]) -> str:
     """`module.qualname` of a function, or of the type of another callable."""
     named_thing: Any = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named_thing.__module__}.{named_thing.__qualname__}"
+    # Methods of types that are written in C know their type, and not its module.
+    located: Any = getattr(function, "__objclass__", named_thing)
+    return f"{located.__module__}.{named_thing.__qualname__}"
 
 
 _MAKES_ANOTHER: Final = 0x20 | 0x80 | 0x200

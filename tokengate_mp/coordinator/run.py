@@ -122,22 +122,31 @@ class CoordinatorRun:
                     "this coordinator was stopped; make a new OperationsCoordinator"
                 )
             this_process.claim(self, self._abandon)
-            self._stop = stop
-            self.host = host = Host.find()
         # The lock is not held while one thread waits for another.
-        self._initializer_file = file = InitializerFile(self._initializer)
-        settings = msgspec.structs.replace(self._settings, initializer=file.fd)
-        engine = Engine(settings, host, Supervisor(settings, host.loop))
         try:
+            engine = self._open_engine()
+        except BaseException:
+            with this_process.claiming:
+                this_process.release()
+            raise
+        self._stop = stop
+        self.engine = engine
+
+    def _open_engine(self) -> Engine:
+        """Find a host for an engine whose first core has a process; nothing is left if it fails."""
+        file, host = InitializerFile(self._initializer), None
+        try:
+            host = Host.find()
+            settings = msgspec.structs.replace(self._settings, initializer=file.fd)
+            engine = Engine(settings, host, Supervisor(settings, host.loop))
             host.call(engine.open)
         except BaseException:
-            self.host = None
-            self._stop = self.end_run
-            this_process.release()
             file.close()
-            host.end_loop()
+            if host is not None:
+                host.end_loop()
             raise
-        self.engine = engine
+        self._initializer_file, self.host = file, host
+        return engine
 
     # ---- ending
 

@@ -52,19 +52,21 @@ class ExecutorRuntime:
     def __init__(self, settings: CoordinatorSettings, initializer: bytes) -> None:
         self.ending = False
         self.feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
-        self._initializer = InitializerFile(initializer)
-        settings = msgspec.structs.replace(settings, initializer=self._initializer.fd)
-        self._host = host = Host.in_thread()
-        self._engine = Engine(settings, host, Supervisor(settings, host.loop), public=False)
-        self.intake: Intake = self._engine.intake
-        self.control_port: ControlPort | None = self._engine.control_port
+        self.control_port: ControlPort | None = None
         self._end_task: asyncio.Task[None] | None = None
+        self._initializer, host = InitializerFile(initializer), None
+        settings = msgspec.structs.replace(settings, initializer=self._initializer.fd)
         try:
+            self._host = host = Host.in_thread()
+            self._engine = Engine(settings, host, Supervisor(settings, host.loop), public=False)
             host.call(self._engine.open)
         except BaseException:
             self._initializer.close()
-            host.end_loop()
+            if host is not None:
+                host.end_loop()
             raise
+        self.intake: Intake = self._engine.intake
+        self.control_port = self._engine.control_port
         _runtimes.add(self)
 
     def withdraw_token(self, token: ForwardingToken[Any]) -> bool:

@@ -49,8 +49,12 @@ class Host:
         self._thread = threading.Thread(target=self._run, name="tokengate-coordinator", daemon=True)
         running = threading.Event()
         self.loop.call_soon(running.set)
-        self._thread.start()
-        running.wait()  # until then `call` would take it for one that has stopped
+        try:
+            self._thread.start()
+            running.wait()  # until then `call` would take it for one that has stopped
+        except BaseException:  # of a signal handler: nobody will know of the thread
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            raise
 
     def _run(self) -> None:
         self._ident = threading.get_ident()

@@ -129,7 +129,9 @@ def _loaded(arguments: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Load the positional and keyword arguments of a call."""
     try:
         loaded: tuple[tuple[Any, ...], dict[str, Any]] = loads(arguments)
-    except Exception as error:
+    except Interrupted:
+        raise
+    except BaseException as error:
         note(
             error,
             "An argument raised this when it was loaded in the core process. The function was not "
