@@ -107,7 +107,7 @@ class Engine:
             settings.max_pending, settings.max_pending_bytes, settings.on_full, self.pending_count
         )
         self._turns = turns = Turns(
-            host, self.turn_in_loop, self._is_busy, lambda: not self.intake.is_empty()
+            host, self.turn_in_loop, self._accounts.has_unended, lambda: not self.intake.is_empty()
         )
         self._peers = peers = Peers(backend.links)
         self.history = history = History()
@@ -400,9 +400,6 @@ class Engine:
     def pending_count(self) -> int:
         """How many tokens were made and have not ended."""
         return self._accounts.unended_count + self.intake.count()
-
-    def _is_busy(self) -> bool:
-        return self._accounts.unended_count > 0
 
     async def join(self) -> None:
         """Wait, in the engine's loop, until every token has ended."""

@@ -66,6 +66,10 @@ class Accounts:
         """How many of the submitted tokens have not ended; in any thread."""
         return self._ledger.unended_count
 
+    def has_unended(self) -> bool:
+        """Whether a submitted token has not ended; in any thread."""
+        return self._ledger.unended_count > 0
+
     # ---- which
 
     def waiting_tickets(self, operation: str | None = None) -> list[Ticket]:
