@@ -49,9 +49,12 @@ def watched(pids):
 # The second core holds the GIL in C code: no thread of it can run Python.
 BUSY = """
     import asyncio
+    import signal
     import work
     from gates import Gate
     from tokengate_mp import OperationsCoordinator
+
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
 
     async def main():
         with Gate() as gate:
