@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 from collections import Counter
 from weakref import WeakKeyDictionary
 
@@ -12,7 +11,7 @@ import pytest
 from engine_work import broken, idempotent, impatient, lead, limited, other, retried, sticky, timed
 from engine_work import work as plain
 from fakes import MS
-from hypothesis import assume, seed, settings
+from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -20,8 +19,8 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
+from machines import run_until_all
 from rig import rigged
 
 from tokengate_mp import OperationBlocked, TokenState
@@ -683,20 +682,10 @@ IMPORTANT = [
 ]
 """What has to have happened, or the examples show little."""
 
-ROUNDS = 10
-"""After so many rounds of examples it has, however unlikely some of that is in each."""
-
 
 @pytest.mark.timeout(120)
 def test_engine(caplog):
     """Each token is in one place, ends once, as it was to end, and nothing is left of any."""
     caplog.set_level(logging.CRITICAL)
-    ran.clear()
     chosen = settings(max_examples=100, stateful_step_count=30)
-    for number in range(ROUNDS):
-        start = number if chosen.derandomize else random.getrandbits(32)
-        run_state_machine_as_test(seed(start)(EngineMachine), settings=chosen)
-        missing = [name for name in IMPORTANT if not ran[name]]
-        if not missing:
-            break
-    assert missing == []
+    run_until_all(EngineMachine, ran, IMPORTANT, chosen)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 
 from crews import FakeSeat
-from hypothesis import seed, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -14,8 +13,8 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
+from machines import run_until_all
 from tickets import MS, FakeNestedTicket, FakeTicket, held_by
 
 from tokengate_mp.config.options import Policy
@@ -389,18 +388,8 @@ class ClaimsMachine(RuleBasedStateMachine):
 IMPORTANT = ["wait", "granted", "on top", "dependent", "member", "orphans", "given back", "lost"]
 """What has to have happened, or the examples show little."""
 
-ROUNDS = 10
-"""After so many rounds of examples it has, however unlikely some of that is in each."""
-
 
 def test_whoever_waits_goes_on():
     """Of tokens that threads wait for, one can always go on; orphans end, and nothing is left."""
-    RAN.clear()
     chosen = settings(max_examples=100, stateful_step_count=40, deadline=None)
-    for number in range(ROUNDS):
-        start = number if chosen.derandomize else random.getrandbits(32)
-        run_state_machine_as_test(seed(start)(ClaimsMachine), settings=chosen)
-        missing = [what for what in IMPORTANT if not RAN[what]]
-        if not missing:
-            break
-    assert missing == []
+    run_until_all(ClaimsMachine, RAN, IMPORTANT, chosen)
