@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
 
 from tokengate_mp.sigint import is_raised_by
@@ -171,8 +172,10 @@ def is_caught_by(error: BaseException, kinds: Iterable[type[BaseException]]) -> 
     return any(type.__subclasscheck__(kind, true_type) for kind in kinds)
 
 
-def link(error: BaseException, name: Literal["__cause__", "__context__"], other: Any) -> None:
-    """Make `other` the `__cause__` or the `__context__` of a user's exception.
+def link(
+    error: BaseException, name: Literal["__cause__", "__context__", "__traceback__"], other: Any
+) -> None:
+    """Make `other` the `__cause__`, `__context__` or `__traceback__` of a user's exception.
 
     Its class may forbid assignments, as a frozen dataclass does, or have an attribute of that name:
     the slot of `BaseException` itself is not its to forbid.
@@ -184,6 +187,12 @@ def cause_of(error: BaseException) -> BaseException | None:
     """The `__cause__` of a user's exception, whatever its class says."""
     cause: BaseException | None = _SLOTS["__cause__"].__get__(error)
     return cause
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """The `__traceback__` of a user's exception, whatever its class says."""
+    at: TracebackType | None = _SLOTS["__traceback__"].__get__(error)
+    return at
 
 
 def note(error: BaseException, text: str) -> None:
@@ -238,7 +247,13 @@ def type_name(kind: type[Any]) -> str:
     return f"{module}.{name}"
 
 
+def short_name(kind: type[Any]) -> str:
+    """The `__name__` of a class, whatever its metaclass says."""
+    return str.__str__(_NAME.__get__(kind))
+
+
 _SLOTS: Final[Mapping[str, Any]] = vars(BaseException)
+_NAME: Final[Any] = vars(type)["__name__"]
 _QUALNAME: Final[Any] = vars(type)["__qualname__"]
 _MODULE: Final[Any] = vars(type)["__module__"]
 _UNSAID: Final = ("builtins", "__main__")

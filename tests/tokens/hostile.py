@@ -66,4 +66,6 @@ def exceptions():
     yield "metaclass lies", with_meta()
     yield "class lies", exception("Pretender", __class__=property(lambda _self: KeyboardInterrupt))
     yield "cause raises", exception("Rootless", __cause__=property(raising(SystemExit(5))))
+    yield "with_traceback raises", exception("Untraced", with_traceback=raising(SystemExit(5)))
+    yield "traceback raises", exception("Untraced", __traceback__=property(raising(SystemExit(5))))
     yield "notes raise", exception("Noteless", __notes__=property(raising(SystemExit(5))))

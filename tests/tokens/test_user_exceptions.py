@@ -6,15 +6,26 @@ import asyncio
 import os
 import signal
 import threading
+import traceback
 
 import hostile
 import pytest
 
 from tokengate_mp import RemoteError
-from tokengate_mp.errors import RemoteTraceback, belongs_to, cause_of, describe, link, note, summary
+from tokengate_mp.errors import (
+    RemoteTraceback,
+    belongs_to,
+    cause_of,
+    describe,
+    link,
+    note,
+    summary,
+    traceback_of,
+)
 from tokengate_mp.sigint import is_raised_by
 from tokengate_mp.wire.protocol import delivery
 from tokengate_mp.wire.protocol.failures import failure
+from tokengate_mp.worker.run import function
 
 ODD = dict(hostile.exceptions())
 
@@ -58,6 +69,24 @@ def test_it_travels(odd):
     arrived = delivery.raised(failure(odd))
     assert issubclass(type(arrived), (type(odd), RemoteError))
     assert type(cause_of(arrived)) is RemoteTraceback
+
+
+def test_a_function_that_cannot_be_loaded_raises_it(odd, monkeypatch):
+    """Each time anew, and without the frames of the time before."""
+
+    def resolve(_definition):
+        raise odd
+
+    monkeypatch.setattr(function, "resolve", resolve)
+    call = function.Function(b"", None).load()
+    lengths = []
+    for _ in range(3):
+        try:
+            call(1)
+        except BaseException as error:  # noqa: BLE001 - an odd one
+            assert error is odd  # noqa: PT017 - only some can be told by their type
+            lengths.append(len(list(traceback.walk_tb(traceback_of(error)))))
+    assert lengths == [lengths[0]] * 3
 
 
 def test_a_future_delivers_it(odd):

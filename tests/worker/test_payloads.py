@@ -323,6 +323,18 @@ class NotPicklable:
         raise RuntimeError("never")
 
 
+class Nameless(type):
+    """A class of classes that do not tell their name."""
+
+    @property
+    def __name__(cls):
+        raise SystemExit(1)
+
+
+class NotNamed(NotPicklable, metaclass=Nameless):
+    pass
+
+
 class NotLoadable:
     """The example of what arrives and does not load."""
 
@@ -344,6 +356,8 @@ def make(what: str) -> object:
     """Return something that cannot be sent."""
     if what == "unpicklable":
         return NotPicklable()
+    if what == "nameless":
+        return NotNamed()
     if what == "lock":
         return threading.Lock()
     if what == "generator":
@@ -360,6 +374,7 @@ def make(what: str) -> object:
     ("what", "words"),
     [
         ("unpicklable", "of type NotPicklable, cannot be sent back: RuntimeError: never"),
+        ("nameless", "of type NotNamed, cannot be sent back: RuntimeError: never"),
         ("lock", "of type lock, cannot be sent back: TypeError"),
         ("generator", "of type generator, cannot be sent back: TypeError"),
         ("deep", "of type list, cannot be sent back: .*recursion"),

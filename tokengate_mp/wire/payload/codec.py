@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tokengate_mp.errors import PayloadError, describe
+from tokengate_mp.errors import PayloadError, describe, short_name
 from tokengate_mp.wire.payload.pickle_format import MAIN, PROTOCOL
 
 SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
@@ -145,5 +145,5 @@ def _culprit(
         try:
             pack((value,), {})
         except Exception:  # noqa: BLE001 - the first error is the one that is reported
-            return f"{label}, of type {type(value).__name__},"
+            return f"{label}, of type {short_name(type(value))},"
     return "the arguments, together,"

@@ -2,9 +2,8 @@
 
 A token among the arguments of a call, wherever in them, stands for its value. Pickle finds it on
 its way through them, and leaves a placeholder there: a call of `_value` with a number. When all
-values
-are there, the pickle and they are put into one: `Filled`. The core process unpickles that, and so
-the values, and then the arguments, in which each placeholder takes its value.
+values are there, the pickle and they are put into one: `Filled`. The core process unpickles that,
+and so the values, and then the arguments, in which each placeholder takes its value.
 
 A value goes as it came, in the bytes that the core process made which it is from (`Encoded`): this
 process neither loads nor pickles it.

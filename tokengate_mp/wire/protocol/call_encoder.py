@@ -23,7 +23,6 @@ from tokengate_mp.wire.payload.codec import (
     SCALARS,
     are_scalars,
     arguments_to_pickle,
-    to_pickle,
 )
 from tokengate_mp.wire.payload.placeholders import FILLABLE, NOT_YET, Encoded, Placeholders
 from tokengate_mp.wire.protocol.batches import RANGE
@@ -239,14 +238,6 @@ def with_key(  # noqa: PLR0913, PLR0917 - a call, and what its key is made of
             kwargs = {name: _itself(value) for name, value in kwargs.items()}
         key = fingerprint.key(anchor, args, kwargs, len(record))
     return PendingCall(record, key, keep)
-
-
-def encode_scalars(number: int, index: int, args: tuple[Any, ...]) -> bytes:
-    """Encode a call whose arguments are scalars: as msgpack, or pickled where that is refused."""
-    try:
-        return encode((number, index, args))
-    except NOT_MSGPACK:
-        return encode((number, index, to_pickle((args, {}))))
 
 
 def parameter_names(function: Callable[..., Any]) -> list[str]:

@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
 
-from tokengate_mp.errors import describe, type_name
+from tokengate_mp.errors import (
+    PayloadError,
+    describe,
+    short_name,
+    summary,
+    traceback_of,
+    type_name,
+)
 from tokengate_mp.wire.payload.codec import to_pickle
 from tokengate_mp.wire.protocol.records import Failure, encode
-
-_TRACEBACK: Final[Any] = vars(BaseException)["__traceback__"]
 
 
 def failure(error: BaseException, above: Collection[str] = ()) -> bytes:
@@ -37,10 +41,25 @@ def failure(error: BaseException, above: Collection[str] = ()) -> bytes:
     return encode(Failure(pickled, printable(type_name), printable(message), text))
 
 
+def refused_result(value: object, error: BaseException, above: Collection[str] = ()) -> bytes:
+    """Encode, as the value of a RAISED outcome, that a result cannot be sent back.
+
+    Args:
+        value: The result.
+        error: What pickling it raised.
+        above: As for `failure`.
+    """
+    refused = PayloadError(
+        f"the result, of type {short_name(type(value))}, cannot be sent back: {summary(error)}"
+    )
+    refused.__cause__ = error
+    return failure(refused, above)
+
+
 def _traceback(error: BaseException, above: Collection[str]) -> str:
     import traceback  # noqa: PLC0415 - some ms that only failures should pay
 
-    at = _TRACEBACK.__get__(error)  # as the slot has it, whatever its class says
+    at = traceback_of(error)
     while at is not None and at.tb_frame.f_globals.get("__name__") in above:
         at = at.tb_next
     try:

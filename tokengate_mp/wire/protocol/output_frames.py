@@ -47,7 +47,7 @@ class Frames:
             length, mark, process, thread = HEADER.unpack_from(data, at)
             kind = mark & ~(FRESH | LAST)
             if length > TEXT or kind not in KINDS:
-                raise WireError("a core process wrote something that is no frame of a voice")
+                raise WireError("a core process wrote something that is no frame of output")
             end = at + HEADER.size + length
             if end > len(data):
                 break

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from tokengate_mp.errors import summary
+from tokengate_mp.errors import short_name, summary
 from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, to_pickle
+from tokengate_mp.wire.payload.msgpack import encode
 from tokengate_mp.wire.protocol import output as wire
 from tokengate_mp.wire.protocol.brief import OutputBrief
 from tokengate_mp.wire.protocol.failures import printable
@@ -18,7 +19,6 @@ from tokengate_mp.worker.output.pipe import OutputPipe
 MAX_LOG_BYTES: Final = 1 << 20
 """A record longer than this, bytes, goes without its extra attributes, and cut."""
 
-_encode = msgspec.msgpack.Encoder().encode
 _NAMES: Final = frozenset({str})
 _TEXTS: Final = ("exc_text", "stack_info")
 _BARE: Final = frozenset(
@@ -96,7 +96,7 @@ class ForwardingHandler(logging.Handler):
             if SCALARS.issuperset(map(type, fields.values())) and _NAMES.issuperset(
                 map(type, fields)
             ):
-                text = _encode(fields)
+                text = encode(fields)
             else:
                 text = _one_by_one(fields)
         except NOT_MSGPACK:
@@ -107,7 +107,7 @@ class ForwardingHandler(logging.Handler):
         try:
             return printable(self._tracebacks.formatException(record.exc_info))  # type: ignore[arg-type]  # logging made it
         except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything
-            return f"<no traceback: formatting it raised {type(broken).__name__}>"
+            return f"<no traceback: formatting it raised {short_name(type(broken))}>"
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -120,13 +120,13 @@ def _message(record: logging.LogRecord) -> str:
 
 def _one_by_one(fields: dict[str, Any]) -> bytes:
     """Encode the attributes, each as well as possible."""
-    return _encode({printable(str(name)): _sendable(value) for name, value in fields.items()})
+    return encode({printable(str(name)): _sendable(value) for name, value in fields.items()})
 
 
 def _sendable(value: Any) -> Any:
     if type(value) in SCALARS:
         try:
-            _encode(value)
+            encode(value)
         except NOT_MSGPACK:
             pass
         else:
@@ -152,7 +152,7 @@ def _described(value: Any) -> str:
     try:
         return printable(repr(value))
     except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
-        return f"<{type(value).__name__}>"
+        return f"<{short_name(type(value))}>"
 
 
 def _text(value: str) -> str:

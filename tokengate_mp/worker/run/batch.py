@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic_ns
-from typing import Any
+from typing import Any, Final
 
 from tokengate_mp import this_process
 from tokengate_mp.errors import PayloadError, summary
@@ -25,10 +25,13 @@ from tokengate_mp.wire.payload.codec import (
 from tokengate_mp.wire.payload.definition import define, resolve
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 from tokengate_mp.wire.protocol.batches import RANGE, BatchOutcome, encode_batch
-from tokengate_mp.wire.protocol.failures import failure
+from tokengate_mp.wire.protocol.failures import failure, refused_result
 from tokengate_mp.worker.run.cutting import cuttable
 from tokengate_mp.worker.run.interrupts import Interrupted
 from tokengate_mp.worker.run.invoke import ABOVE
+
+_ABOVE: Final = (__name__, *ABOVE)
+"""Modules whose frames, at the top of a traceback, say nothing to the user."""
 
 
 class ManyCalls:
@@ -108,7 +111,7 @@ class ManyCalls:
             except Interrupted:
                 raise
             except BaseException as error:  # noqa: BLE001 - whatever it raises is its outcome
-                failed = _failure(error)
+                failed = failure(error, _ABOVE)
             else:
                 return
             raised.append(len(values))
@@ -117,11 +120,6 @@ class ManyCalls:
 
 def _many_calls(definition: bytes, most_ns: int | None) -> ManyCalls:
     return ManyCalls(resolve(definition), most_ns)
-
-
-def _failure(error: BaseException) -> bytes:
-    at = error.__traceback__
-    return failure(error.with_traceback(at.tb_next) if at is not None else error, ABOVE)
 
 
 def _encoded(nanoseconds: int, values: list[Any], raised: list[int]) -> bytes:
@@ -149,11 +147,7 @@ def _pickle(
         except Interrupted:
             raise
         except BaseException as error:  # noqa: BLE001 - pickling runs user code
-            refused = PayloadError(
-                f"the result, of type {type(value).__name__}, cannot be sent back: {summary(error)}"
-            )
-            refused.__cause__ = error
-            values[index] = failure(refused)
+            values[index] = refused_result(value, error)
             failed.add(index)
         else:
             pickled.append(index)

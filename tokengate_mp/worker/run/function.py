@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tokengate_mp.config.seeds import Lead
+from tokengate_mp.errors import link, traceback_of
 from tokengate_mp.wire.payload.definition import resolve
 from tokengate_mp.worker.run.starvation import CloserLook
 
@@ -78,8 +79,9 @@ class _Unloadable:
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
-        self._traceback = error.__traceback__
+        self._traceback = traceback_of(error)
 
     def __call__(self, *_args: object, **_kwargs: object) -> None:
         # As it was: each raise would add its own frames, and keep what they refer to.
-        raise self._error.with_traceback(self._traceback)
+        link(self._error, "__traceback__", self._traceback)
+        raise self._error

@@ -7,10 +7,10 @@ from time import monotonic_ns, thread_time_ns
 from typing import Any, Final
 
 from tokengate_mp import this_process
-from tokengate_mp.errors import PayloadError, note, summary
+from tokengate_mp.errors import PayloadError, note
 from tokengate_mp.wire.payload.buffers import LARGE, flat, pack
 from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, loads
-from tokengate_mp.wire.protocol.failures import failure
+from tokengate_mp.wire.protocol.failures import failure, refused_result
 from tokengate_mp.wire.protocol.records import (
     BLOCKED,
     CARRY,
@@ -157,12 +157,8 @@ def _record(number: int, kind: int, started: int, finished: int, value: Any) -> 
             )
         return encode((number, kind, started, finished, travelling))
     except BaseException as error:  # noqa: BLE001 - pickling runs user code
-        refused = PayloadError(
-            f"the result, of type {type(value).__name__}, cannot be sent back: {summary(error)}"
-        )
-        refused.__cause__ = error
         kind = kind & BLOCKED | RAISED
-        return encode((number, kind, started, finished, failure(refused, ABOVE)))
+        return encode((number, kind, started, finished, refused_result(value, error, ABOVE)))
 
 
 def _pickled(number: int, value: Any) -> bytes:
