@@ -9,6 +9,7 @@ import pytest
 import work
 
 from tokengate_mp import CoreStartError, OperationsCoordinator, TokenGateExecutor
+from tokengate_mp.coordinator import opening
 from tokengate_mp.cores import supervisor
 from tokengate_mp.scheduling.policy import restart
 
@@ -156,16 +157,15 @@ def test_a_start_that_is_interrupted_leaves_nothing(kind):
         assert (result.get(20) if kind is OperationsCoordinator else result.result(20)) == 2
 
 
-@pytest.mark.parametrize("module", ["coordinator.run", "executor.runtime"])
-def test_a_start_without_descriptors_leaves_nothing(module, monkeypatch):
+@pytest.mark.parametrize("kind", [OperationsCoordinator, TokenGateExecutor])
+def test_a_start_without_descriptors_leaves_nothing(kind, monkeypatch):
     """An engine that cannot be made: the next one starts all the same."""
-    kind = OperationsCoordinator if module == "coordinator.run" else TokenGateExecutor
 
     def refused(*_arguments):
         raise OSError("no descriptor is left")
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"tokengate_mp.{module}.Supervisor", refused)
+        patched.setattr(opening, "Supervisor", refused)
         with pytest.raises(OSError, match="no descriptor"), kind(1) as user:
             user.submit(abs, -2)
     with kind(1) as user:

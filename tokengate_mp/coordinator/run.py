@@ -12,12 +12,10 @@ import atexit
 import threading
 from collections.abc import Callable
 
-import msgspec
-
 from tokengate_mp import this_process
 from tokengate_mp.config.settings import CoordinatorSettings
+from tokengate_mp.coordinator.opening import open_engine
 from tokengate_mp.cores.initializer_file import InitializerFile
-from tokengate_mp.cores.supervisor import Supervisor
 from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, TokenKilled
 from tokengate_mp.loops.host import Host
@@ -31,7 +29,7 @@ class CoordinatorRun:
 
     Args:
         settings: The coordinator's settings.
-        initializer: What each core process runs first (see `worker.run.initializer`); empty for
+        initializer: What each core process runs first (see `wire.protocol.initializer`); empty for
             nothing.
 
     Attributes:
@@ -124,29 +122,13 @@ class CoordinatorRun:
             this_process.claim(self, self._abandon)
         # The lock is not held while one thread waits for another.
         try:
-            engine = self._open_engine()
+            opened = open_engine(self._settings, self._initializer, Host.find, public=True)
         except BaseException:
             with this_process.claiming:
                 this_process.release()
             raise
         self._stop = stop
-        self.engine = engine
-
-    def _open_engine(self) -> Engine:
-        """Find a host for an engine whose first core has a process; nothing is left if it fails."""
-        file, host = InitializerFile(self._initializer), None
-        try:
-            host = Host.find()
-            settings = msgspec.structs.replace(self._settings, initializer=file.fd)
-            engine = Engine(settings, host, Supervisor(settings, host.loop))
-            host.call(engine.open)
-        except BaseException:
-            file.close()
-            if host is not None:
-                host.end_loop()
-            raise
-        self._initializer_file, self.host = file, host
-        return engine
+        self.engine, self.host, self._initializer_file = opened
 
     # ---- ending
 

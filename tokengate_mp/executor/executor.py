@@ -18,10 +18,10 @@ from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 from tokengate_mp import this_process
 from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.bulk.pace import Pace
-from tokengate_mp.bulk.token_map import batched, checked, synchronously
+from tokengate_mp.bulk.token_map import batched, synchronously
 from tokengate_mp.calls.decorator import is_constant, operation_name, refuse_unsuitable
 from tokengate_mp.calls.token_function import TokenFunction
-from tokengate_mp.config.checks import whole
+from tokengate_mp.config.checks import buffered_items, whole
 from tokengate_mp.config.cpus import usable_cpus
 from tokengate_mp.config.option_table import token_options
 from tokengate_mp.config.settings import coordinator_settings
@@ -250,7 +250,7 @@ class TokenGateExecutor(Observed, Executor):
                 raise TypeError(f"chunksize must be an int or None, not {type(chunksize).__name__}")
             if chunksize < 1:
                 raise ValueError("chunksize must be >= 1.")
-        checked(buffersize)
+        buffered_items(buffersize)
         function = fn.__wrapped__ if isinstance(fn, TokenFunction) else fn
         refuse_unsuitable(function)
         rows: Iterable[Any] = iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False)

@@ -13,13 +13,9 @@ import os
 import weakref
 from typing import Any
 
-import msgspec
-
 from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.config.settings import CoordinatorSettings
-from tokengate_mp.cores.initializer_file import InitializerFile
-from tokengate_mp.cores.supervisor import Supervisor
-from tokengate_mp.engine.engine import Engine
+from tokengate_mp.coordinator.opening import open_engine
 from tokengate_mp.engine.outbound.intake import Intake
 from tokengate_mp.errors import TokenKilled
 from tokengate_mp.loops.host import Host
@@ -52,21 +48,12 @@ class ExecutorRuntime:
     def __init__(self, settings: CoordinatorSettings, initializer: bytes) -> None:
         self.ending = False
         self.feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
-        self.control_port: ControlPort | None = None
         self._end_task: asyncio.Task[None] | None = None
-        self._initializer, host = InitializerFile(initializer), None
-        settings = msgspec.structs.replace(settings, initializer=self._initializer.fd)
-        try:
-            self._host = host = Host.in_thread()
-            self._engine = Engine(settings, host, Supervisor(settings, host.loop), public=False)
-            host.call(self._engine.open)
-        except BaseException:
-            self._initializer.close()
-            if host is not None:
-                host.end_loop()
-            raise
+        self._engine, self._host, self._initializer = open_engine(
+            settings, initializer, Host.in_thread, public=False
+        )
         self.intake: Intake = self._engine.intake
-        self.control_port = self._engine.control_port
+        self.control_port: ControlPort | None = self._engine.control_port
         _runtimes.add(self)
 
     def withdraw_token(self, token: ForwardingToken[Any]) -> bool:
