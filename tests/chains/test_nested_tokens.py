@@ -35,7 +35,7 @@ def remains(coordinator):
     engine = coordinator._run.engine
 
     def look():
-        living = engine._peers.values()
+        living = engine._receiver._peers.values()
         return (
             sum(len(each.kept) + len(each.begun) + len(each.carried) for each in living),
             len(engine._nested_tokens.claims.pending),

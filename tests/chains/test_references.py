@@ -53,16 +53,13 @@ async def test_a_reference_that_is_found_anew_is_dropped_once():
             (token,) = await made
             await asyncio.to_thread(gate.arrivals, 1)
             pid = await holder
-            (process,) = [
-                each
-                for each in coordinator._run.engine._peers.values()
-                if each.link.facts().pid == pid
-            ]
+            peers = coordinator._run.engine._receiver._peers
+            (process,) = [each for each in peers.values() if each.link.facts().pid == pid]
             assert process.kept[token.number] is token
             assert token.keepers.count(process) == 1
             os.kill(pid, signal.SIGKILL)
             await asyncio.to_thread(process.link.launched.process.wait, 20)
-            while not process.gone:
+            while process in peers.values():
                 assert await handing_on.tenfold(1) == 10
             assert process not in token.keepers
             gate.open()

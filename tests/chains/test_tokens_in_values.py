@@ -37,7 +37,7 @@ def remains(coordinator):
 
     def look():
         gc.collect()
-        peers = engine._peers.values()
+        peers = engine._receiver._peers.values()
         kept = sum(len(each.kept) + len(each.link.leases.requests) for each in peers)
         return kept + len(engine._nested_tokens._known)
 

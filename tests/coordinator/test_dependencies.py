@@ -419,8 +419,8 @@ def test_what_waits_for_others_can_be_killed(run, gate):
             gate.open()
             assert await held == "x"
             assert await tokens[2] == ["x"]
-            assert not coordinator._run.engine._pending_calls.needed
-            assert not coordinator._run.engine._pending_calls.arriving
+            assert not coordinator._run.engine._dispatch._pending_calls.needed
+            assert not coordinator._run.engine._dispatch._pending_calls.arriving
             with pytest.raises(TokenKilled, match="at once"):
                 await unborn
             with pytest.raises(TokenKilled, match="enough"):

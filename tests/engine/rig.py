@@ -56,7 +56,7 @@ class Rig:
         self.engine = Engine(settings, self.host, self.backend, public=public)
         self.scheduler = self.engine._scheduler
         self.nested = self.engine._nested_tokens
-        self.peers = self.engine._peers
+        self.peers = self.engine._receiver._peers
         self.engine.open()
 
     def core(self, number: int = 1) -> FakeLink:
@@ -164,14 +164,14 @@ class Rig:
         waits = claims._waits
         assert not waits._awaited
         assert not waits._waiters
-        assert not engine._pending_calls.arriving
-        assert not engine._pending_calls.needed
+        assert not engine._dispatch._pending_calls.arriving
+        assert not engine._dispatch._pending_calls.needed
         scheduler = self.scheduler
         assert not scheduler._retries.trials
         assert not scheduler._conductor.chains
         assert not scheduler._conductor.members
-        assert not scheduler._dependencies.dependents
-        assert not scheduler._dependencies.missing
+        assert not scheduler.relations._dependencies.dependents
+        assert not scheduler.relations._dependencies.missing
         for link in self.all_links():
             peer = self.peers.of(link)
             assert not link.leases.requests, f"{link} is lent something"

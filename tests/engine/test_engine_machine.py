@@ -636,6 +636,9 @@ class EngineMachine(RuleBasedStateMachine):
         for link in self.links():
             if link.seat not in self.cores and (numbers := self.returnable(link)):
                 link.give_back(*numbers)
+        self.rig.run()
+        # (What came back has been sent: a process runs some of that before its successor is up.)
+        for link in self.links():
             while numbers := self.finishable(link):
                 for number in numbers:
                     link.finish(number, number)

@@ -64,7 +64,7 @@ class Wave:
         self.run()
         self.rig.perform_all()
         assert [token.result() for token in more] == [(n,) for n in range(10)]
-        for line in self.rig.engine.history.lines().splitlines():
+        for line in self.rig.engine.control_port.history_lines().splitlines():
             assert json.loads(line)
 
     def run(self):

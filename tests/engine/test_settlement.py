@@ -124,7 +124,7 @@ def test_what_became_of_tokens_is_remembered(make_rig):
     rig.core().fail(bad, ValueError("no"))
     rig.run()
     killed.kill("enough")
-    entries = rig.engine.history.recent(10)
+    entries = rig.engine.control_port.recent_executions(10)
     assert [entry["token_id"] for entry in entries] == [
         token.token_id for token in (killed, bad, good)
     ]

@@ -135,7 +135,7 @@ class DependencyMachine(RuleBasedStateMachine):
                 self.scheduler.settle(ticket.core, [ticket.number], [MS], 0)
         self.walk()
         assert self.scheduler.accounts.unended_count == 0
-        graph = self.scheduler._dependencies
+        graph = self.scheduler.relations._dependencies
         assert not graph.dependents
         assert not graph.ended
         assert not graph.missing

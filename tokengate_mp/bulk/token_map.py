@@ -19,6 +19,7 @@ from tokengate_mp.bulk.pace import Pace
 from tokengate_mp.bulk.progress import Wanted
 from tokengate_mp.bulk.results import PLAIN, TROUBLED, Raised, opened
 from tokengate_mp.bulk.sender import Sender
+from tokengate_mp.config.checks import buffered_items
 from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.loops.cross_thread import STOPPED_SECONDS, Bell, heard, is_here
@@ -341,25 +342,9 @@ def token_map(  # noqa: PLR0913 - the options of a map, each with a name
         iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False),
         width=len(iterables),
         pace=Pace(),
-        buffersize=checked(buffersize),
+        buffersize=buffered_items(buffersize),
     )
     return TokenMap(feed, ordered=ordered, return_exceptions=return_exceptions, meter=meter)
-
-
-def checked(buffersize: int | None) -> int | None:
-    """Check a `buffersize`.
-
-    Raises:
-        TypeError: The value is no int.
-        ValueError: The value is below 1.
-    """
-    if buffersize is None:
-        return None
-    if isinstance(buffersize, bool) or not isinstance(buffersize, int):
-        raise TypeError(f"buffersize must be an int or None, not {type(buffersize).__name__}")
-    if buffersize < 1:
-        raise ValueError(f"buffersize must be at least 1, not {buffersize}")
-    return buffersize
 
 
 def batched(options: TokenOptions) -> TokenOptions:

@@ -20,7 +20,6 @@ from tokengate_mp.cli.arguments import parse
 from tokengate_mp.errors import TokenGateError
 
 OK = 0
-WRONG = 1
 CANNOT = 2
 INTERRUPTED = 130
 

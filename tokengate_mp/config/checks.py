@@ -35,6 +35,22 @@ def whole(option: str, value: Any, low: int, high: int) -> int:
     return value
 
 
+def buffered_items(buffersize: int | None) -> int | None:
+    """Check the `buffersize` of a map.
+
+    Raises:
+        TypeError: The value is no int.
+        ValueError: The value is below 1.
+    """
+    if buffersize is None:
+        return None
+    if isinstance(buffersize, bool) or not isinstance(buffersize, int):
+        raise TypeError(f"buffersize must be an int or None, not {type(buffersize).__name__}")
+    if buffersize < 1:
+        raise ValueError(f"buffersize must be at least 1, not {buffersize}")
+    return buffersize
+
+
 def one_of(option: str, value: Any, allowed: tuple[Any, ...]) -> Any:
     """Check that the value is among the allowed values.
 

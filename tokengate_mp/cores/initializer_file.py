@@ -9,7 +9,7 @@ class InitializerFile:
     """A file without a name, for as long as core processes may be started.
 
     Args:
-        packed: What it holds, from `worker.run.initializer.pack`; empty for no file at all.
+        packed: What it holds, from `wire.protocol.initializer.pack_initializer`; empty for no file.
 
     Attributes:
         fd: Its descriptor; None if there is none.

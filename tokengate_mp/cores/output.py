@@ -41,7 +41,7 @@ _LEVELS: Final = 1 << 14
 _NEWLINE: Final = b"\n"
 _STREAMS: Final = {OUT: "stdout", ERR: "stderr"}
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
-_log = logging.getLogger("tokengate_mp.worker.voice")
+_log = logging.getLogger("tokengate_mp.worker.voice")  # by the name that users know
 _complaints = logging.Handler()
 
 

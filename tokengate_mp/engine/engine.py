@@ -75,7 +75,6 @@ class Engine:
     Attributes:
         control: Ends tokens and holds them back.
         admission: Bounds what may be pending.
-        history: Remembers ended tokens.
         intake: Takes calls in.
         withdrawals: Takes tokens of executors back.
         control_port: Steers this engine, and shows what it does, from any thread.
@@ -109,8 +108,8 @@ class Engine:
         self._turns = turns = Turns(
             host, self.turn_in_loop, self._accounts.has_unended, lambda: not self.intake.is_empty()
         )
-        self._peers = peers = Peers(backend.links)
-        self.history = history = History()
+        peers = Peers(backend.links)
+        history = History()
         self._life = life = EventRing()
         interruption = Interruption(host.loop, scheduler, backend, peers, grace=settings.grace)
         self.control = control = TokenControl(
@@ -122,7 +121,7 @@ class Engine:
             turns.request_turn,
             self.take_in,
         )
-        self._pending_calls = pending_calls = PendingCalls(scheduler, admission, control)
+        pending_calls = PendingCalls(scheduler, admission, control)
         breaker_guard = BreakerGuard(scheduler, control, life)
         self.withdrawals = Withdrawals(
             control, scheduler.accounts, self.take_in, turns.request_turn_threadsafe

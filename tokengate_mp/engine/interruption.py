@@ -79,7 +79,7 @@ class Interruption:
         """See, after the grace, whether the core has done with the token."""
         number = token.number
         del self._timers[number]
-        if peer.gone or self._backend.links.get(peer.seat) is not peer.link:
+        if self._backend.links.get(peer.seat) is not peer.link:
             return
         accounts = self._scheduler.accounts
         if accounts.held_ticket(peer.seat, number) is None:

@@ -7,7 +7,7 @@ begin tokens on top of others. The link itself knows nothing of that: it carries
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from time import monotonic_ns
 
 from tokengate_mp.ports import CoreLink
@@ -32,8 +32,7 @@ class Peer:
         carried: By number of a token, the tokens that its outcome will refer to.
         begun: Tokens that threads have begun on top of others, each with the token below, or 0.
         on_top: By number of a token, the token that a thread has begun on top of it.
-        gone: Whether the process has ended.
-        shared: Whether another process of its core is at work beside it.
+        shared: Whether another process of its core is, or has been, at work beside it.
         excused: Whether it was ended for the sake of a token: that is no sign of a fault.
         unsettled: Outcomes that were taken, and that there was no time to load.
         made: When the process was started, monotonic ns.
@@ -45,7 +44,6 @@ class Peer:
         "core",
         "enrolled",
         "excused",
-        "gone",
         "kept",
         "kept_again",
         "link",
@@ -66,7 +64,6 @@ class Peer:
         self.enrolled: dict[int, Operation] = {}
         self.refusals: dict[int, str] = {}
         self.carried: dict[int, list[NestedToken]] = {}
-        self.gone = False
         self.shared = False
         self.excused = False
         self.made = monotonic_ns()
@@ -145,6 +142,12 @@ class Peers(Mapping[int, Peer]):
     def remove_peer(self, link: CoreLink) -> None:
         """Forget a link whose process has ended."""
         self._peers.pop(link, None)
+
+    def items(self) -> ItemsView[int, Peer]:
+        """The peer on each seat, with the seat, as of now."""
+        # (A view as Mapping makes them asks for each peer by its seat again. Turns come here.)
+        of = self.of
+        return {seat: of(link) for seat, link in self._links.items()}.items()
 
     def __getitem__(self, seat: int) -> Peer:
         return self.of(self._links[seat])

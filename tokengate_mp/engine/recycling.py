@@ -91,10 +91,13 @@ class Recycling:
     def advance(self) -> None:
         """Go on with what is under way, and begin what is due."""
         accounts, peers = self._scheduler.accounts, self._peers
-        draining = {
-            seat: accounts.held_count(seat) for seat, each in peers.items() if seat != each.core
-        }
-        serving = [self._facts(each) for seat, each in peers.items() if seat == each.core]
+        draining: dict[int, int] = {}
+        serving: list[ProcessFacts] = []
+        for seat, peer in peers.items():
+            if seat == peer.core:
+                serving.append(self._facts(peer))
+            else:
+                draining[seat] = accounts.held_count(seat)
         orders = self._policy.decide(serving, draining, monotonic_ns())
         for seat in orders.dismiss:
             self._backend.dismiss(peers[seat].link)
@@ -132,7 +135,7 @@ class Recycling:
 
     def _weigh(self) -> None:
         """Find the processes that have grown beyond the limit."""
-        for seat, peer in list(self._peers.items()):
+        for seat, peer in self._peers.items():
             if seat != peer.core or not peer.link.ready:
                 continue
             pid = peer.link.facts().pid

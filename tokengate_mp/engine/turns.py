@@ -9,7 +9,7 @@ when the moment has passed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from tokengate_mp.loops.host import Host
 from tokengate_mp.loops.timers import Timer
@@ -37,7 +37,7 @@ class Turns:
         self,
         host: Host,
         take: Callable[[], object],
-        is_busy: Callable[[], Any],
+        is_busy: Callable[[], bool],
         has_calls: Callable[[], bool],
     ) -> None:
         self._host = host

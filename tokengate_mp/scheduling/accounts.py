@@ -3,7 +3,7 @@
 A waiting token is at the gate or held for its chain's core; an admitted one is in the ledger. What
 is asked here changes nothing.
 
-Everything but `unended_count` is for the engine's thread alone.
+Everything but `unended_count` and `has_unended` is for the engine's thread alone.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class Scheduler:
         self._breakers = self.operations.breakers
         self._gate = gate = Gate()
         self._ledger = ledger = Ledger(cores, threads)
-        self._dependencies = dependencies = Dependencies()
+        dependencies = Dependencies()
         self._deadlines = deadlines = Deadlines()
         self._retries = retries = Retries(poison_limit)
         self._conductor = conductor = Conductor()
@@ -182,8 +182,9 @@ class Scheduler:
 
     def core_resumed(self, core: int) -> None:
         """Send tokens again to a core that was suspended."""
-        if self._ledger[core].ready:
-            self._ledger.open_book(self._ledger[core])
+        book = self._ledger[core]
+        if book.ready and book.quota > 0:
+            self._ledger.open_book(book)
 
     def settle(  # noqa: PLR0913 - the two rare kinds of outcome cost nothing as sets
         self,

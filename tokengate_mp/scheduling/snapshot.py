@@ -117,7 +117,7 @@ def take_snapshot(  # noqa: PLR0913 - everything that is counted
         chains=len(conductor.chains),
         cores=cores,
         operations=operation_views(operations, gate.paused, now),
-        pins=max(0, len(gate.sticky.pins) - len(gate.sticky.unplaced)),
+        pins=len(gate.sticky),
     )
 
 

@@ -103,7 +103,7 @@ class Token(asyncio.Future[R]):
     core: int | None
     cost: int
     admitted: int
-    record: bytes | AttachedRecord | PendingCall  # a pending_call while it waits for what it needs
+    record: bytes | AttachedRecord | PendingCall  # the last until dependencies have ended
     function: Callable[..., R] | None
     created: int
     started: int  # not there before the outcome is

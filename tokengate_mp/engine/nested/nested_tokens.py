@@ -258,7 +258,6 @@ class NestedTokens:
 
     def process_gone(self, peer: Peer) -> None:
         """Drop everything that referred to tokens in a process which has ended."""
-        peer.gone = True
         for token in peer.kept.values():
             token.keepers.remove(peer)
         peer.kept.clear()

@@ -17,7 +17,6 @@ from tokengate_mp.errors import OperationBlocked
 from tokengate_mp.observe.events import BREAKER_CLOSED, BREAKER_OPENED, EventRing
 from tokengate_mp.scheduling.model.breaker import BreakerState
 from tokengate_mp.scheduling.model.operation import Operation
-from tokengate_mp.scheduling.policy.breakers import Breakers
 from tokengate_mp.scheduling.scheduler import Scheduler
 from tokengate_mp.tokens.token import Token
 
@@ -56,7 +55,7 @@ class BreakerGuard:
             Exception: What making it raises.
         """
         if not self._breakers.admit_call(number, operation, monotonic_ns()):
-            raise _refusal(operation, self._breakers)
+            raise _refusal(operation)
         try:
             return issue()
         except BaseException:
@@ -72,7 +71,7 @@ class BreakerGuard:
         """End the waiting tokens of operations whose breaker has opened."""
         self._note_breakers()
         for token in tokens_of(self._scheduler.take_blocked()):
-            self._control.deliver_error(token, _refusal(token.operation, self._breakers))
+            self._control.deliver_error(token, _refusal(token.operation))
 
     def _note_breakers(self) -> None:
         """Record the breakers that have opened or closed since the last turn."""
@@ -89,13 +88,10 @@ class BreakerGuard:
         return self._breakers.close_breaker(name)
 
 
-def _refusal(operation: Operation, breakers: Breakers) -> OperationBlocked:
-    name, policy = operation.name, operation.policy
-    view = breakers.breaker_view(operation, monotonic_ns())
-    assert policy is not None
-    assert policy.breaker is not None
-    assert view is not None, f"{name!r} has no breaker"
-    settings = policy.breaker
+def _refusal(operation: Operation) -> OperationBlocked:
+    name, breaker = operation.name, operation.breaker
+    assert breaker is not None, f"{name!r} has no breaker"
+    view, settings = breaker.view(monotonic_ns()), breaker.settings
     if view.state is BreakerState.OPEN:
         until = f"for another {view.left / 1e9:.3g} s"
     else:

@@ -1,11 +1,10 @@
 """Calls that are more than a record: what they ask for is brought before the scheduler.
 
-A call with tokens among its arguments is withheld until these have ended. Their values are then put
-into its pending_call, in the bytes that they came in, and it gets into a lane like any other; its
-record
-is made when it is sent, so that a large value which many wait for is not copied for each
-of them beforehand. If one of them failed or was killed, so does it and is it, and so on with those
-that wait for it in turn.
+A call with tokens among its arguments is withheld until these have ended. Their values are then
+put into the pending call, in the bytes that came from the cores, and its token gets into a lane
+like any other. The record is made when the token is sent, so that a large value which many wait for
+is not copied for each of them beforehand. If a token among the arguments failed or was killed, the
+call is not made: its token fails or is killed too, and so on with those that wait for that one.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ NAMED: Final = 16
 
 
 class PendingCalls:
-    """The pending_calls of tokens, from their call to their record.
+    """The pending calls of tokens, from the call to the record.
 
     Args:
         scheduler: Who is told what they ask for.
@@ -42,9 +41,9 @@ class PendingCalls:
         control: Where tokens end that cannot run.
 
     Attributes:
-        arriving: By number, the pending_calls of calls that the engine has not taken in.
+        arriving: By number of a token, the pending call that the engine has not taken in.
         needed: The numbers of tokens that others need, from the call on: their values stay encoded.
-        unfinished: Whether tokens may be sent whose record is still a pending_call.
+        unfinished: Whether tokens may be sent whose record is still a pending call.
     """
 
     def __init__(self, scheduler: Scheduler, admission: Admission, control: TokenControl) -> None:
@@ -57,10 +56,13 @@ class PendingCalls:
         self.unfinished = False
 
     def arrive(self, number: int, pending_call: PendingCall) -> None:
-        """A call was made, in whatever thread."""
-        for need in pending_call.needs:
-            self.needed.add(need.number)
+        """Take in a call that was made, in whatever thread."""
+        self._need(pending_call)
         self.arriving[number] = pending_call
+
+    def _need(self, pending_call: PendingCall) -> None:
+        """Have the values of a call's dependencies stay encoded."""
+        self.needed.update(need.number for need in pending_call.needs)
 
     # ---- in
 
@@ -82,10 +84,9 @@ class PendingCalls:
         return plain
 
     def enter(self, token: Token[Any], pending_call: PendingCall) -> None:
-        """A token was made inside a token, of a call that is more than a record."""
+        """Submit a token that was made inside a token, of a call that is more than a record."""
         if isinstance(pending_call, PlaceholderCall):
-            for need in pending_call.needs:
-                self.needed.add(need.number)
+            self._need(pending_call)
             self.withhold(token, pending_call)
         else:
             token.record = pending_call.record
@@ -94,11 +95,11 @@ class PendingCalls:
             )
 
     def withhold(self, token: Token[Any], pending_call: PlaceholderCall) -> None:
-        """A new token needs others: some may have ended."""
+        """Submit a new token that depends on others, of which some may have ended."""
         token.record = pending_call
         self.unfinished = True
         if token.stage.ended:
-            # Killed on its way here. (What another pending_call needs too is then encoded anew.)
+            # Killed on its way here. (What another pending call needs too is then encoded anew.)
             self.needed.difference_update(need.number for need in pending_call.needs)
             return
         needs = cast("list[Token[Any]]", pending_call.needs)
@@ -164,7 +165,7 @@ class PendingCalls:
             self._control.deliver_error(token, _dependency_failed(token, need, error))
 
     def _release(self, token: Token[Any], pending_call: PlaceholderCall) -> None:
-        """All that a token needs is there."""
+        """Let a token into a lane: the values of all its dependencies are there."""
         pending_call.make_key()
         self._relations.released(
             token, pending_call.key, pending_call.keep, monotonic_ns(), pending_call.home

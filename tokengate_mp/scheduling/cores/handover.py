@@ -94,4 +94,4 @@ class Handover:
 
     def is_closed(self, core: int) -> bool:
         """Whether the process that gets a core's tokens was sent its whole quota."""
-        return self._ledger[core].closed
+        return self._ledger[core].quota <= 0

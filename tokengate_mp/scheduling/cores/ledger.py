@@ -39,7 +39,7 @@ class Book:
         ready: Whether a process has taken over.
         bit: The core as a set; empty for the book of a draining process (see `handover`).
         quota: How many more tokens the process may be sent.
-        closed: Whether the process was sent its whole quota.
+        closed: Whether the process is sent no more: it has had its whole quota, or is suspended.
         answered: Outcomes so far, over all processes of this seat.
         before: How many of these outcomes came from earlier processes.
         progress: When the process last answered, or was sent something while it held nothing, ns.
@@ -220,13 +220,11 @@ class Ledger:
     def strike_off(self, book: Book) -> list[Ticket]:
         """Take everything out of the book of a core that is gone."""
         tickets = book.take_back(list(book.held))
+        self.close_book(book)
         book.ready = book.stuck = book.closed = False
+        book.quota = UNLIMITED  # that was the process's
         book.floor = book.reach = 0
-        others = ~book.bit
-        self.ready &= others
-        self.open &= others
-        self.idle &= others
-        self.recallable &= others
+        self.recallable &= ~book.bit
         return tickets
 
     def add_load(self, book: Book, load: int, reach: Cores, now: int) -> None:

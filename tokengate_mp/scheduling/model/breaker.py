@@ -6,9 +6,9 @@ HALF_OPEN, and lets a few calls through, its *probes*. Once all of these have co
 again; with the first that fails, OPEN. The end of a token that was sent before it opened says
 nothing.
 
-Nobody watches the clock: the next call finds that the pause is over. Calls may be made in any
-thread, so they ask by way of `operations.OperationRegistry`, under its guard. Everything else
-happens in the engine's thread: the only step that a call takes is that from OPEN to HALF_OPEN.
+Nobody watches the clock: the next call finds that the pause is over. Calls and resets may come in
+any thread, so they go by way of `policy.breakers.Breakers`, under its guard. What tokens end in is
+told in the engine's thread: the only step that a call takes is that from OPEN to HALF_OPEN.
 """
 
 from __future__ import annotations

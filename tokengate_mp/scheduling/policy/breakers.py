@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from tokengate_mp.config.circuit_breaker import CircuitBreaker
-from tokengate_mp.scheduling.model.breaker import Breaker, BreakerState, BreakerView
+from tokengate_mp.scheduling.model.breaker import Breaker, BreakerState
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.scheduling.model.ticket import Ticket
 
@@ -67,13 +67,6 @@ class Breakers:
             return False
         with self._guard:
             return breaker.close_again()
-
-    def breaker_view(self, operation: Operation, now: int) -> BreakerView | None:
-        """State and counts of an operation's breaker at `now`; thread-safe."""
-        if operation.breaker is None:
-            return None
-        with self._guard:
-            return operation.breaker.view(now)
 
     def is_shut(self, name: str) -> bool:
         """Whether the breaker of an operation is not closed; thread-safe."""

@@ -11,13 +11,11 @@ there are cores, and not twice as many.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessFacts:
+class ProcessFacts(NamedTuple):
     """Facts about the process that gets a core's tokens.
 
     Attributes:
@@ -122,7 +120,7 @@ class RecyclingPolicy:
     # ---- orders
 
     def decide(
-        self, processes: Iterable[ProcessFacts], draining: Mapping[int, int], now: int
+        self, processes: Sequence[ProcessFacts], draining: Mapping[int, int], now: int
     ) -> RecyclingOrders:
         """Go on with recyclings under way, and begin any that are due.
 
@@ -131,7 +129,6 @@ class RecyclingPolicy:
             draining: The seats of relieved processes, each with how many tokens it holds.
             now: The time.
         """
-        processes = list(processes)
         orders = RecyclingOrders([], [], [seat for seat, held in draining.items() if not held])
         busy = any(process.successor_ready is False for process in processes)
         for process in processes:

@@ -1,4 +1,4 @@
-"""Admission: where tokens wait, in a lane for each weight class.
+"""The gate: where tokens wait, in a lane for each weight class.
 
 Tokens leave a lane first in, first out. A token that ends while it waits, or is taken before its
 turn, is only counted off; the lane drops its entry when that comes up, or when such entries are the

@@ -71,7 +71,7 @@ class Sticky:
 
     def __len__(self) -> int:
         """How many keys are pinned to a core."""
-        return len(self.pins) - len(self.unplaced)
+        return max(0, len(self.pins) - len(self.unplaced))  # any thread may ask, in between
 
     def join_key(self, ticket: Ticket, key: bytes, keep: int) -> Pin:
         """Count a token for its key, and give the pin.

@@ -14,14 +14,13 @@ from collections.abc import Callable
 from typing import cast
 from weakref import ref
 
-import msgspec
-
 from tokengate_mp import this_process
 from tokengate_mp.errors import WireError
 from tokengate_mp.wire.arena.arena import Block, CoreArena
+from tokengate_mp.wire.payload.msgpack import decoder
 from tokengate_mp.wire.protocol.records import BORROWED, NUMBERS_PER_RECORD, RELEASED, encode
 
-_decode_offsets = msgspec.msgpack.Decoder(list[int]).decode
+_decode_offsets = decoder(list[int])
 
 
 class Borrowed:
@@ -83,5 +82,5 @@ class Borrowed:
         try:
             assert self._arena is not None, "there is no arena"
             self._arena.take_back(_decode_offsets(offsets))
-        except (AssertionError, KeyError, msgspec.DecodeError) as error:
+        except (AssertionError, KeyError) as error:
             raise WireError(f"no blocks of this process: {error!r}") from error

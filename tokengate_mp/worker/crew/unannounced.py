@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from tokengate_mp.wire.protocol.call_encoder import encode_scalars
+from tokengate_mp.wire.payload.codec import NOT_MSGPACK, to_pickle
 from tokengate_mp.wire.protocol.records import BEGUN, LINK, Request, encode
 from tokengate_mp.worker.crew.outgoing import Outgoing
 from tokengate_mp.worker.run.chain import ChainRef
@@ -63,8 +63,13 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 
 
 def _encoded(request: Request) -> bytes:
+    """Encode a call whose arguments are scalars: as msgpack, or pickled where that is refused."""
+    # (By no call encoder: a process whose tokens call nothing has loaded none.)
     arguments = cast("tuple[Any, ...]", request.arguments)
-    return encode_scalars(request.number, request.function, arguments)
+    try:
+        return encode((request.number, request.function, arguments))
+    except NOT_MSGPACK:
+        return encode((request.number, request.function, to_pickle((arguments, {}))))
 
 
 class Unannounced:

@@ -88,7 +88,7 @@ class Calls:
         self._interrupts = crew.interrupts
         self._reporter = crew.reporter
         self._runs = runs = NestedRuns(crew)
-        self._waiting = waiting = Waiting(crew, runs)
+        waiting = Waiting(crew, runs)
         # What tokens ask for goes straight there.
         self.run_at_once = waiting.run_at_once
         self.wait_until_known = waiting.wait_until_known

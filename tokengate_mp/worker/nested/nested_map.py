@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from tokengate_mp.config.checks import buffered_items
 from tokengate_mp.errors import belongs_to
 from tokengate_mp.worker.nested.child_token import ChildToken
 
@@ -46,17 +47,11 @@ class NestedMap:
         buffersize: int | None,
         return_exceptions: bool,
     ) -> None:
-        if buffersize is not None:
-            if type(buffersize) is not int:
-                kind = type(buffersize).__name__
-                raise TypeError(f"buffersize must be an int or None, not {kind}")
-            if buffersize < 1:
-                raise ValueError(f"buffersize must be at least 1, not {buffersize}")
         self._call = call
         self._items = items
         self._name = name
         self._ordered = ordered
-        self._ahead = buffersize or BUFFERED_ITEMS
+        self._ahead = buffered_items(buffersize) or BUFFERED_ITEMS
         self._return_exceptions = return_exceptions
         self._under_way: deque[tuple[int, ChildToken]] = deque()
         self._taken = 0
