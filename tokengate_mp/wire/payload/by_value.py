@@ -21,27 +21,23 @@ copies in memory), stay what they are or are refused.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import io
 import os
 import pickle
-import sys
 import threading
-import typing
 import zlib
 from collections import ChainMap, deque
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from types import FunctionType
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import cloudpickle
 
-from tokengate_mp.wire.payload import classes, namespaces, variables
+from tokengate_mp.wire.payload import classes, namespaces
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
-from tokengate_mp.wire.payload.views import form_of, view_of
+from tokengate_mp.wire.payload.reducers.table import REDUCERS
 
 REMEMBERED: Final = 1024
 """How many of the classes that arrived last are kept although nothing else may refer to them.
@@ -163,39 +159,6 @@ _ENUM_OWN: Final = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_
 """Attributes of an enum's member that the enum itself sees to."""
 
 
-def _reduce_memory(view: memoryview) -> tuple[Any, ...]:
-    data = view.tobytes()
-    return view_of, (data if view.readonly else bytearray(data), *form_of(view))
-
-
-def _reduce_file(file: io.TextIOWrapper) -> tuple[Any, ...]:
-    for name in ("stdin", "stdout", "stderr"):
-        if file is getattr(sys, name):
-            return getattr, (sys, name)
-    raise pickle.PicklingError(
-        f"an open file ({file.name!r}) belongs to the process that opened it"
-    )
-
-
-def _reduce_parameter(parameter: Any) -> str | tuple[Any, ...]:
-    name, module = parameter.__name__, parameter.__module__
-    if module != "__main__" and getattr(sys.modules.get(module), name, None) is parameter:
-        return str(name)
-    return type(parameter), (name,)
-
-
-_OWN_REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
-    memoryview: _reduce_memory,
-    io.TextIOWrapper: _reduce_file,
-    ContextVar: variables.reduce_variable,
-    typing.ParamSpec: _reduce_parameter,
-    typing.TypeVarTuple: _reduce_parameter,
-    # Compared by identity: dataclasses.fields(…)[0].default is dataclasses.MISSING.
-    type(dataclasses.MISSING): lambda _missing: "MISSING",
-    type(dataclasses.KW_ONLY): lambda _kw_only: "KW_ONLY",
-}
-
-
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publishes no types
     """The pickler of cloudpickle, with the treatment of classes that the module describes.
 
@@ -205,7 +168,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
         buffer_callback: As for `pickle.dumps`.
     """
 
-    dispatch_table: ClassVar[Any] = ChainMap(_OWN_REDUCERS, cloudpickle.Pickler.dispatch_table)
+    dispatch_table: ClassVar[Any] = ChainMap(REDUCERS, cloudpickle.Pickler.dispatch_table)
 
     def __init__(self, file: io.BytesIO, *, whole: bool, buffer_callback: Any) -> None:
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)

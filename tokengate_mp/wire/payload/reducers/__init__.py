@@ -1,0 +1,1 @@
+"""Reducers: how objects of certain types are pickled where values travel by value."""
