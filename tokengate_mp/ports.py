@@ -4,7 +4,8 @@ The engine knows tokens, turns and the scheduler. What stands behind a *seat* of
 process of this machine; a process that only finishes what it holds; a node of a cluster; a fake in
 a test) it knows as a `CoreLink`, and all of them together as a `CoreBackend`. A backend says what
 happens through `BackendEvents`, which the engine implements. All calls, either way, are made in the
-thread of the engine's event loop.
+thread of the engine's event loop. What a view of the engine reads is read in any thread: `links`,
+`facts()` and the counts of a backend are atomic reads, or copies that are made by one.
 
     engine ── CoreBackend ──▶ open, replace, relieve, dismiss, condemn, stop
        │ └─── CoreLink ─────▶ send, define, forget, reply, interrupt, recall, take, may_sleep

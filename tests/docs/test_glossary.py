@@ -13,6 +13,7 @@ WORDS = [word for line in LINES for word in re.findall(r"\*\*([^*]+)\*\*", line.
 
 def test_each_word_is_explained_once():
     """A word means one thing everywhere."""
+    assert len(WORDS) > 20, "the words of the glossary's tables are read"
     assert [word for word, times in Counter(WORDS).items() if times > 1] == []
 
 
@@ -21,4 +22,4 @@ def test_each_word_is_used_in_the_source():
     sources = (ROOT / "tokengate_mp").rglob("*.py")
     source = " ".join(path.read_text("utf-8") for path in sources).lower()
     text = re.sub(r"[\s_]+", " ", source)
-    assert [word for word in WORDS if not re.search(rf"\b{word}", text)] == []
+    assert [word for word in WORDS if not re.search(rf"\b{word}(s|es)?\b", text)] == []

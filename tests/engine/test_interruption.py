@@ -73,6 +73,23 @@ def test_a_token_behind_another_has_its_time_when_its_turn_comes(make_rig):
     rig.check_nothing_left()
 
 
+def test_a_token_behind_another_is_no_exception_once_it_runs(make_rig):
+    """Begun though it was ended, it is interrupted; if it goes on, its process is ended."""
+    rig = make_rig(grace=GRACE)
+    running, token = work(), work()
+    rig.run()
+    core = rig.begun(running)
+    token.kill()
+    rig.after(5 * GRACE)
+    core.finish(running)
+    core.begin(token)
+    rig.after(GRACE * 1.01)
+    assert core.interrupted == [token.number] * 2
+    assert rig.backend.condemned == []
+    rig.after(GRACE)
+    assert rig.backend.condemned == [core]
+
+
 def test_a_token_that_began_just_then_is_interrupted_again(make_rig):
     """And only after another grace its process is ended."""
     rig = make_rig(grace=GRACE)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
 from engine_work import impatient, retried, timed, work
 from fakes import MS
@@ -154,6 +156,43 @@ def test_observers_are_told_of_a_portion_at_a_time(make_rig):
     finally:
         remove_observer(observer)
     assert told == [[token.number for token in reversed(tokens)]]
+
+
+class CtrlCAtText(Exception):
+    """An error that is being described here, once, when somebody presses Ctrl-C."""
+
+    pressed = True
+
+    def __str__(self):
+        if not CtrlCAtText.pressed:
+            CtrlCAtText.pressed = True
+            signal.raise_signal(signal.SIGINT)
+        return "described"
+
+
+@pytest.mark.parametrize("function", [work, impatient], ids=["once", "run again"])
+def test_ctrl_c_while_an_error_is_described_loses_nothing(make_rig, function):
+    """It goes on to who runs the loop, when the whole portion is settled, delivered and noted."""
+    rig = make_rig()
+    tokens = [function(n) for n in range(3)]
+    rig.run()
+    for _ in range(function.token_options.policy.retries):
+        rig.core().fail(tokens[1], CtrlCAtText())
+        rig.run()
+    rig.core().finish(tokens[0], "before")
+    rig.core().fail(tokens[1], CtrlCAtText())
+    rig.core().finish(tokens[2], "after")
+    CtrlCAtText.pressed = False
+    with pytest.raises(KeyboardInterrupt):
+        rig.run()
+    assert CtrlCAtText.pressed
+    assert [token.done() for token in tokens] == [True] * 3
+    assert isinstance(tokens[1].exception(), CtrlCAtText)
+    assert [tokens[0].result(), tokens[2].result()] == ["before", "after"]
+    noted = {entry["token_id"] for entry in rig.engine.control_port.recent_executions(10)}
+    assert noted == {token.token_id for token in tokens}
+    rig.run()
+    rig.check_nothing_left()
 
 
 def test_a_failed_token_is_run_again_after_its_pause(make_rig):

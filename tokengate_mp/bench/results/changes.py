@@ -2,9 +2,9 @@
 
 A figure has changed if its median moved by more than the samples of either run differ among
 themselves (largest less smallest): what a machine does by itself between two samples of one run is
-no change of the program. Three samples are needed for that in both runs. With two, equal programs
-would be told apart in one of ten comparisons by chance; with three in one of fifty; with five, as
-the benchmark takes by default, in one of some hundreds.
+no change of the program. Three samples are needed for that in both runs. Two runs of
+equal programs (normal samples) are told apart by chance in one of five comparisons if each has two
+samples; in one of sixteen with three; in one of 260 with five, as the benchmark takes by default.
 
 A change of less than one in a hundred is none, however little the samples differ: of memory they
 differ by a tenth of a byte, and half a byte more for each token is no loss to anybody.

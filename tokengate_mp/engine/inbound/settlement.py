@@ -8,7 +8,8 @@ is loaded, described or delivered ends its token alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from time import monotonic_ns
 from typing import Any, Final, cast
 
@@ -30,6 +31,7 @@ from tokengate_mp.wire.protocol.records import Outcome
 
 _NOBODY: Final = frozenset[int]()
 _NONE: Final[dict[int, BaseException]] = {}
+_AS_IT_IS: Final = nullcontext()
 
 
 class Settlement:
@@ -98,10 +100,7 @@ class Settlement:
         delivery = deliver_outcomes(tokens, outcomes, encoded, self._admission)
         if delivery.again or portion.given_back or portion.dropped:
             self._nested_tokens.claims.tokens_wait_again()
-        try:
-            self._history.note_outcomes(tokens, outcomes, loaded.failed if loaded else _NONE)
-        except KeyboardInterrupt as ctrl_c:  # while an error was described
-            interrupt = ctrl_c
+        interrupt = self._note(tokens, outcomes, loaded.failed if loaded else _NONE) or interrupt
         if observers:
             tell_observers(tokens)
         if portion.cut:
@@ -149,6 +148,21 @@ class Settlement:
                 )
             )
         return cast("list[Token[Any]]", tickets)
+
+    def _note(
+        self,
+        tokens: Sequence[Token[Any]],
+        outcomes: Sequence[Outcome],
+        failed: Mapping[int, BaseException],
+    ) -> KeyboardInterrupt | None:
+        """Have outcomes noted; a Ctrl-C that came while errors were described is returned."""
+        try:
+            # (Errors are described by code of the user's: history has a gap for no Ctrl-C.)
+            with HeldBack() if failed else _AS_IT_IS:
+                self._history.note_outcomes(tokens, outcomes, failed)
+        except KeyboardInterrupt as ctrl_c:
+            return ctrl_c
+        return None
 
     def _cut_batches(self, seat: int, portion: Portion) -> None:
         """Send the items that were cut off batches elsewhere; pickling runs user code."""
