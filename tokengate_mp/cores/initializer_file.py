@@ -16,7 +16,7 @@ class InitializerFile:
     """
 
     def __init__(self, packed: bytes) -> None:
-        self.fd = _file(packed) if packed else None
+        self.fd = nameless_file(packed) if packed else None
 
     def close(self) -> None:
         """Close the descriptor; further calls do nothing."""
@@ -25,9 +25,10 @@ class InitializerFile:
             os.close(fd)
 
 
-def _file(content: bytes) -> int:
+def nameless_file(content: bytes) -> int:
+    """Make a file without a name, which processes inherit; return its descriptor."""
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("tokengate-initializer")
+        fd = os.memfd_create("tokengate-file")
     else:
         import tempfile  # noqa: PLC0415 - where it is needed
 

@@ -1,9 +1,8 @@
 """Starting a core process.
 
 It is a fresh interpreter, not a fork: a fork of a process with threads copies locks that nobody
-will release. It does not import the user's `__main__` either, so a script needs no guard. It gets
-the parent's sys.path, arguments, working directory and interpreter flags, and of the parent's
-descriptors only those it needs.
+will release. It does not import the user's `__main__` either, so a script needs no guard. It begins
+with the coordinator's `Surroundings`, and inherits of the parent's descriptors only those it needs.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Final
 import msgspec
 
 from tokengate_mp.config.settings import CoordinatorSettings
-from tokengate_mp.cores.output import levels
+from tokengate_mp.cores.surroundings import Surroundings
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.tokens.token import id_prefix
 from tokengate_mp.wire.arena.arena import ArenaAddress
@@ -33,7 +32,9 @@ _processes = count(1)
 """Numbers for core processes: those of the tokens that are made in them are derived from these."""
 
 _BOOT: Final = (
-    "import sys; brief, path, *argv = sys.argv[1:]; sys.path[:] = eval(path); sys.argv[:] = argv; "
+    "import sys, os; brief, directory, path, *argv = sys.argv[1:]; "
+    "int(directory) < 0 or os.fchdir(int(directory)); "
+    "sys.path[:] = eval(path); sys.argv[:] = argv; "
     "later = 'typing_extensions'; sys.modules.setdefault(later); import msgspec; "
     "sys.modules[later] or sys.modules.pop(later); "
     "from tokengate_mp.worker.main import main; main(brief)"
@@ -43,15 +44,6 @@ _BOOT: Final = (
 msgspec takes from `typing_extensions`, if that is installed, what Python has itself from 3.11 on,
 and to load it takes a fifth of the time until the process is up. So it is out of reach meanwhile.
 """
-
-_ONE_THREAD: Final = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-"""Numeric libraries would start a thread per CPU in every core process: n² threads on n CPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +72,18 @@ class Launched:
         self.mailbox.close_mailbox()
 
 
-def launch(core: int, settings: CoordinatorSettings, arena: ArenaAddress | None = None) -> Launched:
+def launch(
+    core: int,
+    settings: CoordinatorSettings,
+    surroundings: Surroundings,
+    arena: ArenaAddress | None = None,
+) -> Launched:
     """Start a process for a core.
 
     Args:
         core: The core's number.
         settings: The coordinator's settings.
+        surroundings: What the process begins with.
         arena: Where what is large goes; None: with all else.
 
     Raises:
@@ -105,21 +103,22 @@ def launch(core: int, settings: CoordinatorSettings, arena: ArenaAddress | None 
             ours.callback(os.close, voice)
             theirs.callback(os.close, voice_end)
             _widen(voice)
-            known, disabled = levels()
             brief = CoreBrief(
                 core=core,
                 process=next(_processes),
+                shared=surroundings.brief,
+                directory=surroundings.directory,
                 prefix=id_prefix(),
                 cpu=settings.cpus[core - 1],
                 threads=settings.threads_per_core,
                 mailbox=mailbox.address,
                 control=far.fileno(),
                 lifeline=lifeline_end,
-                output=OutputBrief(voice_end, settings.output == "forward", known, disabled),
+                output=OutputBrief(voice_end, settings.output == "forward"),
                 initializer=settings.initializer,
                 arena=arena,
             )
-            process = _start(brief)
+            process = _start(brief, surroundings)
         except (OSError, ValueError) as error:
             raise CoreStartError(f"core {core} cannot be started: {error}") from error
         near.setblocking(False)  # a control message must never hold up the event loop
@@ -137,24 +136,21 @@ def _widen(pipe: int) -> None:
             return  # it holds what it holds
 
 
-def _start(brief: CoreBrief) -> subprocess.Popen[bytes]:
+def _start(brief: CoreBrief, surroundings: Surroundings) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             sys.executable,
-            *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does; no public way
+            *surroundings.flags,
             "-c",
             _BOOT,
             msgspec.json.encode(brief).decode(),
-            repr([os.fspath(entry) for entry in sys.path]),
-            *map(str, sys.argv),
+            str(-1 if brief.directory is None else brief.directory),
+            repr(surroundings.path),
+            *surroundings.argv,
         ],
         stdin=subprocess.DEVNULL,
-        env=_environment(),
+        env=surroundings.environment,
         pass_fds=brief.fds,
         # A group of its own: Ctrl-C in a terminal goes to the parent, which decides.
         process_group=0,
     )
-
-
-def _environment() -> dict[str, str]:
-    return {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ}

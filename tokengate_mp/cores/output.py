@@ -38,6 +38,15 @@ _LONGEST: Final = 1 << 22
 _LEVELS: Final = 1 << 14
 """How many characters the names of loggers may take together that a core process is told of."""
 
+_LEVEL_NAMES: Final = {
+    logging.CRITICAL: "CRITICAL",
+    logging.ERROR: "ERROR",
+    logging.WARNING: "WARNING",
+    logging.INFO: "INFO",
+    logging.DEBUG: "DEBUG",
+    logging.NOTSET: "NOTSET",
+}
+
 _NEWLINE: Final = b"\n"
 _STREAMS: Final = {OUT: "stdout", ERR: "stderr"}
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
@@ -64,6 +73,12 @@ def levels() -> tuple[dict[str, int], int]:
         if room >= 0:
             known[name] = level
     return known, logging.root.manager.disable
+
+
+def level_names() -> dict[int, str]:
+    """Names of log levels in the parent, of those that `logging` does not have by itself."""
+    names = list(logging._levelToName.items())  # noqa: SLF001 - no public way to all of them
+    return {level: name for level, name in names if _LEVEL_NAMES.get(level) != name}
 
 
 class OutputStreams:

@@ -23,6 +23,7 @@ from tokengate_mp.cores.incarnation import Incarnation
 from tokengate_mp.cores.launch import launch
 from tokengate_mp.cores.leases import Leases
 from tokengate_mp.cores.output import OutputStreams
+from tokengate_mp.cores.surroundings import Surroundings
 from tokengate_mp.cores.watch import ProcessWatch
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.loops.timers import Timer
@@ -58,6 +59,7 @@ class Supervisor:
         self._loop = loop
         self._events: BackendEvents
         self._output: OutputStreams
+        self._surroundings: Surroundings | None = None
         self._watch = ProcessWatch(loop, self._heard, self.reap)
         self._glance = Timer(loop, self._look_around)
         self._to_start: deque[int] = deque()
@@ -136,7 +138,9 @@ class Supervisor:
         berth = None if self.arena is None else self.arena.berth()
         leases = Leases(self.arena, berth)
         try:
-            launched = launch(core, self._settings, berth)
+            if self._surroundings is None:  # and from then on the same for all
+                self._surroundings = _surroundings()
+            launched = launch(core, self._settings, self._surroundings, berth)
         except CoreStartError:
             leases.close_leases()
             raise
@@ -374,6 +378,7 @@ class Supervisor:
                 gone.poll(max(0.0, deadline - time.monotonic()) * 1000)
         finally:  # also at a Ctrl-C, for somebody who has no patience
             _end_processes(leaving)
+            self._close_surroundings()
             if self.arena is not None:
                 self.arena.close_arena()
 
@@ -384,8 +389,21 @@ class Supervisor:
             os.close(incarnation.launched.lifeline)
             incarnation.launched.control.close()
             os.close(incarnation.launched.voice)
+        self._close_surroundings()
         if self.arena is not None:
             self.arena.disown_arena()
+
+    def _close_surroundings(self) -> None:
+        surroundings, self._surroundings = self._surroundings, None
+        if surroundings is not None:
+            surroundings.close()
+
+
+def _surroundings() -> Surroundings:
+    try:
+        return Surroundings()
+    except OSError as error:
+        raise CoreStartError(f"core processes cannot be started: {error}") from error
 
 
 def _end_processes(processes: list[Incarnation]) -> None:

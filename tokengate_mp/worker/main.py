@@ -28,7 +28,7 @@ from tokengate_mp import this_process
 from tokengate_mp.wire.arena.arena import CoreArena
 from tokengate_mp.wire.channel.doorbell import Doorbell, new_doorbell
 from tokengate_mp.wire.channel.mailbox import READY, Mailbox
-from tokengate_mp.wire.protocol.brief import CoreBrief
+from tokengate_mp.wire.protocol.brief import CoreBrief, SharedBrief, read_shared
 from tokengate_mp.wire.protocol.control import (
     BROKEN,
     END,
@@ -67,8 +67,9 @@ def main(brief_json: str) -> None:
     # What a token starts must not keep these open after this process is gone.
     for fd in brief.fds:
         os.set_inheritable(fd, False)
+    shared = _taken_in(brief)
     mailbox = Mailbox.attach(brief.mailbox)
-    output = forward_output(brief.output, brief.core, brief.prefix, mailbox.words)
+    output = forward_output(brief.output, shared, brief.core, brief.prefix, mailbox.words)
     arena = None if brief.arena is None else CoreArena(brief.arena)
     this_process.open_core(brief.core, arena)
     if brief.initializer is not None:
@@ -86,6 +87,20 @@ def main(brief_json: str) -> None:
     mailbox.words[READY] = 1
     mailbox.outcomes.ring()
     _or_die(partial(crew.serve, 0))
+
+
+def _taken_in(brief: CoreBrief) -> SharedBrief:
+    """Read what all processes of the coordinator are told, and close what was for the start."""
+    shared = read_shared(brief.shared)
+    os.close(brief.shared)
+    if brief.directory is not None:
+        os.close(brief.directory)
+    for name, value in shared.environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    return shared
 
 
 def _thread(name: str, body: Callable[[], None]) -> None:

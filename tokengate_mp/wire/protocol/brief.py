@@ -1,6 +1,12 @@
-"""The brief: the settings that a core process gets on its command line."""
+"""The brief: the settings that a core process gets on its command line.
+
+What all processes of a coordinator are told alike stands in a file without a name that each of them
+inherits, the `SharedBrief`: command lines are for everybody to read, and the authkey is not.
+"""
 
 from __future__ import annotations
+
+import os
 
 import msgspec
 
@@ -14,14 +20,56 @@ class OutputBrief(msgspec.Struct, frozen=True):
     Attributes:
         fd: Descriptor of the pipe to the parent.
         streams: Whether `sys.stdout` and `sys.stderr` go there; else they are the parent's own.
-        levels: The level of each logger of the parent that has one; that of the root is at "".
-        disabled: Up to which level logging is disabled in the parent.
     """
 
     fd: int
     streams: bool
+
+
+class WorkerIdentity(msgspec.Struct, frozen=True):
+    """What `multiprocessing` in a core process says of the process.
+
+    Attributes:
+        parent: The name of the parent.
+        numbers: The numbers by which the parent is told from other workers.
+        authkey: The key of the parent's managers and listeners.
+        start_method: The start method that was set in the parent; None for none.
+    """
+
+    parent: str
+    numbers: tuple[int, ...]
+    authkey: bytes
+    start_method: str | None
+
+
+class SharedBrief(msgspec.Struct, frozen=True):
+    """What all core processes of a coordinator are told alike.
+
+    Attributes:
+        levels: The level of each logger of the parent that has one; that of the root is at "".
+        disabled: Up to which level logging is disabled in the parent.
+        level_names: Names of log levels that are not those of `logging` itself.
+        identity: What `multiprocessing` says of the process.
+        environment: Variables that were for the interpreter alone, with the values that they have
+            in the parent; None for none.
+    """
+
     levels: dict[str, int]
     disabled: int
+    level_names: dict[int, str]
+    identity: WorkerIdentity
+    environment: dict[str, str | None]
+
+
+encode_shared = msgspec.msgpack.Encoder().encode
+"""A `SharedBrief` as bytes."""
+
+
+def read_shared(fd: int) -> SharedBrief:
+    """Read the file of a `SharedBrief`, which other processes read as well."""
+    # Not by read(): all processes share one position in the file.
+    content = os.pread(fd, os.fstat(fd).st_size, 0)
+    return msgspec.msgpack.decode(content, type=SharedBrief)
 
 
 class CoreBrief(msgspec.Struct, frozen=True):
@@ -30,6 +78,8 @@ class CoreBrief(msgspec.Struct, frozen=True):
     Attributes:
         core: The number of its core.
         process: How many core processes were started before this one, plus one.
+        shared: Descriptor of the file with the `SharedBrief`.
+        directory: Descriptor of the working directory; None for the one it is in.
         prefix: The beginning of the ids of tokens.
         cpu: The CPU to run on; None for any.
         threads: Crew threads.
@@ -44,6 +94,8 @@ class CoreBrief(msgspec.Struct, frozen=True):
 
     core: int
     process: int
+    shared: int
+    directory: int | None
     prefix: str
     cpu: int | None
     threads: int
@@ -57,7 +109,9 @@ class CoreBrief(msgspec.Struct, frozen=True):
     @property
     def fds(self) -> tuple[int, ...]:
         """Every descriptor that the process inherits."""
-        needed = (*self.mailbox.fds, self.control, self.lifeline, self.output.fd)
+        needed = (*self.mailbox.fds, self.control, self.lifeline, self.output.fd, self.shared)
+        if self.directory is not None:
+            needed = (*needed, self.directory)
         if self.initializer is not None:
             needed = (*needed, self.initializer)
         return needed if self.arena is None else (*needed, self.arena.fd)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from tokengate_mp.wire.protocol import output as wire
-from tokengate_mp.wire.protocol.brief import OutputBrief
+from tokengate_mp.wire.protocol.brief import OutputBrief, SharedBrief
 from tokengate_mp.worker.output.log_import import when_logging_is_imported
 from tokengate_mp.worker.output.pipe import OutputPipe
 from tokengate_mp.worker.output.streams import Stream
@@ -43,11 +43,14 @@ class Forwarding:
             stream.forget_begun()
 
 
-def forward_output(brief: OutputBrief, core: int, prefix: str, words: memoryview) -> Forwarding:
+def forward_output(
+    brief: OutputBrief, shared: SharedBrief, core: int, prefix: str, words: memoryview
+) -> Forwarding:
     """Send printed text and log records of the process to the parent from now on.
 
     Args:
         brief: The settings.
+        shared: The levels of loggers, and their names.
         core: The number of this core.
         prefix: The beginning of the ids of tokens.
         words: The status page.
@@ -63,7 +66,7 @@ def forward_output(brief: OutputBrief, core: int, prefix: str, words: memoryview
     def forward_logging() -> None:
         from tokengate_mp.worker.output.log_handler import install  # noqa: PLC0415 - it needs logging
 
-        install(pipe, brief, core, prefix)
+        install(pipe, shared, core, prefix)
 
     when_logging_is_imported(forward_logging)
     return Forwarding(pipe, streams)

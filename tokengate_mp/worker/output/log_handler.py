@@ -12,7 +12,7 @@ from tokengate_mp.errors import short_name, summary
 from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS, to_pickle
 from tokengate_mp.wire.payload.msgpack import encode
 from tokengate_mp.wire.protocol import output as wire
-from tokengate_mp.wire.protocol.brief import OutputBrief
+from tokengate_mp.wire.protocol.brief import SharedBrief
 from tokengate_mp.wire.protocol.failures import printable
 from tokengate_mp.worker.output.pipe import OutputPipe
 
@@ -31,18 +31,20 @@ _BARE: Final = frozenset(
 """Attributes that stay when a record is cut: none of them is long."""
 
 
-def install(pipe: OutputPipe, brief: OutputBrief, core: int, prefix: str) -> None:
-    """Let the root logger forward records, and give loggers their levels in the parent.
+def install(pipe: OutputPipe, shared: SharedBrief, core: int, prefix: str) -> None:
+    """Let the root logger forward records, and set up levels as in the parent.
 
     Args:
         pipe: The pipe to the parent.
-        brief: The settings.
+        shared: The levels, and their names.
         core: The number of this core.
         prefix: The beginning of the ids of tokens.
     """
-    for name, level in brief.levels.items():
+    for level, name in shared.level_names.items():
+        logging.addLevelName(level, name)
+    for name, level in shared.levels.items():
         logging.getLogger(name or None).setLevel(level)
-    logging.disable(brief.disabled)
+    logging.disable(shared.disabled)
     logging.getLogger().addHandler(ForwardingHandler(pipe, core, prefix))
 
 

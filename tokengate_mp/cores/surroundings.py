@@ -1,0 +1,115 @@
+"""The surroundings of core processes: what each process of a coordinator begins with.
+
+They are taken once, when the first process is started. So a process that replaces another has the
+environment, the working directory, `sys.path` and the log levels of its neighbours, whatever the
+program has changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from multiprocessing.process import current_process
+from typing import Final, Self
+
+from tokengate_mp.cores.initializer_file import nameless_file
+from tokengate_mp.cores.output import level_names, levels
+from tokengate_mp.wire.protocol.brief import SharedBrief, WorkerIdentity, encode_shared
+
+_ONE_THREAD: Final = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""Numeric libraries would start a thread per CPU in every core process: n² threads on n CPUs."""
+
+_HASH_SEED: Final = "PYTHONHASHSEED"
+_GREATEST_SEED: Final = (1 << 32) - 1
+
+
+class Surroundings:
+    """What core processes begin with, as it was at one moment.
+
+    Args:
+        hash_seed: The hash seed of processes that have none from the user; 0 for a new one.
+
+    Attributes:
+        environment: Their environment variables.
+        flags: The options of the interpreter.
+        path: Their `sys.path`.
+        argv: Their `sys.argv`.
+        directory: Descriptor of their working directory; None for the program's at each start.
+        brief: Descriptor of the file with the `SharedBrief`.
+        hash_seed: The hash seed of processes that have none from the user.
+    """
+
+    def __init__(self, hash_seed: int = 0) -> None:
+        self.hash_seed = hash_seed or random.SystemRandom().randint(1, _GREATEST_SEED)
+        self.flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does; no public way
+        self.environment = {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ}
+        given = self.environment.get(_HASH_SEED, "")
+        # (Strings are hashed by a seed of each process's own, unless the user names a seed.)
+        own_seed = bool(sys.flags.hash_randomization) and given in {"", "0", "random"}
+        if own_seed:
+            self.environment[_HASH_SEED] = str(self.hash_seed)
+        self.path = [os.fspath(entry) for entry in sys.path]
+        self.argv = list(map(str, sys.argv))
+        known, disabled = levels()
+        shared = SharedBrief(
+            levels=known,
+            disabled=disabled,
+            level_names=level_names(),
+            identity=_identity(),
+            environment={_HASH_SEED: os.environ.get(_HASH_SEED)} if own_seed else {},
+        )
+        self.directory = _working_directory()
+        try:
+            self.brief = nameless_file(encode_shared(shared))
+        except BaseException:
+            self._close_directory()
+            raise
+
+    def renewed(self) -> Self:
+        """Take the surroundings of now; the hash seed stays, as processes of both kinds overlap."""
+        return type(self)(self.hash_seed)
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """Every descriptor that a process inherits."""
+        return (self.brief,) if self.directory is None else (self.brief, self.directory)
+
+    def close(self) -> None:
+        """Close the descriptors: no further process is started."""
+        os.close(self.brief)
+        self._close_directory()
+
+    def _close_directory(self) -> None:
+        if self.directory is not None:
+            os.close(self.directory)
+
+
+def _identity() -> WorkerIdentity:
+    parent = current_process()
+    start_method = None
+    if "multiprocessing.context" in sys.modules:
+        from multiprocessing import get_start_method  # noqa: PLC0415 - not loaded for this alone
+
+        start_method = get_start_method(allow_none=True)
+    return WorkerIdentity(
+        parent=parent.name,
+        numbers=parent._identity,  # noqa: SLF001 - as a pool's worker gets it
+        authkey=bytes(parent.authkey),
+        start_method=start_method,
+    )
+
+
+def _working_directory() -> int | None:
+    # By descriptor: the directory may be renamed or removed, and its neighbours are still in it.
+    try:
+        return os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
+    except OSError:
+        return None
