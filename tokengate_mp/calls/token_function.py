@@ -107,6 +107,9 @@ class TokenFunction(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
         identify(function)
+        update_wrapper(
+            self, function
+        )  # first: attributes of the function are not to go before ours
         self.token_options = options
         self._anchor = options.sticky_anchor
         self._keep = int(options.sticky_for * 1e9)
@@ -116,7 +119,6 @@ class TokenFunction(Generic[P, R]):
             writable=options.writable,
             applied=function is apply,
         )
-        update_wrapper(self, function)
         self.__tokengate_plain__ = function
         # What cores call: the function itself, if nothing is to be done around it.
         self.called: Callable[..., R] = function
@@ -128,7 +130,7 @@ class TokenFunction(Generic[P, R]):
         """The operation that the function's tokens count as."""
         return self.token_options.operation_type
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
         """Make a token of a call.
 
         Raises:
@@ -306,7 +308,7 @@ class CarryingFunction(TokenFunction[P, R]):
         super().__init__(function, options)
         self.called = InContext(function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
         """Make a token of a call; the context goes as a further argument, the last.
 
         Raises:

@@ -81,7 +81,7 @@ class _Unloadable:
         self._error = error
         self._traceback = traceback_of(error)
 
-    def __call__(self, *_args: object, **_kwargs: object) -> None:
+    def __call__(self, /, *_args: object, **_kwargs: object) -> None:
         # As it was: each raise would add its own frames, and keep what they refer to.
         link(self._error, "__traceback__", self._traceback)
         raise self._error
