@@ -23,6 +23,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# First of all: it notes the directory that the program was started in.
+from tokengate_mp import this_process as _this_process  # noqa: F401 - for what it notes
+
 if TYPE_CHECKING:
     from tokengate_mp.bulk.completed import as_completed
     from tokengate_mp.bulk.gathering import gather
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     )
     from tokengate_mp.lifecycle import TokenState
     from tokengate_mp.tokens.token import Timing, Token
+    from tokengate_mp.worker.frozen import freeze_support
     from tokengate_mp.worker_lost import InitializerFailed, WorkerLost
 
 __version__ = "0.1.0"
@@ -90,6 +94,7 @@ _HOMES = {
     "WireError": "tokengate_mp.errors",
     "InitializerFailed": "tokengate_mp.worker_lost",
     "WorkerLost": "tokengate_mp.worker_lost",
+    "freeze_support": "tokengate_mp.worker.frozen",
 }
 
 __all__ = [
@@ -119,6 +124,7 @@ __all__ = [
     "WireError",
     "WorkerLost",
     "as_completed",
+    "freeze_support",
     "gather",
     "register_joblib_backend",
     "shutdown_joblib_backend",

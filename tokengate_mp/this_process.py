@@ -12,6 +12,7 @@ in a fork of this process all is put right in one place.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,9 @@ intake: Any = None
 
 control: Any = None
 """What looks after tokens (a `tokens.token.TokenController`); None: every token has ended."""
+
+supports_freezing = False
+"""Whether a frozen application would become a core process if it was started as one."""
 
 # ---- both
 
@@ -111,6 +115,32 @@ def close_coordinator(taker: Any) -> None:
     global intake, control, finder  # noqa: PLW0603 - as in `open_core`
     if intake is taker:
         intake = control = finder = None
+
+
+def support_freezing() -> None:
+    """Note that the application becomes a core process where it is started as one."""
+    global supports_freezing  # noqa: PLW0603 - as in `open_core`
+    supports_freezing = True
+
+
+def start_directory() -> str | None:
+    """The working directory of the program when it was started; None if that is not known.
+
+    It is known from when the package is imported, or `multiprocessing` if that was before.
+    """
+    earlier = sys.modules.get("multiprocessing.process")
+    original: str | None = getattr(earlier, "ORIGINAL_DIR", None)
+    return original or _directory
+
+
+def _find_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was deleted
+        return None
+
+
+_directory = _find_directory()
 
 
 def _part_after_fork() -> None:

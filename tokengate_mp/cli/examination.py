@@ -24,7 +24,7 @@ from tokengate_mp.config.cpus import (
     usable_cpus,
 )
 from tokengate_mp.cores.watch import open_pidfd
-from tokengate_mp.wire.channel.segment import PORTABLE_VARIABLE, Segment, portable
+from tokengate_mp.wire.channel.segment import PORTABLE_VARIABLE, Segment, has_linux_calls, portable
 
 _PATIENCE: Final = 30.0
 _DESCRIPTORS_PER_CORE: Final = 16
@@ -69,9 +69,13 @@ def _shared_memory() -> Iterator[Finding]:
     Segment.allocate(_SEGMENT_BYTES).unmap()
     if not portable():
         yield Finding("shared memory", "by memfd: without a name, and not bound by /dev/shm")
-    elif hasattr(os, "memfd_create"):
+    elif has_linux_calls():
         text = f"by shm_open, because {PORTABLE_VARIABLE} is set"
         remedy = f"unset {PORTABLE_VARIABLE}: it is for tests, and Linux has something better"
+        yield Finding("shared memory", text, Verdict.NOTE, remedy)
+    elif hasattr(os, "memfd_create"):
+        remedy = "allow memfd_create and eventfd in the sandbox: shared memory is faster by them"
+        text = "by shm_open, because memfd_create or eventfd is refused"
         yield Finding("shared memory", text, Verdict.NOTE, remedy)
     else:
         yield Finding("shared memory", "by shm_open")

@@ -70,7 +70,7 @@ def usable_cpus() -> list[int]:
 def _groups(root: Path, own: Path) -> list[Path]:
     """Directories of the control groups of the process, and of all groups above."""
     try:
-        lines = own.read_text().splitlines()
+        lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:  # no control groups on this system
         return []
     found: list[Path] = []
@@ -87,7 +87,7 @@ def _groups(root: Path, own: Path) -> list[Path]:
 
 def _v2(group: Path) -> float | None:
     try:
-        quota, period = (group / "cpu.max").read_text().split()
+        quota, period = (group / "cpu.max").read_text(encoding="utf-8").split()
         return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError):  # the top group has no such file
         return None
@@ -95,8 +95,8 @@ def _v2(group: Path) -> float | None:
 
 def _v1(group: Path) -> float | None:
     try:
-        quota = int((group / "cpu.cfs_quota_us").read_text())
-        period = int((group / "cpu.cfs_period_us").read_text())
+        quota = int((group / "cpu.cfs_quota_us").read_text(encoding="utf-8"))
+        period = int((group / "cpu.cfs_period_us").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return quota / period if quota > 0 and period > 0 else None

@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from psutil import virtual_memory
-
 from tokengate_mp.bulk.progress import Wanted
 from tokengate_mp.bulk.token_map import TokenMap
 from tokengate_mp.calls.decorator import refuse_unsuitable
@@ -28,6 +26,7 @@ from tokengate_mp.config.settings import (
     RESTART_PERIOD,
     CoordinatorSettings,
     coordinator_settings,
+    memory,
 )
 from tokengate_mp.coordinator.calls import PlainCalls, decorated_plainly
 from tokengate_mp.coordinator.run import CoordinatorRun
@@ -140,9 +139,7 @@ class OperationsCoordinator(Observed):
             grace=grace,
             poison_limit=poison_limit,
             max_pending=max_pending,
-            max_pending_bytes=(
-                virtual_memory().total // 2 if max_pending_bytes is None else max_pending_bytes
-            ),
+            max_pending_bytes=(memory() // 2 if max_pending_bytes is None else max_pending_bytes),
             on_full=on_full,
             max_shared_bytes=max_shared_bytes,
             output=output,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from tokengate_mp.cores.unnamed_file import unnamed_file
+
 
 class InitializerFile:
     """A file without a name, for as long as core processes may be started.
@@ -16,24 +18,10 @@ class InitializerFile:
     """
 
     def __init__(self, packed: bytes) -> None:
-        self.fd = nameless_file(packed) if packed else None
+        self.fd = unnamed_file(packed, "tokengate-initializer") if packed else None
 
     def close(self) -> None:
         """Close the descriptor; further calls do nothing."""
         fd, self.fd = self.fd, None
         if fd is not None:
             os.close(fd)
-
-
-def nameless_file(content: bytes) -> int:
-    """Make a file without a name, which processes inherit; return its descriptor."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("tokengate-file")
-    else:
-        import tempfile  # noqa: PLC0415 - where it is needed
-
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    with open(fd, "wb", closefd=False) as file:
-        file.write(content)
-    return fd

@@ -3,47 +3,34 @@
 It is a fresh interpreter, not a fork: a fork of a process with threads copies locks that nobody
 will release. It does not import the user's `__main__` either, so a script needs no guard. It begins
 with the coordinator's `Surroundings`, and inherits of the parent's descriptors only those it needs.
+What it is told comes in a file, as a command line has its limits.
 """
 
 from __future__ import annotations
 
 import fcntl
+import marshal
 import os
 import socket
 import subprocess
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
-from typing import Final
 
 import msgspec
 
 from tokengate_mp.config.settings import CoordinatorSettings
 from tokengate_mp.cores.surroundings import Surroundings
+from tokengate_mp.cores.unnamed_file import unnamed_file
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.tokens.token import id_prefix
 from tokengate_mp.wire.arena.arena import ArenaAddress
 from tokengate_mp.wire.channel.mailbox import Mailbox
-from tokengate_mp.wire.protocol.brief import CoreBrief, OutputBrief
+from tokengate_mp.wire.protocol.brief import MARSHAL_VERSION, CoreBrief, OutputBrief
 from tokengate_mp.wire.protocol.output import PIPE_BYTES
 
 _processes = count(1)
 """Numbers for core processes: those of the tokens that are made in them are derived from these."""
-
-_BOOT: Final = (
-    "import sys, os; brief, directory, path, *argv = sys.argv[1:]; "
-    "int(directory) < 0 or os.fchdir(int(directory)); "
-    "sys.path[:] = eval(path); sys.argv[:] = argv; "
-    "later = 'typing_extensions'; sys.modules.setdefault(later); import msgspec; "
-    "sys.modules[later] or sys.modules.pop(later); "
-    "from tokengate_mp.worker.main import main; main(brief)"
-)
-"""What a core process runs.
-
-msgspec takes from `typing_extensions`, if that is installed, what Python has itself from 3.11 on,
-and to load it takes a fifth of the time until the process is up. So it is out of reach meanwhile.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +124,16 @@ def _widen(pipe: int) -> None:
 
 
 def _start(brief: CoreBrief, surroundings: Surroundings) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [
-            sys.executable,
-            *surroundings.flags,
-            "-c",
-            _BOOT,
-            msgspec.json.encode(brief).decode(),
-            str(-1 if brief.directory is None else brief.directory),
-            repr(surroundings.path),
-            *surroundings.argv,
-        ],
-        stdin=subprocess.DEVNULL,
-        env=surroundings.environment,
-        pass_fds=brief.fds,
-        # A group of its own: Ctrl-C in a terminal goes to the parent, which decides.
-        process_group=0,
-    )
+    words = msgspec.json.encode(brief), brief.directory, surroundings.path, surroundings.argv
+    file = unnamed_file(marshal.dumps(words, MARSHAL_VERSION), "tokengate-brief")
+    try:
+        return subprocess.Popen(
+            [*surroundings.command, str(file)],
+            stdin=subprocess.DEVNULL,
+            env=surroundings.environment,
+            pass_fds=(file, *brief.fds),
+            # A group of its own: Ctrl-C in a terminal goes to the parent, which decides.
+            process_group=0,
+        )
+    finally:
+        os.close(file)

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 import sys
 from multiprocessing.process import current_process
 from typing import Final, Self
 
-from tokengate_mp.cores.initializer_file import nameless_file
+from tokengate_mp.cores.interpreter import arguments, command
 from tokengate_mp.cores.output import level_names, levels
-from tokengate_mp.wire.protocol.brief import SharedBrief, WorkerIdentity, encode_shared
+from tokengate_mp.cores.search_path import search_path
+from tokengate_mp.cores.unnamed_file import unnamed_file
+from tokengate_mp.wire.protocol.brief import (
+    BOOT_VARIABLE,
+    SharedBrief,
+    WorkerIdentity,
+    encode_shared,
+)
 
 _ONE_THREAD: Final = (
     "OMP_NUM_THREADS",
@@ -39,25 +45,29 @@ class Surroundings:
 
     Attributes:
         environment: Their environment variables.
-        flags: The options of the interpreter.
+        command: Their command line, less the descriptor of the file that they read first.
         path: Their `sys.path`.
         argv: Their `sys.argv`.
         directory: Descriptor of their working directory; None for the program's at each start.
         brief: Descriptor of the file with the `SharedBrief`.
         hash_seed: The hash seed of processes that have none from the user.
+
+    Raises:
+        CoreStartError: There is no interpreter to start.
+        OSError: No descriptor is left.
     """
 
     def __init__(self, hash_seed: int = 0) -> None:
         self.hash_seed = hash_seed or random.SystemRandom().randint(1, _GREATEST_SEED)
-        self.flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing does; no public way
-        self.environment = {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ}
+        self.command = command()
+        self.environment = {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ, BOOT_VARIABLE: "1"}
         given = self.environment.get(_HASH_SEED, "")
         # (Strings are hashed by a seed of each process's own, unless the user names a seed.)
         own_seed = bool(sys.flags.hash_randomization) and given in {"", "0", "random"}
         if own_seed:
             self.environment[_HASH_SEED] = str(self.hash_seed)
-        self.path = [os.fspath(entry) for entry in sys.path]
-        self.argv = list(map(str, sys.argv))
+        self.path = search_path()
+        self.argv = arguments()
         known, disabled = levels()
         shared = SharedBrief(
             levels=known,
@@ -68,7 +78,7 @@ class Surroundings:
         )
         self.directory = _working_directory()
         try:
-            self.brief = nameless_file(encode_shared(shared))
+            self.brief = unnamed_file(encode_shared(shared), "tokengate-surroundings")
         except BaseException:
             self._close_directory()
             raise

@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from errno import ENOSYS, EPERM
 
 from tokengate_mp.cores.incarnation import Incarnation
-from tokengate_mp.wire.channel.segment import portable
+from tokengate_mp.wire.channel.segment import REFUSALS, portable
 
 
 def open_pidfd(pid: int) -> int | None:
@@ -28,7 +27,7 @@ def open_pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError as error:
         # A kernel before Linux 5.3, or a sandbox that does not let it through.
-        if error.errno in {ENOSYS, EPERM}:
+        if error.errno in REFUSALS:
             return None
         raise
 

@@ -1,7 +1,7 @@
 """Entry of a core process.
 
 The process is started by running the interpreter on `main` with the descriptors it needs and a
-line of settings (`wire.protocol.brief`), and ends when it is told to, or at once when the parent is
+file of settings (`wire.protocol.brief`), and ends when it is told to, or at once when the parent is
 gone.
 
 The main thread is the first thread of the crew (what a user's function may only do there, like
@@ -55,7 +55,7 @@ which has an item or a token to end, or something to give to a core that is idle
 """
 
 
-def main(brief_json: str) -> None:
+def main(brief_json: bytes) -> None:
     """Run a core process until its parent ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     brief = msgspec.json.decode(brief_json, type=CoreBrief)

@@ -2,8 +2,8 @@
 
 A segment is made by the parent, and its descriptor is inherited by one core process. On Linux it
 is a memfd: it never has a name, so whoever is killed, in whatever order, the kernel frees it with
-the last descriptor, and the size of /dev/shm does not matter. Elsewhere it is a
-`multiprocessing.shared_memory` block whose name is removed at once.
+the last descriptor, and the size of /dev/shm does not matter. Elsewhere, and where a sandbox
+refuses the calls, it is a `multiprocessing.shared_memory` block whose name is removed at once.
 
 All its pages are allocated when it is made. Memory that is only promised ends in SIGBUS at the
 first touch that cannot be met; this way it is an error here, at the start.
@@ -11,6 +11,7 @@ first touch that cannot be met; this way it is an error here, at the start.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import sys
@@ -22,11 +23,35 @@ from tokengate_mp.errors import CoreStartError
 PORTABLE_VARIABLE: Final = "TOKENGATE_MP_PORTABLE"
 """Environment variable: anything but empty or "0" forces the path that does without Linux calls."""
 
+REFUSALS: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS})
+"""What a call is answered that the kernel does not have, or a sandbox does not let through."""
+
 
 def portable() -> bool:
-    """Whether to do without calls that only Linux has."""
-    forced = os.environ.get(PORTABLE_VARIABLE, "0") not in {"", "0"}
-    return forced or not (hasattr(os, "memfd_create") and hasattr(os, "eventfd"))
+    """Whether to do without calls that only Linux has, or that are refused here."""
+    forced = os.environ.get(PORTABLE_VARIABLE, "0")
+    return forced not in {"", "0"} or not has_linux_calls()
+
+
+def has_linux_calls() -> bool:
+    """Whether memfd_create and eventfd are there and allowed; found out once in each process."""
+    global _has_linux_calls  # noqa: PLW0603 - a sandbox is never left
+    if _has_linux_calls is None:
+        try:
+            os.close(os.memfd_create("tokengate_mp"))
+            os.close(os.eventfd(0, os.EFD_NONBLOCK))
+        except AttributeError:
+            _has_linux_calls = False
+        except OSError as error:
+            if error.errno not in REFUSALS:  # no descriptor is left: no answer for ever
+                return True
+            _has_linux_calls = False
+        else:
+            _has_linux_calls = True
+    return _has_linux_calls
+
+
+_has_linux_calls: bool | None = None
 
 
 class Segment:

@@ -15,6 +15,7 @@ import msgspec
 from tokengate_mp.config.seeds import Lead
 from tokengate_mp.errors import WireError
 from tokengate_mp.wire.payload.codec import loads
+from tokengate_mp.wire.payload.module_files import check_file, file_of
 from tokengate_mp.wire.payload.msgpack import decoder, encode
 
 IDENTITY: Final = "__tokengate_identity__"
@@ -22,11 +23,19 @@ IDENTITY: Final = "__tokengate_identity__"
 
 
 class _Definition(msgspec.Struct, array_like=True, frozen=True):
-    """A function as encoded by `define`."""
+    """A function as encoded by `define`.
+
+    Attributes:
+        key: Its name or identity.
+        pickled: The function by value; None for a function that goes by name.
+        lead: What makes its tokens leads, if anything.
+        file: The file of its module, for a function that goes by name.
+    """
 
     key: str | None
     pickled: bytes | None
     lead: Lead | None
+    file: str | None = None
 
 
 _decode = decoder(_Definition)
@@ -94,7 +103,7 @@ def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
     """
     name = name_of(function)
     if name is not None:
-        return encode((name, None, lead))
+        return encode((name, None, lead, file_of(name.partition(":")[0])))
     own = getattr(type(function), OWN, None)
     if own is not None:
         return encode((None, own(function), lead))
@@ -118,6 +127,7 @@ def resolve(definition: bytes) -> Callable[..., Any]:
 
     Raises:
         WireError: It is no definition.
+        PayloadError: Its module is another module here.
         Exception: Whatever importing or unpickling it raises.
     """
     decoded = _decode(definition)
@@ -126,4 +136,6 @@ def resolve(definition: bytes) -> Callable[..., Any]:
         return function
     if decoded.key is None:
         raise WireError("a definition is by name or by value, and this one by neither")
-    return named(decoded.key)
+    function = named(decoded.key)
+    check_file(decoded.key.partition(":")[0], decoded.file)
+    return function

@@ -1,17 +1,35 @@
-"""The brief: the settings that a core process gets on its command line.
+"""The brief: the settings that a core process reads from a file when it starts.
+
+The file holds, written by `marshal`: the encoded `CoreBrief`, the descriptor of the working
+directory (None: where the process is), the module search path, and the arguments of the parent's
+program. Its own descriptor is the last argument of the process.
 
 What all processes of a coordinator are told alike stands in a file without a name that each of them
-inherits, the `SharedBrief`: command lines are for everybody to read, and the authkey is not.
+inherits, the `SharedBrief`. (Command lines have their limits, and are for everybody to read.)
 """
 
 from __future__ import annotations
 
 import os
+from typing import Final
 
 import msgspec
 
 from tokengate_mp.wire.arena.arena import ArenaAddress
 from tokengate_mp.wire.channel.mailbox import MailboxAddress
+
+MARSHAL_VERSION: Final = 2
+"""A format that every Python has: the interpreter of a core process may be a later one."""
+
+BOOT_VARIABLE: Final = "TOKENGATE_MP_BOOT"
+"""Environment variable of a process that is to become a core process, until that has begun.
+
+A program that finds this variable when it starts core processes was started itself in place of an
+interpreter.
+"""
+
+CORE_ARGUMENT: Final = "--tokengate-core"
+"""The first argument of a frozen application that is to be a core process."""
 
 
 class OutputBrief(msgspec.Struct, frozen=True):
