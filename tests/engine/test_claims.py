@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from engine_work import double, limited, work
+from engine_work import double, limited, retried, work
 
 from tokengate_mp import TokenKilled, TokenState
 from tokengate_mp.scheduling.cores.recall import RECALL_NS
+from tokengate_mp.scheduling.nested.claims import LOOKED_OVER
 from tokengate_mp.wire.protocol.records import RAISED, VALUE
 
 
@@ -301,3 +302,79 @@ def test_a_member_of_a_chain_is_on_its_core_already(inside):
     rig.perform_all()
     assert shown.result() == 8
     rig.check_nothing_left()
+
+
+def test_a_second_claimant_is_told_too_what_its_token_depends_on(inside):
+    """The process that claims last is to run it, and needs to know what to begin before."""
+    rig, link, outer, enrolment = inside(2)
+    need = link.call(enrolment, 1)
+    token = link.call(enrolment, 2, needs=[need])
+    rig.run()
+    link.claim(token, within=outer)
+    rig.run()
+    assert link.hints[token] == [(need, "work")]
+    other = rig.core(3 - link.core)
+    other.want(token)
+    other.claim(token)
+    rig.run()
+    assert other.hints[token] == [(need, "work")]
+    finish_all(rig, outer)
+
+
+def test_a_token_that_runs_is_not_called_back(inside):
+    """Its process would have to tell that it cannot give it back."""
+    rig, link, outer, enrolment = inside(2)
+    number = link.call(enrolment)
+    rig.run()
+    holder = rig.core(3 - link.core)
+    holder.begin(number)
+    link.claim(number, within=outer)
+    rig.run()
+    rig.after(3 * RECALL_NS / 1e9)
+    assert holder.recalls == 0
+    holder.finish(number)
+    rig.run()
+    finish_all(rig, outer)
+
+
+def granted(rig, link, outer, enrolment):
+    """Make tokens inside `outer` that are claimed before they are sent, and many: their numbers."""
+    rig.engine.control.pause_admission(paused=True)
+    numbers = [link.call(enrolment, n) for n in range(20 * LOOKED_OVER)]
+    for number in numbers:
+        link.claim(number, within=outer)
+    rig.run()
+    rig.engine.control.pause_admission(paused=False)
+    rig.run()
+    assert set(rig.nested.claims.granted) == set(numbers)
+    return numbers
+
+
+def test_a_granted_claim_is_pending_again_once_its_token_was_given_back(inside):
+    """It is granted anew, and the token is sent to its claimant again."""
+    rig, link, outer, enrolment = inside()
+    first, *rest = granted(rig, link, outer, enrolment)
+    rig.engine.control.pause_admission(paused=True)
+    link.give_back(first)
+    rig.run()
+    assert set(rig.nested.claims.pending) == {first}
+    assert set(rig.nested.claims.granted) == set(rest)
+    rig.engine.control.pause_admission(paused=False)
+    rig.run()
+    assert not rig.nested.claims.pending
+    assert first in link.held
+    finish_all(rig, outer)
+
+
+def test_a_granted_claim_is_pending_again_while_its_token_waits_to_be_run_again(inside):
+    """A token that failed and is run again goes to whoever claims it."""
+    rig, link, outer, enrolment = inside(function=retried)
+    first, *rest = granted(rig, link, outer, enrolment)
+    link.fail(first, ValueError())
+    rig.run()
+    assert set(rig.nested.claims.pending) == {first}
+    assert set(rig.nested.claims.granted) == set(rest)
+    rig.after(4.0)
+    assert not rig.nested.claims.pending
+    assert first in link.held
+    finish_all(rig, outer)

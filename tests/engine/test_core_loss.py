@@ -127,3 +127,22 @@ def test_a_process_may_end_while_its_last_words_are_heard(make_rig):
     rig.come_up()
     rig.perform_all()
     rig.check_nothing_left()
+
+
+def test_the_seat_of_a_process_that_was_relieved_is_free_when_it_has_gone(make_rig):
+    """The next process that is relieved gets it: seats do not pile up."""
+    rig = make_rig(max_tokens_per_core=1)
+    seats = set()
+    for n in range(4):
+        token, old = work(n), rig.core()
+        rig.run()
+        old.perform(token)
+        rig.run()
+        rig.backend.successor(1).come_up()
+        rig.run()
+        seats.add(old.seat)
+        rig.backend.exit(old, 0)
+        rig.run()
+    assert len(seats) == 1
+    assert rig.engine.control_port.stats()["cores"][0]["completed"] == 4
+    rig.check_nothing_left()

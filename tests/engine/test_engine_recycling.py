@@ -190,6 +190,8 @@ def test_a_process_that_has_grown_is_replaced(make_rig, sizes, caplog):
     rig.after(3.0)
     assert rig.backend.successors == {}
     old.finish(tokens[0])
+    rig.run()
+    assert rig.backend.successors == {}
     rig.after(3.0)
     rig.backend.successor(1).come_up()
     rig.run()
@@ -245,4 +247,47 @@ def test_a_member_of_a_chain_may_be_made_in_a_process_that_was_relieved(make_rig
     rig.run()
     assert rig.backend.dismissed == [old]
     rig.backend.exit(old, 0)
+    rig.check_nothing_left()
+
+
+def test_a_process_that_is_relieved_is_weighed_no_more(make_rig, sizes, caplog):
+    """However large it is: it is about to leave, and its successor stands in its place."""
+    caplog.set_level(logging.ERROR)
+    rig = make_rig(max_rss=LEAST_RSS)
+    old, tokens = rig.core(), [work(n) for n in range(3)]
+    sizes[old.pid] = LEAST_RSS + 1
+    rig.run()
+    old.finish(tokens[0])
+    old.begin(tokens[1])
+    rig.after(3.0)
+    successor = rig.backend.successor(1)
+    successor.come_up()
+    rig.run()
+    sizes[successor.pid] = 1
+    old.give_back()
+    rig.run()
+    assert successor.held == [tokens[2].number]
+    successor.finish(tokens[2])
+    rig.after(5.0)
+    assert rig.backend.successors == {}
+    assert rig.core() is successor
+    old.finish(tokens[1])
+    rig.run()
+    rig.backend.exit(old, 0)
+    rig.check_nothing_left()
+
+
+def test_a_process_that_was_relieved_made_progress_only_if_excused(make_rig):
+    """Whether its core's processes get anywhere is seen by the one that has the seat."""
+    rig = make_rig(max_tokens_per_core=1)
+    tokens = [work(n) for n in range(2)]
+    rig.run()
+    old = rig.core()
+    old.finish(tokens[0])
+    old.begin(tokens[1])
+    rig.run()
+    rig.backend.successor(1).come_up()
+    rig.run()
+    assert rig.backend.exit(old, -9) is False
+    rig.run()
     rig.check_nothing_left()

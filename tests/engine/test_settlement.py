@@ -101,7 +101,7 @@ def test_a_result_that_others_need_is_loaded_when_it_is_looked_at(make_rig):
     rig.check_nothing_left()
 
 
-def test_a_token_whose_result_was_set_by_its_holder_keeps_that(make_rig):
+def test_a_token_whose_result_was_set_by_its_holder_keeps_that(make_rig, caplog):
     """Neither a result nor an error takes its place, and it is counted as what it came to."""
     rig = make_rig()
     tokens = [work(n) for n in range(2)]
@@ -112,6 +112,7 @@ def test_a_token_whose_result_was_set_by_its_holder_keeps_that(make_rig):
     rig.core().fail(tokens[1], ValueError())
     rig.run()
     assert [token.result() for token in tokens] == ["mine", "mine"]
+    assert caplog.records == []
     assert [token.stage for token in tokens] == [TokenState.COMPLETED, TokenState.FAILED]
     rig.check_nothing_left()
 
