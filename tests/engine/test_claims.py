@@ -350,6 +350,16 @@ def granted(rig, link, outer, enrolment):
     return numbers
 
 
+def finish_many(rig, outer):
+    """Finish everything, and take turns until all granted claims have been looked over."""
+    rig.perform_all()
+    for _ in range(20):
+        work()
+        rig.run()
+        rig.perform_all()
+    finish_all(rig, outer)
+
+
 def test_a_granted_claim_is_pending_again_once_its_token_was_given_back(inside):
     """It is granted anew, and the token is sent to its claimant again."""
     rig, link, outer, enrolment = inside()
@@ -363,7 +373,7 @@ def test_a_granted_claim_is_pending_again_once_its_token_was_given_back(inside):
     rig.run()
     assert not rig.nested.claims.pending
     assert first in link.held
-    finish_all(rig, outer)
+    finish_many(rig, outer)
 
 
 def test_a_granted_claim_is_pending_again_while_its_token_waits_to_be_run_again(inside):
@@ -377,4 +387,4 @@ def test_a_granted_claim_is_pending_again_while_its_token_waits_to_be_run_again(
     rig.after(4.0)
     assert not rig.nested.claims.pending
     assert first in link.held
-    finish_all(rig, outer)
+    finish_many(rig, outer)
