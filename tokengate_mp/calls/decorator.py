@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from functools import partial
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodWrapperType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from tokengate_mp.calls.token_function import TokenFunction, token_function
 from tokengate_mp.config.circuit_breaker import CircuitBreaker
 from tokengate_mp.config.option_table import OPTIONS, token_options
 from tokengate_mp.config.options import Weight
+from tokengate_mp.errors import short_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -116,11 +126,41 @@ def is_constant(function: object) -> bool:
 
 
 def operation_name(function: Callable[..., Any]) -> str:
-    """`module.qualname` of a function, or of the type of another callable."""
-    named_thing: Any = function if hasattr(function, "__qualname__") else type(function)
-    # Methods of types that are written in C know their type, and not its module.
-    located: Any = getattr(function, "__objclass__", named_thing)
-    return f"{located.__module__}.{named_thing.__qualname__}"
+    """`module.qualname` of a function, or of the type of another callable.
+
+    A partial function has the name of the function within.
+    """
+    while type(function) is partial:
+        function = function.func
+    kind: type[Any] = type(function)
+    name = _text(function, "__qualname__") or _text(function, "__name__")
+    module = _text(function, "__module__")
+    if module is None:
+        # Methods of types that are written in C know their type, or an object of it, and not its
+        # module. (Asked of the types that have these attributes alone: an object may say anything.)
+        method: Any = function
+        owner: Any = kind
+        if issubclass(kind, _METHODS):
+            owner = method.__objclass__
+        elif issubclass(kind, _BOUND_METHODS):
+            owner = method.__self__
+            owner = owner if isinstance(owner, type) else type(owner)
+        module = _text(owner, "__module__")
+    name = name or short_name(kind)
+    return f"{module}.{name}" if module else name
+
+
+_METHODS: Final = (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType)
+_BOUND_METHODS: Final = (BuiltinFunctionType, MethodWrapperType)
+
+
+def _text(thing: object, attribute: str) -> str | None:
+    """An attribute of a user's object if it is a text, whatever the object does when asked."""
+    try:
+        value = getattr(thing, attribute, None)
+    except Exception:  # noqa: BLE001 - its own code, about a name and nothing else
+        return None
+    return str.__str__(value) if issubclass(type(value), str) else None
 
 
 _MAKES_ANOTHER: Final = 0x20 | 0x80 | 0x200
@@ -152,9 +192,17 @@ def refuse_unsuitable(function: Any) -> None:
         ("an asynchronous generator function", inspect.isasyncgenfunction),
         ("a generator function", inspect.isgeneratorfunction),
     ):
-        if test(body) or test(call):
+        if _passes(test, body) or _passes(test, call):
             raise TypeError(
                 f"{operation_name(function)!r} is {kind}: tokens run plain synchronous "
                 "functions. Return a list instead of yielding, or run the coroutine inside "
                 "the function with asyncio.run()."
             )
+
+
+def _passes(test: Callable[[object], bool], thing: object) -> bool:
+    """Whether a user's object passes a test of `inspect`; not if the object raises meanwhile."""
+    try:
+        return test(thing)
+    except Exception:  # noqa: BLE001 - its own code, asked for names and marks
+        return False

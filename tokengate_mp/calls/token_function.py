@@ -8,7 +8,7 @@ arguments afterwards changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial, update_wrapper
+from functools import WRAPPER_ASSIGNMENTS, partial
 from types import MethodType
 from typing import (
     TYPE_CHECKING,
@@ -107,9 +107,7 @@ class TokenFunction(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
         identify(function)
-        update_wrapper(
-            self, function
-        )  # first: attributes of the function are not to go before ours
+        _wrap(self, function)
         self.token_options = options
         self._anchor = options.sticky_anchor
         self._keep = int(options.sticky_for * 1e9)
@@ -328,6 +326,25 @@ def token_function(function: Callable[P, R], options: TokenOptions) -> TokenFunc
     """A function with the options of its tokens."""
     kind = CarryingFunction if options.context else TokenFunction
     return kind(function, options)
+
+
+def _wrap(wrapper: TokenFunction[..., Any], function: Callable[..., Any]) -> None:
+    """Make a token function look like its function, as `functools.update_wrapper` does.
+
+    A callable of any kind may raise when it is asked for a name. The attributes of a class are no
+    business of the wrapper, and no attribute goes before the wrapper's own.
+    """
+    for name in WRAPPER_ASSIGNMENTS:
+        try:
+            value = getattr(function, name)
+        except Exception:  # noqa: BLE001, S112 - it goes without
+            continue
+        setattr(wrapper, name, value)
+    own = type(wrapper)
+    if not isinstance(function, type):
+        attributes = getattr(function, "__dict__", {})
+        vars(wrapper).update({k: v for k, v in attributes.items() if not hasattr(own, k)})
+    wrapper.__wrapped__ = function
 
 
 def _outside(operation_type: str) -> NoReturn:

@@ -50,16 +50,16 @@ OWN: Final = "__tokengate_define__"
 
 def name_of(function: Callable[..., Any]) -> str | None:
     """Return `module:qualname` if importing that gives `function` or its wrapper; else None."""
-    module = getattr(function, "__module__", None)
-    qualname = getattr(function, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(qualname, str) or module == "__main__":
-        return None
     try:
+        module = getattr(function, "__module__", None)
+        qualname = getattr(function, "__qualname__", None)
+        if type(module) is not str or type(qualname) is not str or module == "__main__":
+            return None
         found: Any = reduce(getattr, qualname.split("."), sys.modules[module])
+        if found is function or getattr(found, PLAIN, None) is function:
+            return f"{module}:{qualname}"
     except Exception:  # noqa: BLE001 - it is not there, or looking for it runs user code
         return None
-    if found is function or getattr(found, PLAIN, None) is function:
-        return f"{module}:{qualname}"
     return None
 
 
@@ -88,7 +88,13 @@ def identify(function: Callable[..., Any]) -> None:
 def key_of(function: Callable[..., Any]) -> str | None:
     """Return the name or identity of a function, the same in every process; else None."""
     name = name_of(function)
-    return getattr(function, IDENTITY, None) if name is None else name
+    return _identity_of(function) if name is None else name
+
+
+def _identity_of(function: Callable[..., Any]) -> str | None:
+    if type(function) is not FunctionType:  # no other has one, and an object may say anything
+        return None
+    return vars(function).get(IDENTITY)
 
 
 def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
@@ -109,7 +115,7 @@ def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
         return encode((None, own(function), lead))
     from tokengate_mp.wire.payload import by_value  # noqa: PLC0415 - 40 ms, seldom needed
 
-    return encode((getattr(function, IDENTITY, None), by_value.define(function), lead))
+    return encode((_identity_of(function), by_value.define(function), lead))
 
 
 def about(definition: bytes) -> tuple[str | None, Lead | None]:
