@@ -42,6 +42,7 @@ def run(
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    patience: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, and hand its output over.
 
@@ -58,11 +59,11 @@ def run(
         cwd=cwd,
     )
     try:
-        said, complained = process.communicate(stdin, PATIENCE)
+        said, complained = process.communicate(stdin, patience)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         said, complained = process.communicate()
-        complained += f"\nkilled after {PATIENCE} s"
+        complained += f"\nkilled after {patience:g} s"
     return subprocess.CompletedProcess(arguments, process.returncode, said, complained)
 
 

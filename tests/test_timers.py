@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +21,8 @@ class FakeLoop:
         self.handles = []
         self.now = 100 * SECOND
 
-    def call_later(self, seconds, action):
+    def call_later(self, seconds, action, *, context):
+        assert context is not None
         handle = SimpleNamespace(seconds=seconds, action=action, cancelled=False)
         handle.cancel = lambda: setattr(handle, "cancelled", True)
         self.handles.append(handle)
@@ -90,3 +93,12 @@ def test_a_time_that_is_past_is_now(loop):
     """A loop is never asked for a time before the present."""
     Timer(loop, lambda: None).run_at(loop.now - SECOND)
     assert [handle.seconds for handle in loop.handles] == [0]
+
+
+async def test_an_action_has_the_context_in_which_its_timer_was_made():
+    """Whoever requests it, so that a notebook's cell does not get what belongs to no cell."""
+    cell = contextvars.ContextVar("cell", default="none")
+    seen = asyncio.get_running_loop().create_future()
+    timer = Timer(asyncio.get_running_loop(), lambda: seen.set_result(cell.get()))
+    contextvars.copy_context().run(lambda: (cell.set("a cell"), timer.run_within(0)))
+    assert await seen == "none"

@@ -12,6 +12,7 @@ from tokengate_mp.cores.initializer_file import InitializerFile
 from tokengate_mp.cores.supervisor import Supervisor
 from tokengate_mp.engine.engine import Engine
 from tokengate_mp.loops.host import Host
+from tokengate_mp.loops.notebook import context_of_no_cell
 
 
 class OpenEngine(NamedTuple):
@@ -51,7 +52,8 @@ def open_engine(
         host = find_host()
         settings = msgspec.structs.replace(settings, initializer=file.fd)
         engine = Engine(settings, host, Supervisor(settings, host.loop), public=public)
-        host.call(engine.open)
+        context = context_of_no_cell()
+        host.call(lambda: context.run(engine.open))
     except BaseException:
         file.close()
         if host is not None:

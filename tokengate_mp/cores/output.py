@@ -4,7 +4,8 @@ Each process has a pipe of its own (see `wire.protocol.output`). It is read when
 for `HEAR_NS` at a time; before the outcomes are settled that followed; and to its end when the
 process has ended. What was printed goes to whatever is `sys.stdout` or `sys.stderr` at that moment,
 in whole lines; a log record to the handlers of the logger of its name. None of them can do harm
-here by what it raises.
+here by what it raises. All of that is done in a copy of the context in which the engine was made
+(in a notebook, of all but its cell: see `loops.notebook`).
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic_ns
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
 from tokengate_mp.errors import WireError, summary
+from tokengate_mp.loops.notebook import context_of_no_cell, follow_running_cell
 from tokengate_mp.wire.channel import mailbox as page
 from tokengate_mp.wire.payload.codec import loads
 from tokengate_mp.wire.protocol.output import ERR, LOG, OUT, PICKLED_ATTRIBUTE
 from tokengate_mp.wire.protocol.output_frames import Frame, Frames
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 HEAR_NS: Final = 2_000_000
 """How long one look at what a process says may go on, ns; what is left is heard at the next one."""
@@ -91,6 +96,7 @@ class OutputStreams:
     """
 
     def __init__(self, cores: int, operation_of: Callable[[int, int], str | None]) -> None:
+        self._context = context_of_no_cell()
         self._operation_of = operation_of
         self._before = dict.fromkeys(range(1, cores + 1), 0)
         self._listening: dict[Listener, int] = {}  # by its core, which may have several processes
@@ -119,6 +125,13 @@ class OutputStreams:
         """Hear everything that processes have said so far, the beginnings of lines too."""
         for listener in list(self._listening):
             listener.hear_out()
+
+    def in_context(self, hear: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call what tells the user's streams and handlers something, in the context for that."""
+        # A copy: a handler that stops the coordinator comes here again, for another process.
+        context = self._context.copy()
+        context.run(follow_running_cell)
+        return context.run(hear, *args, **kwargs)
 
     def dropped(self) -> dict[int, int]:
         """By core, how many pieces of output were dropped; in any thread."""
@@ -181,15 +194,14 @@ class Listener:
         """Hear for up to `HEAR_NS`; the event loop calls again if there is more."""
         if self._hearing:  # a handler has made a token, say, and so come back here
             return
-        ended = not self._hear(monotonic_ns() + HEAR_NS)
+        ended = not self._streams.in_context(self._hear, monotonic_ns() + HEAR_NS)
         if ended and not self._finished and not self._loop.is_closed():
             self._loop.remove_reader(self._fd)  # its end would be there to be read for ever
 
     def hear_out(self) -> None:
         """Hear everything that was said so far, the beginnings of lines too."""
         if not self._hearing and not self._finished:
-            self._hear(None)
-            self._end_lines()
+            self._streams.in_context(self._hear_rest)
 
     def finish(self) -> None:
         """Hear the last words of a process that has ended.
@@ -205,6 +217,10 @@ class Listener:
     def unheard(self) -> int:
         """How many pieces of the process's output were dropped."""
         return int(self._words[page.OUTPUT_DROPPED]) + self._lost
+
+    def _hear_rest(self) -> None:
+        self._hear(None)
+        self._end_lines()
 
     def _hear(self, deadline: int | None) -> bool:
         """Hear until the pipe is empty, or the deadline, ns; False at the end of the pipe."""

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final, Self
 
+from tokengate_mp.loops.notebook import context_of_no_cell
+
 LOST_NS: Final = 1_000_000_000
 """So late is a loop with a timer only if it was held up all that time, or has lost it, ns."""
 
@@ -21,18 +23,21 @@ LOST_NS: Final = 1_000_000_000
 class Timer:
     """An action that the loop does later, once for any number of requests until then.
 
-    All of it happens in the loop's thread. The action may make the next request.
+    All of it happens in the loop's thread. The action may make the next request. The action's
+    context is that in which the timer was made, without the cell of a notebook: the cell that comes
+    to make a request has nothing to do with what the action logs.
 
     Args:
         loop: The event loop.
         action: Called without arguments, in the loop's thread.
     """
 
-    __slots__ = ("_action", "_due", "_handle", "_loop")
+    __slots__ = ("_action", "_context", "_due", "_handle", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, action: Callable[[], Any]) -> None:
         self._loop = loop
         self._action = action
+        self._context = context_of_no_cell()
         self._handle: asyncio.TimerHandle | None = None
         self._due = 0  # monotonic ns; as long as there is a handle
 
@@ -45,7 +50,7 @@ class Timer:
                 return self
             self._handle.cancel()
         self._due = due
-        self._handle = self._loop.call_later(seconds, self._run)
+        self._handle = self._loop.call_later(seconds, self._run, context=self._context.copy())
         return self
 
     def run_at(self, due: int) -> Self:
@@ -55,7 +60,9 @@ class Timer:
                 return self
             self._handle.cancel()
         self._due = due
-        self._handle = self._loop.call_later(max(0, due - monotonic_ns()) / 1e9, self._run)
+        self._handle = self._loop.call_later(
+            max(0, due - monotonic_ns()) / 1e9, self._run, context=self._context.copy()
+        )
         return self
 
     def _run(self) -> None:
