@@ -26,7 +26,7 @@ from typing import Any, Final
 from tokengate_mp.wire.arena.arena import Arena, Block, Place, arena_of
 from tokengate_mp.wire.payload.attachments import AttachedPickle, Referred
 from tokengate_mp.wire.payload.codec import by_value, dumps, to_pickle
-from tokengate_mp.wire.payload.pickle_format import MAIN, PROTOCOL
+from tokengate_mp.wire.payload.pickle_format import PROTOCOL, means_another
 from tokengate_mp.wire.payload.views import form_of, view_of
 
 LARGE: Final = 1 << 16
@@ -162,7 +162,7 @@ def _dumped(value: object, least: int) -> tuple[bytes, list[memoryview]]:
 
     try:
         pickled = dumps(value, PROTOCOL, buffer_callback=put_aside)
-        if MAIN not in pickled:
+        if not means_another(pickled):
             return pickled, buffers
     except Exception:  # noqa: BLE001, S110 - by value it may work; if not, that raises
         pass

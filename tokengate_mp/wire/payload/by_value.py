@@ -37,7 +37,7 @@ import cloudpickle
 
 from tokengate_mp.wire.payload import classes, namespaces
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
-from tokengate_mp.wire.payload.reducers.table import REDUCERS
+from tokengate_mp.wire.payload.reducers import table
 
 REMEMBERED: Final = 1024
 """How many of the classes that arrived last are kept although nothing else may refer to them.
@@ -81,6 +81,7 @@ def define(function: Callable[..., Any]) -> bytes:
 
 
 def _dump(value: object, *, whole: bool, buffer_callback: Any = None) -> bytes:
+    table.complete()
     with io.BytesIO() as file:
         _Pickler(file, whole=whole, buffer_callback=buffer_callback).dump(value)
         return file.getvalue()
@@ -168,7 +169,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
         buffer_callback: As for `pickle.dumps`.
     """
 
-    dispatch_table: ClassVar[Any] = ChainMap(REDUCERS, cloudpickle.Pickler.dispatch_table)
+    dispatch_table: ClassVar[Any] = ChainMap(table.REDUCERS, cloudpickle.Pickler.dispatch_table)
 
     def __init__(self, file: io.BytesIO, *, whole: bool, buffer_callback: Any) -> None:
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from tokengate_mp.errors import PayloadError, describe, short_name
-from tokengate_mp.wire.payload.pickle_format import MAIN, PROTOCOL
+from tokengate_mp.wire.payload.pickle_format import PROTOCOL, means_another
 
 SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Types that msgpack keeps exactly, given that `type(value)` is one of them.
@@ -79,7 +79,7 @@ def to_pickle(value: object) -> bytes:
         pickled = dumps(value, PROTOCOL)
     except Exception:  # noqa: BLE001 - by value it may work; if not, that raises
         return by_value(value)
-    return by_value(value) if MAIN in pickled else pickled
+    return by_value(value) if means_another(pickled) else pickled
 
 
 def arguments_to_pickle(  # noqa: PLR0913 - four for the error alone

@@ -17,6 +17,7 @@ from tokengate_mp.errors import WireError
 from tokengate_mp.wire.payload.codec import loads
 from tokengate_mp.wire.payload.module_files import check_file, file_of
 from tokengate_mp.wire.payload.msgpack import decoder, encode
+from tokengate_mp.wire.payload.pickle_format import is_registered
 
 IDENTITY: Final = "__tokengate_identity__"
 """Attribute of a plain function that holds what `identify` gave it."""
@@ -54,6 +55,8 @@ def name_of(function: Callable[..., Any]) -> str | None:
         module = getattr(function, "__module__", None)
         qualname = getattr(function, "__qualname__", None)
         if type(module) is not str or type(qualname) is not str or module == "__main__":
+            return None
+        if is_registered(module):
             return None
         found: Any = reduce(getattr, qualname.split("."), sys.modules[module])
         if found is function or getattr(found, PLAIN, None) is function:

@@ -18,5 +18,6 @@ def reduce_text_file(file: io.TextIOWrapper) -> tuple[Any, ...]:
         if file is getattr(sys, name):
             return getattr, (sys, name)
     raise pickle.PicklingError(
-        f"an open file ({file.name!r}) belongs to the process that opened it"
+        f"an open file ({file.name!r}) belongs to the process that opened it; pass its name, and "
+        "open it inside the function"
     )
