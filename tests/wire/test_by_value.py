@@ -23,9 +23,8 @@ def make(name="Local", **attributes):
 def forgotten(*classes):
     """Make this process one that has never seen these classes."""
     for cls in classes:
-        identity = by_value._identities.pop(cls)
-        del by_value._classes[identity]
-        by_value._definitions.pop(cls, None)
+        by_value._definitions.pop(by_value._singles.give(cls), None)
+        by_value._singles.forget(cls)
 
 
 def test_known_class_is_used_as_it_is():
@@ -58,7 +57,7 @@ def test_class_is_taken_apart_once(monkeypatch):
     def unexpected(*_args):
         raise AssertionError("again")
 
-    monkeypatch.setattr(by_value, "_taken_apart", unexpected)
+    monkeypatch.setattr(by_value.kinds, "take_apart", unexpected)
     assert dumps(cls()) == first
 
 

@@ -13,31 +13,41 @@ however often its instances travel:
 
 So a class, like a function, is what it was when it was first sent.
 
-Some kinds of class cloudpickle does not bring back as they were: msgspec Structs, enums whose
-members have state or a `__new__`, classes with `__slots__`. `classes` does. And two kinds of
-object that it would change without a word, memoryviews (into bytes) and open text files (into
-copies in memory), stay what they are or are refused.
+How a class is taken apart and put together again, `classes` says: by its attributes as they are,
+without running what takes part in the making of classes. Other objects that stay one in the same
+way, as functions with a cache and type variables do, are in `reducers.singles`; objects of single
+types, which cloudpickle would change or refuse, in the table of `reducers`.
 """
 
 from __future__ import annotations
 
 import enum
 import io
-import os
 import pickle
 import threading
 import zlib
 from collections import ChainMap, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any, ClassVar, Final
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import finalize
 
 import cloudpickle
+from cloudpickle.cloudpickle import _should_pickle_by_reference
 
-from tokengate_mp.wire.payload import classes, namespaces
+from tokengate_mp.wire.payload import namespaces
+from tokengate_mp.wire.payload.classes import bare, enums, kinds
+from tokengate_mp.wire.payload.identities import Identities
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 from tokengate_mp.wire.payload.reducers import table
+from tokengate_mp.wire.payload.reducers.singles import (
+    DISPATCHING,
+    REDUCE,
+    REDUCE_EX,
+    Apart,
+    dispatching_apart,
+    taken_apart,
+)
 
 REMEMBERED: Final = 1024
 """How many of the classes that arrived last are kept although nothing else may refer to them.
@@ -48,10 +58,10 @@ A class that only arguments refer to would otherwise be put together anew for ev
 _lock = threading.RLock()
 """Held while classes are put together, so that no other thread finds half a class."""
 
-_identities: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
-_classes: WeakValueDictionary[bytes, type] = WeakValueDictionary()
-_definitions: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
-_remembered: deque[type] = deque(maxlen=REMEMBERED)
+_singles: Final = Identities()
+_definitions: Final[dict[bytes, bytes]] = {}
+"""Definitions of these, by identity, as long as they live."""
+_remembered: deque[Any] = deque(maxlen=REMEMBERED)
 
 
 def dumps(
@@ -102,62 +112,59 @@ def _whole(pickled: bytes) -> Any:
         return pickle.loads(pickled)
 
 
-# ---- classes
+# ---- what stays one: classes, and others that are compared by identity
 
 
-def _class(identity: bytes, definition: bytes) -> type:
-    """Return the class of that identity: a known class, or else a new class of the definition."""
-    known = _classes.get(identity)
+def _single(identity: bytes, definition: bytes) -> Any:
+    """Return the object of that identity: a known one, or else a new one of the definition."""
+    known = _singles.find(identity)
     if known is None:
         with _lock:
             known = pickle.loads(zlib.decompress(definition))
-            _definitions.setdefault(known, definition)
+            _remember(known, identity, definition)
     return known
 
 
-def _made(identity: bytes, make: Callable[..., type], arguments: tuple[Any, ...]) -> type:
-    """Return the class of that identity; a new class comes without its attributes."""
-    known = _classes.get(identity)
+def _made(identity: bytes, make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Return the object of that identity; a new object comes bare."""
+    known = _singles.find(identity)
     return make(*arguments) if known is None else known
 
 
-def _complete(
-    made: type,
-    contents: tuple[bytes, Callable[..., Any], Any, Mapping[str, Mapping[str, Any]]],
-) -> None:
-    """Give a class its attributes, unless the class was known before."""
-    identity, set_state, state, of_members = contents
-    if _classes.get(identity) is made:
+def _complete(made: Any, contents: tuple[bytes, Callable[..., None], tuple[Any, ...]]) -> None:
+    """Fill a bare object, unless it was known before."""
+    identity, fill, arguments = contents
+    if _singles.find(identity) is made:
         return
-    set_state(made, state)
-    for name, attributes in of_members.items():
-        vars(made.__members__[name]).update(attributes)  # type: ignore[attr-defined]  # an enum
-    _identities[made] = identity
-    _classes[identity] = made
+    fill(made, *arguments)
+    _singles.set(made, identity)
     _remembered.append(made)
 
 
-def _identity(cls: type) -> bytes:
+def _identity(thing: object) -> bytes:
     with _lock:
-        identity = _identities.get(cls)
-        if identity is None:
-            identity = _identities[cls] = os.urandom(12)
-            _classes[identity] = cls
-        return identity
+        return _singles.give(thing)
 
 
-def _definition(cls: type) -> bytes:
-    definition = _definitions.get(cls)
-    if definition is None:
-        definition = zlib.compress(_dump(cls, whole=True))
-        _definitions[cls] = definition
-    return definition
+def _definition(thing: object) -> tuple[bytes, bytes]:
+    """Return the identity and the definition of an object, which is taken apart once."""
+    identity = _singles.get(thing)
+    definition = None if identity is None else _definitions.get(identity)
+    if identity is None or definition is None:
+        definition = zlib.compress(_dump(thing, whole=True))
+        identity = _identity(thing)
+        _remember(thing, identity, definition)
+    return identity, definition
+
+
+def _remember(thing: object, identity: bytes, definition: bytes) -> None:
+    if identity not in _definitions:
+        _definitions[identity] = definition
+        if type(thing) is not object:  # which has no weak references, and is kept
+            finalize(thing, _definitions.pop, identity, None).atexit = False
 
 
 # ---- the pickler
-
-_ENUM_OWN: Final = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
-"""Attributes of an enum's member that the enum itself sees to."""
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publishes no types
@@ -177,31 +184,53 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce `obj`; NotImplemented to let pickle decide."""
-        if not issubclass(type(obj), type):
-            reduced = super().reducer_override(obj)
-            if self._whole and type(obj) is FunctionType and reduced is not NotImplemented:
-                return namespaces.taken_apart(obj, reduced)
+        kind = type(obj)
+        if issubclass(kind, type):
+            return self._reduce_class(obj)
+        if kind is FunctionType:
+            return self._reduce_function(obj)
+        if (
+            not self._whole
+            and kind.__reduce_ex__ is REDUCE_EX
+            and kind.__reduce__ is REDUCE
+            and (kind is not object or _singles.get(obj) is None)
+        ):
+            return NotImplemented  # like most: copies will do, but for the object() of a definition
+        if issubclass(kind, enum.Enum):
+            by_name = _should_pickle_by_reference(kind)
+            return NotImplemented if by_name else enums.reduce_member(obj) or NotImplemented
+        apart = taken_apart(obj, in_definition=self._whole or kind is object)
+        return NotImplemented if apart is None else self._reduce_single(obj, lambda _: apart)
+
+    def _reduce_function(self, function: FunctionType) -> Any:
+        reduced = super().reducer_override(function)
+        if reduced is NotImplemented:
             return reduced
-        if not self._whole and obj in _definitions:
-            return _class, (_identity(obj), _definitions[obj])
-        reduced = super().reducer_override(obj)
-        if reduced is NotImplemented or len(reduced) == 2:  # noqa: PLR2004 - by name, that is
-            return reduced
+        if function.__code__ is DISPATCHING:
+            return self._reduce_single(function, dispatching_apart)
+        return namespaces.taken_apart(function, reduced) if self._whole else reduced
+
+    def _reduce_class(self, cls: Any) -> Any:
         if not self._whole:
-            return _class, (_identity(obj), _definition(obj))
-        return _taken_apart(obj, *reduced)
+            identity = _singles.get(cls)
+            if identity is not None:
+                definition = _definitions.get(identity)
+                if definition is not None:
+                    return _single, (identity, definition)
+        if _should_pickle_by_reference(cls):
+            return NotImplemented
+        made = kinds.reduce_made(cls)
+        if made is not None:
+            return made
+        if bare.is_builtin(cls):  # of the interpreter, and in no module by its name
+            return super().reducer_override(cls)
+        return self._reduce_single(cls, kinds.take_apart)
 
-
-def _taken_apart(
-    cls: Any, _make: Any, _arguments: Any, state: Any, _list: None, _dict: None, set_state: Any
-) -> tuple[Any, ...]:
-    """Reduce a class to the arguments of `_made` and `_complete`, less the parts made there."""
-    attributes, slots = state
-    of_members = {}
-    if issubclass(cls, enum.Enum):
-        for name, member in cls.__members__.items():
-            attributes.pop(name, None)
-            of_members[name] = {k: v for k, v in vars(member).items() if k not in _ENUM_OWN}
-    identity = _identity(cls)
-    contents = identity, set_state, (attributes, slots), of_members
-    return _made, (identity, *classes.of(cls)), contents, None, None, _complete
+    def _reduce_single(self, thing: Any, take_apart: Callable[[Any], Apart]) -> Any:
+        if not self._whole:
+            return _single, _definition(thing)
+        apart = take_apart(thing)
+        identity = _identity(thing)
+        arguments = identity, apart.make, apart.arguments
+        contents = identity, apart.fill, apart.contents
+        return _made, arguments, contents, None, None, _complete

@@ -10,7 +10,7 @@ from types import CodeType
 from typing import Any, Final
 
 from tokengate_mp.wire.payload import variables
-from tokengate_mp.wire.payload.reducers import code, files, marks, memory, process_bound
+from tokengate_mp.wire.payload.reducers import code, files, marks, memory, process_bound, references
 
 REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
     CodeType: code.reduce_code,
@@ -19,6 +19,7 @@ REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
     ContextVar: variables.reduce_variable,
     **marks.REDUCERS,
     **process_bound.REDUCERS,
+    **references.REDUCERS,
 }
 
 _looked_at = 0
