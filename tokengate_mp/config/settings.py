@@ -66,6 +66,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         label: A name for people.
         initializer: Descriptor of the file that each core process runs first (see
             `worker.run.initializer`); None for none.
+        inherited: Descriptors that each core process is started with for the initializer.
     """
 
     cpus: tuple[int, ...]
@@ -86,6 +87,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     restart_period: float = RESTART_PERIOD
     label: str = ""
     initializer: int | None = None
+    inherited: tuple[int, ...] = ()
 
 
 class Setting(msgspec.Struct, frozen=True):

@@ -50,7 +50,7 @@ def open_engine(
     file, host = InitializerFile(initializer), None
     try:
         host = find_host()
-        settings = msgspec.structs.replace(settings, initializer=file.fd)
+        settings = msgspec.structs.replace(settings, initializer=file.fd, inherited=file.inherited)
         engine = Engine(settings, host, Supervisor(settings, host.loop), public=public)
         context = context_of_no_cell()
         host.call(lambda: context.run(engine.open))

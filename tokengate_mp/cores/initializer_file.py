@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from tokengate_mp.cores.unnamed_file import unnamed_file
+from tokengate_mp.wire.protocol.initializer import inheritance_of
 
 
 class InitializerFile:
@@ -15,10 +16,13 @@ class InitializerFile:
 
     Attributes:
         fd: Its descriptor; None if there is none.
+        inherited: Further descriptors that the processes are started with.
     """
 
     def __init__(self, packed: bytes) -> None:
         self.fd = unnamed_file(packed, "tokengate-initializer") if packed else None
+        self._inheritance = inheritance_of(packed)  # kept as long as the file
+        self.inherited = () if self._inheritance is None else (*self._inheritance.descriptors,)
 
     def close(self) -> None:
         """Close the descriptor; further calls do nothing."""

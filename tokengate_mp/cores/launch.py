@@ -105,7 +105,7 @@ def launch(
                 initializer=settings.initializer,
                 arena=arena,
             )
-            process = _start(brief, surroundings)
+            process = _start(brief, surroundings, settings.inherited)
         except (OSError, ValueError) as error:
             raise CoreStartError(f"core {core} cannot be started: {error}") from error
         near.setblocking(False)  # a control message must never hold up the event loop
@@ -123,7 +123,9 @@ def _widen(pipe: int) -> None:
             return  # it holds what it holds
 
 
-def _start(brief: CoreBrief, surroundings: Surroundings) -> subprocess.Popen[bytes]:
+def _start(
+    brief: CoreBrief, surroundings: Surroundings, inherited: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
     words = msgspec.json.encode(brief), brief.directory, surroundings.path, surroundings.argv
     file = unnamed_file(marshal.dumps(words, MARSHAL_VERSION), "tokengate-brief")
     try:
@@ -131,7 +133,7 @@ def _start(brief: CoreBrief, surroundings: Surroundings) -> subprocess.Popen[byt
             [*surroundings.command, str(file)],
             stdin=subprocess.DEVNULL,
             env=surroundings.environment,
-            pass_fds=(file, *brief.fds),
+            pass_fds=(file, *brief.fds, *inherited),
             # A group of its own: Ctrl-C in a terminal goes to the parent, which decides.
             process_group=0,
         )

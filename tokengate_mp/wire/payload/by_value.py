@@ -26,10 +26,10 @@ import io
 import pickle
 import threading
 import zlib
-from collections import ChainMap, deque
+from collections import deque
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from weakref import finalize
 
 import cloudpickle
@@ -39,7 +39,6 @@ from tokengate_mp.wire.payload import namespaces
 from tokengate_mp.wire.payload.classes import bare, enums, kinds
 from tokengate_mp.wire.payload.identities import Identities
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
-from tokengate_mp.wire.payload.reducers import table
 from tokengate_mp.wire.payload.reducers.singles import (
     DISPATCHING,
     REDUCE,
@@ -48,6 +47,7 @@ from tokengate_mp.wire.payload.reducers.singles import (
     dispatching_apart,
     taken_apart,
 )
+from tokengate_mp.wire.payload.reducers.table import table
 
 REMEMBERED: Final = 1024
 """How many of the classes that arrived last are kept although nothing else may refer to them.
@@ -91,7 +91,6 @@ def define(function: Callable[..., Any]) -> bytes:
 
 
 def _dump(value: object, *, whole: bool, buffer_callback: Any = None) -> bytes:
-    table.complete()
     with io.BytesIO() as file:
         _Pickler(file, whole=whole, buffer_callback=buffer_callback).dump(value)
         return file.getvalue()
@@ -176,9 +175,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
         buffer_callback: As for `pickle.dumps`.
     """
 
-    dispatch_table: ClassVar[Any] = ChainMap(table.REDUCERS, cloudpickle.Pickler.dispatch_table)
-
     def __init__(self, file: io.BytesIO, *, whole: bool, buffer_callback: Any) -> None:
+        self.dispatch_table = table()
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self._whole = whole
 

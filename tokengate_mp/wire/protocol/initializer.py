@@ -14,21 +14,49 @@ from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.payload.codec import dumps, loads, to_pickle
 from tokengate_mp.wire.payload.definition import define, resolve
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
+from tokengate_mp.wire.protocol.inheritance import Inheritance, inheriting, is_needed
 
 
-def pack_initializer(initializer: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
+class PackedInitializer(bytes):
+    """A packed initializer.
+
+    Attributes:
+        inheritance: What core processes have to be started with for it; None for nothing.
+    """
+
+    inheritance: Inheritance | None = None
+
+
+def pack_initializer(
+    initializer: Callable[..., Any], arguments: tuple[Any, ...]
+) -> PackedInitializer:
     """Encode an initializer and its arguments for `unpack_initializer`.
+
+    Locks, queues, pipes and shared memory of multiprocessing are given on as to a child process.
 
     Raises:
         PayloadError: The initializer or an argument cannot be sent.
     """
     try:
-        return dumps((define(initializer), to_pickle(arguments)), PROTOCOL)
+        try:
+            return _packed(initializer, arguments)
+        except Exception:
+            if not is_needed():
+                raise
+        inheritance = Inheritance((initializer, arguments))
+        with inheriting(inheritance):
+            packed = _packed(initializer, arguments)
     except Exception as error:
         raise PayloadError(
             f"the initializer or its arguments cannot be sent to a core process: {summary(error)}. "
             "Pass what they are made from instead, and build it in the initializer."
         ) from error
+    packed.inheritance = inheritance
+    return packed
+
+
+def _packed(initializer: Callable[..., Any], arguments: tuple[Any, ...]) -> PackedInitializer:
+    return PackedInitializer(dumps((define(initializer), to_pickle(arguments)), PROTOCOL))
 
 
 def with_authkey(authkey: bytes, packed: bytes) -> bytes:
@@ -38,7 +66,14 @@ def with_authkey(authkey: bytes, packed: bytes) -> bytes:
         authkey: The parent's key.
         packed: The initializer that follows, from `pack_initializer`; empty for none.
     """
-    return pack_initializer(_adopt_authkey, (authkey, packed))
+    with_key = pack_initializer(_adopt_authkey, (authkey, bytes(packed)))
+    with_key.inheritance = inheritance_of(packed)
+    return with_key
+
+
+def inheritance_of(packed: bytes) -> Inheritance | None:
+    """Return what core processes have to be started with for a packed initializer, if anything."""
+    return packed.inheritance if isinstance(packed, PackedInitializer) else None
 
 
 def _adopt_authkey(authkey: bytes, packed: bytes) -> None:
