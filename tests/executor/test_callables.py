@@ -189,7 +189,7 @@ def test_every_callable_is_called_by_executors_coordinators_and_decorated():
         (len, "builtins.len"),
         (operator.itemgetter(0), "operator.itemgetter"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "of",
 )
 def test_the_name_of_an_operation_is_that_of_the_function(function, name):
     """The operation of a callable says which function it calls, or of which type it is."""

@@ -96,7 +96,7 @@ def main(method):
             shared = make(context)
             with TokenGateExecutor(1, initializer=take, initargs=(shared,)) as executor:
                 list(executor.map(use, range(10), chunksize=1))
-            print(name, check(shared))
+                print(name, check(shared))
     with OperationsCoordinator(cores=1, initializer=take, initargs=(context.Lock(),)) as c:
         print("coordinator", c.submit(hold, 1).get() == 1)
     del shared, executor, c
