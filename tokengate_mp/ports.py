@@ -326,8 +326,12 @@ class CoreBackend(Protocol):
     def dropped_output(self) -> Mapping[int, int]:
         """By core, how many pieces of output were dropped."""
 
-    def stop(self) -> None:
-        """End all processes, by request and after `grace` by force; blocks until all are gone."""
+    def stop(self, signal: int | None = None) -> None:
+        """End all processes, by request and after `grace` by force; blocks until all are gone.
+
+        Args:
+            signal: What they are sent in place of the request.
+        """
 
     def abandon(self) -> None:
         """Let go of everything in a fork: the parent keeps its cores."""

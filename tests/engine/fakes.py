@@ -541,7 +541,7 @@ class FakeBackend:
         """By core, how many pieces of output were dropped: none."""
         return dict.fromkeys(self.restarts, 0)
 
-    def stop(self) -> None:
+    def stop(self, signal: int | None = None) -> None:
         """End all processes."""
         self.stopped = True
         self.links.clear()

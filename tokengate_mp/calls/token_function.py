@@ -87,6 +87,17 @@ class Intake(Surroundings, Protocol):
         """Take in an encoded call, unless its operation takes none at the moment."""
 
 
+class _Annotations(dict[str, Any]):
+    """Annotations of a class, and for an object of the class those of the function in it.
+
+    From Python 3.14 on a function's annotations are evaluated when they are first asked for, so
+    `update_wrapper` does not copy them; and an object that has none would show those of its class.
+    """
+
+    def __get__(self, instance: TokenFunction[..., Any] | None, owner: type) -> dict[str, Any]:
+        return self if instance is None else instance.__wrapped__.__annotations__
+
+
 class TokenFunction(Generic[P, R]):
     """A decorated function, whose calls give a `Token` at once.
 
@@ -95,6 +106,8 @@ class TokenFunction(Generic[P, R]):
         token_options: How its tokens are treated.
         inside: The enrolment that calls made inside tokens use, in a core process.
     """
+
+    __annotations__ = _Annotations()
 
     inside: Any = None
 

@@ -349,8 +349,12 @@ class Supervisor:
 
     # ---- the end
 
-    def stop(self) -> None:
-        """End all processes: by request, and after `grace` by force; blocks until all are gone."""
+    def stop(self, signal: int | None = None) -> None:
+        """End all processes: by request, and after `grace` by force; blocks until all are gone.
+
+        Args:
+            signal: What they are sent in place of the request.
+        """
         self._stopped = True
         self._to_start.clear()
         self._glance.cancel()
@@ -365,7 +369,9 @@ class Supervisor:
         self.successors.clear()
         for incarnation in leaving:
             self._watch.end_watch(incarnation)
-            if incarnation.is_up():
+            if signal is not None:
+                incarnation.launched.process.send_signal(signal)
+            elif incarnation.is_up():
                 incarnation.tell_to_stop()
             else:
                 incarnation.launched.process.kill()  # it would be told only once it is up

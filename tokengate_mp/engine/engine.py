@@ -195,8 +195,15 @@ class Engine:
             this_process.open_coordinator(self.intake, self.control, self._nested_tokens.show)
         self._life.record((OPENED, monotonic_ns()))
 
-    def close(self, error: Callable[[Token[Any]], BaseException]) -> None:
-        """Take no more calls, end every token with `error(token)`, and end the cores."""
+    def close(
+        self, error: Callable[[Token[Any]], BaseException], signal: int | None = None
+    ) -> None:
+        """Take no more calls, end every token with `error(token)`, and end the cores.
+
+        Args:
+            error: The error of each token.
+            signal: What core processes are sent; None for a request to end.
+        """
         if self._ended:
             return
         self._ended = self.intake.closed = True
@@ -209,7 +216,7 @@ class Engine:
             this_process.close_coordinator(self.intake)
         self._quiescence.end()
         self._life.record((CLOSED, monotonic_ns()))
-        self._backend.stop()
+        self._backend.stop(signal)
 
     @property
     def ended(self) -> bool:

@@ -13,6 +13,7 @@ from concurrent.futures import Executor, Future
 from itertools import count
 from multiprocessing.context import BaseContext
 from multiprocessing.process import current_process
+from signal import SIGKILL, SIGTERM
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from tokengate_mp import this_process
@@ -321,6 +322,25 @@ class TokenGateExecutor(Observed, Executor):
             runtime.end_later(cancel=cancel_futures)
             if wait:
                 runtime.wait_until_ended()
+
+    def terminate_workers(self) -> None:
+        """End the core processes now, by SIGTERM: as Python 3.14 has it, on every Python.
+
+        Calls that were not sent to a core are cancelled, and those that were raise `WorkerLost`. A
+        process that does not end within `grace` is killed. Does not wait.
+        """
+        self._end_by_signal(SIGTERM, "terminate_workers() was called")
+
+    def kill_workers(self) -> None:
+        """End the core processes now, by SIGKILL; else as `terminate_workers`."""
+        self._end_by_signal(SIGKILL, "kill_workers() was called")
+
+    def _end_by_signal(self, signal: int, cause: str) -> None:
+        with self._lock:
+            self._shut = True
+            runtime = self._runtime
+        if runtime is not None:
+            runtime.end_by_signal(signal, cause)
 
 
 def _shut_down() -> RuntimeError:

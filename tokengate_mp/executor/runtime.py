@@ -22,6 +22,7 @@ from tokengate_mp.loops.host import Host
 from tokengate_mp.observe.control_port import ControlPort
 from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.tokens.token import Token
+from tokengate_mp.worker_lost import WorkerLost
 
 _runtimes: set[ExecutorRuntime] = set()
 
@@ -72,6 +73,28 @@ class ExecutorRuntime:
         """
         self.ending = True
         self._host.post(lambda: self._end_in_loop(cancel=cancel))
+
+    def end_by_signal(self, signal: int, cause: str) -> None:
+        """Take no more calls, cancel those that were not sent, and signal the core processes.
+
+        Calls that were sent raise `WorkerLost`. Does not wait; in any thread.
+
+        Args:
+            signal: What the core processes are sent. Those that live on are killed after `grace`.
+            cause: The reason, for the errors.
+        """
+        self.ending = True
+        self._host.post(lambda: self._end_by_signal(signal, cause))
+
+    def _end_by_signal(self, signal: int, cause: str) -> None:
+        self._end_in_loop(cancel=True)
+        port = self.control_port
+        if port is None or self._engine.ended:
+            return
+        pids = {core["core"]: core["pid"] for core in port.stats()["cores"]}
+        self._engine.close(
+            lambda token: WorkerLost(pids.get(token.core) or 0, -signal, because=cause), signal
+        )
 
     def wait_until_ended(self) -> None:
         """Wait, after `end_later`, until all has ended; not in a callback, which that waits for."""

@@ -39,6 +39,7 @@ from tokengate_mp.wire.payload import namespaces
 from tokengate_mp.wire.payload.classes import bare, enums, kinds
 from tokengate_mp.wire.payload.identities import Identities
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
+from tokengate_mp.wire.payload.reducers.annotated import readable
 from tokengate_mp.wire.payload.reducers.singles import (
     DISPATCHING,
     REDUCE,
@@ -159,8 +160,10 @@ def _definition(thing: object) -> tuple[bytes, bytes]:
 def _remember(thing: object, identity: bytes, definition: bytes) -> None:
     if identity not in _definitions:
         _definitions[identity] = definition
-        if type(thing) is not object:  # which has no weak references, and is kept
+        try:
             finalize(thing, _definitions.pop, identity, None).atexit = False
+        except TypeError:  # an `object()` or a sentinel has no weak references, and is kept
+            return
 
 
 # ---- the pickler
@@ -207,6 +210,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
         if function.__code__ is DISPATCHING:
             return self._reduce_single(function, dispatching_apart)
         return namespaces.taken_apart(function, reduced) if self._whole else reduced
+
+    def _dynamic_function_reduce(self, func: FunctionType) -> Any:
+        return super()._dynamic_function_reduce(readable(func))
 
     def _reduce_class(self, cls: Any) -> Any:
         if not self._whole:

@@ -6,6 +6,7 @@ refer to it. Of a kind that is called by its name in an importable module, a pic
 
 from __future__ import annotations
 
+import builtins
 import copyreg
 import functools
 import sys
@@ -154,6 +155,16 @@ def _evaluated(_alias: Any, value: list[Any], evaluated: Any) -> None:
     value.append(evaluated)
 
 
+def _sentinel(kind: Any, name: str, shown: str) -> Any:
+    return kind(name, repr=shown)
+
+
+def _sentinel_apart(sentinel: Any) -> Apart:
+    """Take a sentinel (PEP 661) apart."""
+    arguments = type(sentinel), sentinel.__name__, repr(sentinel)
+    return Apart(_sentinel, arguments, _set, ({"__module__": sentinel.__module__},))
+
+
 SINGLES: Final[dict[type, Callable[[Any], Apart | None]]] = {
     functools._lru_cache_wrapper: _cached_apart,  # noqa: SLF001 - it has no other name
     typing.NewType: _new_type_apart,
@@ -165,6 +176,9 @@ SINGLES: Final[dict[type, Callable[[Any], Apart | None]]] = {
 
 if sys.version_info >= (3, 12):
     SINGLES[typing.TypeAliasType] = _alias_apart
+
+if sys.version_info >= (3, 15):
+    SINGLES[builtins.sentinel] = _sentinel_apart
 
 
 # ---- what only definitions bring: each process has its own
