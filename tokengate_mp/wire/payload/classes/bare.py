@@ -55,11 +55,12 @@ def arguments_of(cls: type) -> tuple[Any, ...]:
 
 def is_made_by_type(cls: type, name: str, value: object) -> bool:
     """Whether an attribute is a descriptor of a slot, of `__dict__` or of `__weakref__`."""
-    return (
-        type(value) in {GetSetDescriptorType, MemberDescriptorType}
-        and value.__objclass__ is cls  # type: ignore[attr-defined]
-        and value.__name__ == name  # type: ignore[attr-defined]
-    )
+    if type(value) not in {GetSetDescriptorType, MemberDescriptorType}:
+        return False
+    # From Python 3.15 on all classes share those of `__dict__` and `__weakref__`.
+    home = value.__objclass__  # type: ignore[attr-defined]
+    shared = home is object and name in {"__dict__", "__weakref__"}
+    return (home is cls or shared) and value.__name__ == name  # type: ignore[attr-defined]
 
 
 def make(metaclass: Any, name: str, bases: tuple[Any, ...], namespace: dict[str, Any]) -> type:
