@@ -332,6 +332,38 @@ TYPING = [
         since=(3, 12),
     ),
     Item(
+        "annotations_later",
+        "Later",
+        "(thing.__annotations__['n'], Later().n)",
+        """
+        class Later:
+            n: "int" = 3
+            def again(self) -> "Later": return self
+    """,
+    ),
+    Item(
+        "annotations_unquoted",
+        "Unquoted",
+        "(thing.__annotations__['n'], thing().n)",
+        """
+        class Unquoted:
+            n: int = 3
+            other: list[Unquoted] = ()
+    """,
+        since=(3, 14),
+    ),
+    Item(
+        "annotations_unresolved",
+        "Unresolved",
+        "(thing().n, thing().f(1))",
+        """
+        class Unresolved:
+            n: NotThereYet = 3
+            def f(self, x: NotThereYet) -> NotThereYet: return x
+    """,
+        since=(3, 14),
+    ),
+    Item(
         "override",
         "Over()",
         "(thing.f(), getattr(Over.f, '__override__', None))",

@@ -225,6 +225,34 @@ FUNCTIONS = [
     """,
     ),
     Item("sentinel_object", "SENTINEL", "type(thing).__name__", "SENTINEL = object()"),
+    Item(
+        "sentinel_builtin",
+        "UNKNOWN",
+        "(thing is UNKNOWN, repr(thing))",
+        """
+        UNKNOWN = sentinel("UNKNOWN")
+    """,
+        since=(3, 15),
+    ),
+    Item(
+        "sentinel_repr",
+        "UNTOLD",
+        "(thing is UNTOLD, repr(thing))",
+        """
+        UNTOLD = sentinel("UNTOLD", repr="<untold>")
+    """,
+        since=(3, 15),
+    ),
+    Item("frozendict", "frozendict(a=1)", "(dict(thing), type(thing).__name__)", since=(3, 15)),
+    Item(
+        "frozendict_sub",
+        "Fixed(a=1)",
+        "(dict(thing), type(thing) is Fixed)",
+        """
+        class Fixed(frozendict): pass
+    """,
+        since=(3, 15),
+    ),
     Item("module_missing", "dataclasses.MISSING", "thing is dataclasses.MISSING"),
     Item(
         "static_state",

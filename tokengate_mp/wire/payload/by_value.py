@@ -209,6 +209,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
             return reduced
         if function.__code__ is DISPATCHING:
             return self._reduce_single(function, dispatching_apart)
+        parameters = getattr(function, "__type_params__", ())
+        if parameters:  # since Python 3.12
+            reduced[2][1]["__type_params__"] = parameters
         return namespaces.taken_apart(function, reduced) if self._whole else reduced
 
     def _dynamic_function_reduce(self, func: FunctionType) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ _NOT_SENT: Final = frozenset(
         "__module__",
         "__qualname__",
         "__orig_bases__",
-        # Annotations that are evaluated when they are first asked for: see `annotations`.
+        # Annotations that are evaluated when they are first asked for: see `_annotations`.
         "__annotate_func__",
         "__annotations_cache__",
     }
@@ -30,11 +31,31 @@ def of(cls: type) -> tuple[dict[str, Any], list[type]]:
         for name, value in vars(cls).items()
         if name not in _NOT_SENT and not bare.is_made_by_type(cls, name, value)
     }
+    if sys.version_info >= (3, 14) and cls.__annotate__ is not None:
+        attributes["__annotations__"] = _annotations(cls)
     registered: list[type] = []
     if isinstance(cls, abc.ABCMeta):
         references = abc._get_dump(cls)[0]  # type: ignore[attr-defined]  # noqa: SLF001 - nowhere else
         registered = [subclass for found in references if (subclass := found()) is not None]
     return attributes, registered
+
+
+def _annotations(cls: Any) -> dict[str, Any]:
+    """Return a class's annotations, as strings if there are names in them without a value yet.
+
+    They are not kept for the class, as they are when the class is asked for them.
+    """
+    from annotationlib import (  # type: ignore[import-not-found]  # noqa: PLC0415 - Python 3.14
+        Format,
+        call_annotate_function,
+    )
+
+    annotations: dict[str, Any]
+    try:
+        annotations = call_annotate_function(cls.__annotate__, Format.VALUE, owner=cls)
+    except Exception:  # noqa: BLE001 - it is code of the user
+        annotations = call_annotate_function(cls.__annotate__, Format.STRING, owner=cls)
+    return annotations
 
 
 def fill(cls: type, attributes: Mapping[str, Any], registered: list[type]) -> None:

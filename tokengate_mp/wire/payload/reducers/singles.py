@@ -174,6 +174,7 @@ SINGLES: Final[dict[type, Callable[[Any], Apart | None]]] = {
 }
 """How objects of these types are taken apart that no importable module has by their name."""
 
+
 if sys.version_info >= (3, 12):
     SINGLES[typing.TypeAliasType] = _alias_apart
 

@@ -21,7 +21,7 @@ from tokengate_mp.wire.payload.reducers import (
     marks,
     memory,
     process_bound,
-    references,
+    standard,
 )
 
 REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
@@ -32,7 +32,7 @@ REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
     **lazy_imports.REDUCERS,
     **marks.REDUCERS,
     **process_bound.REDUCERS,
-    **references.REDUCERS,
+    **standard.REDUCERS,
 }
 
 _TABLE: Final = ChainMap(REDUCERS, cloudpickle.Pickler.dispatch_table)

@@ -1,4 +1,4 @@
-"""Weak references, and mappings and properties that hold such references or locks."""
+"""Objects of the standard library that do not pickle, or only in some versions of it."""
 
 from __future__ import annotations
 
@@ -36,11 +36,20 @@ def _reduce_cached_property(cached: Any) -> tuple[Any, ...]:
     return functools.cached_property, (cached.func,), state
 
 
+def _reduce_partial_method(method: Any) -> tuple[Any, ...]:
+    return _partial_method, (method.func, method.args, method.keywords)
+
+
+def _partial_method(function: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return functools.partialmethod(function, *args, **keywords)
+
+
 REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
     weakref.WeakKeyDictionary: _reduce_weak_mapping,
     weakref.WeakValueDictionary: _reduce_weak_mapping,
     weakref.WeakSet: _reduce_weak_set,
     weakref.ReferenceType: _refuse_reference,
+    functools.partialmethod: _reduce_partial_method,
     struct.Struct: lambda packer: (struct.Struct, (packer.format,)),
 }
 """The reducer of each type of such objects."""
