@@ -30,6 +30,7 @@ from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.tokens.numbers import next_number
 from tokengate_mp.wire.payload.attachments import AttachedRecord
+from tokengate_mp.wire.payload.buffers import LARGE
 from tokengate_mp.wire.payload.codec import NOT_MSGPACK, SCALARS
 from tokengate_mp.wire.payload.context_vars import snapshot
 from tokengate_mp.wire.payload.definition import identify, name_of, named
@@ -141,7 +142,7 @@ class TokenFunction(Generic[P, R]):
         """The operation that the function's tokens count as."""
         return self.token_options.operation_type
 
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Token[R]:  # noqa: C901, PLR0912
         """Make a token of a call.
 
         Raises:
@@ -170,6 +171,10 @@ class TokenFunction(Generic[P, R]):
                     record = encode((number, self._index, args))
                 except NOT_MSGPACK:
                     record = self._encoder.encode_call(number, self._index, args, kwargs, intake)
+                else:
+                    if len(record) > LARGE:  # with a long text, which had better go by the arena
+                        encode_call = self._encoder.encode_call
+                        record = encode_call(number, self._index, args, kwargs, intake)
         else:
             record = self._encoder.encode_call(number, self._index, args, kwargs, intake)
         if self._apart:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tokengate_mp.wire.arena.arena import ArenaAddress, Block, Place
+from tokengate_mp.wire.arena.arena import ArenaAddress, Block
+from tokengate_mp.wire.arena.place import Place
 from tokengate_mp.wire.arena.regions import ParentArena
 from tokengate_mp.wire.payload.attachments import AttachedRecord, Referred
 

@@ -26,6 +26,17 @@ LOOK_SECONDS: Final = 0.5
 """How long a thread waits for room before it looks by itself."""
 
 
+def counted_bytes(record: bytes | AttachedRecord | PendingCall) -> int:
+    """How many bytes a call takes up: not those of an object that lies in shared memory already.
+
+    What many calls have in common, or what was shared, counts with the call that it was stored for.
+    """
+    whole = record.record if isinstance(record, PendingCall) else record
+    if isinstance(whole, AttachedRecord):
+        return len(whole.record) + whole.written
+    return len(record)
+
+
 class Admission:
     """Bounds on pending tokens and bytes, with the callers that wait for room.
 
@@ -74,23 +85,27 @@ class Admission:
 
     def enter(self, record: bytes | AttachedRecord | PendingCall) -> None:
         """A call was taken in."""
-        if len(record) > COUNTED_BYTES:
+        size = counted_bytes(record)
+        if size > COUNTED_BYTES:
             with self._counting:
-                self.large += len(record)
+                self.large += size
 
     def release(self, token: Token[Any]) -> None:
         """The token has ended, and its arguments are not needed any more."""
         record, token.record = token.record, b""
         if len(record) > COUNTED_BYTES:
-            with self._counting:
-                self.large -= len(record)
+            size = counted_bytes(record)
+            if size > COUNTED_BYTES:
+                with self._counting:
+                    self.large -= size
 
     def exchange(self, token: Token[Any], record: bytes | AttachedRecord) -> None:
         """The values of the tokens that a call needs are among its arguments now."""
         before, token.record = token.record, record
-        if len(record) > COUNTED_BYTES:
-            with self._counting:
-                self.large += len(record) - (len(before) if len(before) > COUNTED_BYTES else 0)
+        sizes = [counted_bytes(each) for each in (before, record)]
+        entered, now = (size if size > COUNTED_BYTES else 0 for size in sizes)
+        with self._counting:
+            self.large += now - entered
 
     def refusal(self, operation: str) -> AdmissionRejected:
         """The error of a call that there is no room for."""

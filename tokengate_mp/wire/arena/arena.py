@@ -31,7 +31,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 from weakref import WeakValueDictionary, ref
 
 import msgspec
@@ -39,6 +39,8 @@ import msgspec
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire.arena.allotment import Allotment
 from tokengate_mp.wire.arena.pages import Pages
+from tokengate_mp.wire.arena.place import Place
+from tokengate_mp.wire.arena.stored import StoredParts
 from tokengate_mp.wire.channel.ordering import full_fence
 
 KEPT_WARM: Final = 1 << 28
@@ -46,22 +48,6 @@ KEPT_WARM: Final = 1 << 28
 
 _ALIGN: Final = 64
 """What is put into a block begins at multiples of this, bytes: a cache line."""
-
-
-class Place(NamedTuple):
-    """Where a block is.
-
-    Attributes:
-        arena: The key of its arena.
-        region: Its region.
-        offset: Where it begins in there.
-        size: How many bytes it has.
-    """
-
-    arena: int
-    region: int
-    offset: int
-    size: int
 
 
 class ArenaAddress(msgspec.Struct, frozen=True):
@@ -91,16 +77,14 @@ class Block:
     Attributes:
         place: Where it is.
         mapped: The region that it is in.
-        announced: In a core process, whether the parent knows that it is in use.
     """
 
-    __slots__ = ("__weakref__", "_arena", "announced", "mapped", "place")
+    __slots__ = ("__weakref__", "_arena", "mapped", "place")
 
     def __init__(self, arena: Arena, place: Place) -> None:
         self.mapped = arena.region(place.region)
         self._arena = arena
         self.place = place
-        self.announced = False
 
     def view(self) -> memoryview:
         """Return a read-only view of the bytes, which keeps the block, as do views of that view."""
@@ -114,12 +98,6 @@ class Block:
         full_fence()
         return memoryview(held).toreadonly().cast("B")
 
-    def __del__(self) -> None:
-        # It may run at any moment, in whatever thread: no lock is taken here.
-        arena = getattr(self, "_arena", None)
-        if arena is not None:  # else its region could not be mapped
-            arena.unreferenced(self)
-
 
 class Arena(ABC):
     """An arena, seen from one of its processes.
@@ -131,7 +109,10 @@ class Arena(ABC):
         key: What tells it from other arenas.
         released: Blocks that are not in use any more, as region and offset, to be dealt with by the
             next thread that looks.
+        stored: Parts of the own region that can be used again; None where that is never so.
     """
+
+    stored: StoredParts | None = None
 
     def __init__(self, address: ArenaAddress) -> None:
         self.key = address.key
@@ -175,6 +156,29 @@ class Arena(ABC):
             return None
         full_fence()
         return Place(self.key, own, offset, size), starts
+
+    def put_block(
+        self, parts: list[memoryview], *, pickle_first: bool = False
+    ) -> tuple[Place, list[int], Block | None] | None:
+        """Write bytes into a new block that is in use from then on.
+
+        Args:
+            parts: What to write, one after the other; flat bytes.
+            pickle_first: Whether the first part is a pickle.
+
+        Returns:
+            Where that is, where in the block each part begins, and the block, if that is for this
+            process to keep; None if there is no room.
+        """
+        del pickle_first  # of use to the parent, who knows what is stored
+        put = self.put(parts)
+        if put is None:
+            return None
+        place, starts = put
+        try:
+            return place, starts, self.claim_block(place)
+        except (OSError, ValueError):  # another thread has closed it meanwhile
+            return None
 
     def _write_block(
         self,
@@ -254,9 +258,27 @@ class Arena(ABC):
             PayloadError: It was released.
         """
 
-    @abstractmethod
-    def unreferenced(self, block: Block) -> None:
-        """Deal with a block to which nothing refers any more in the process."""
+
+class CoreBlock(Block):
+    """A block in a core process.
+
+    Attributes:
+        announced: Whether the parent knows that it is in use.
+    """
+
+    __slots__ = ("announced",)
+
+    _arena: CoreArena
+
+    def __init__(self, arena: CoreArena, place: Place) -> None:
+        super().__init__(arena, place)
+        self.announced = False
+
+    def __del__(self) -> None:
+        # It may run at any moment, in whatever thread: no lock is taken here.
+        arena = getattr(self, "_arena", None)
+        if arena is not None:  # else its region could not be mapped
+            arena.unreferenced(self)
 
 
 class CoreArena(Arena):
@@ -268,18 +290,18 @@ class CoreArena(Arena):
 
     def __init__(self, address: ArenaAddress) -> None:
         super().__init__(address)
-        self.unannounced: dict[int, ref[Block]] = {}
+        self.unannounced: dict[int, ref[CoreBlock]] = {}
 
     def claim_block(self, place: Place) -> None:
         """Return None: the block of a result is for the parent to keep."""
 
-    def block_at(self, place: Place) -> Block:
+    def block_at(self, place: Place) -> CoreBlock:
         """Return a new block, which is unannounced for now."""
-        block = Block(self, place)
+        block = CoreBlock(self, place)
         self.unannounced[id(block)] = ref(block)
         return block
 
-    def unreferenced(self, block: Block) -> None:
+    def unreferenced(self, block: CoreBlock) -> None:
         """Queue RELEASED for the block if BORROWED was sent for the block."""
         self.unannounced.pop(id(block), None)
         if block.announced:

@@ -9,6 +9,7 @@ import mmap
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Self
 from weakref import ref
 
@@ -16,12 +17,46 @@ import msgspec
 
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire.arena.allotment import GRAIN
-from tokengate_mp.wire.arena.arena import Arena, ArenaAddress, Block, Place
+from tokengate_mp.wire.arena.arena import Arena, ArenaAddress, Block
 from tokengate_mp.wire.arena.pages import discard
+from tokengate_mp.wire.arena.place import Place
+from tokengate_mp.wire.arena.stored import StoredParts
 from tokengate_mp.wire.channel.segment import portable, unnamed
 
 _MAX_FILE: Final = 1 << 46
 """The most bytes an arena promises: what a process can map has 47 bits."""
+
+
+class BlockRef(ref[Block]):
+    """A weak reference to a block, with what is to be given back when the block is no more.
+
+    (Not by a `__del__` of the block: while one runs, another thread could still find the block.)
+
+    Attributes:
+        place: Where the block is.
+        mapped: The region that it is in.
+        arena: The arena.
+        samples: By which samples its parts are known (see `stored`).
+    """
+
+    __slots__ = ("arena", "mapped", "place", "samples")
+
+    def __new__(cls, block: Block, gone: Callable[[BlockRef], object], _arena: ParentArena) -> Self:
+        """Refer to a block of an arena."""
+        return super().__new__(cls, block, gone)
+
+    def __init__(
+        self, block: Block, gone: Callable[[BlockRef], object], arena: ParentArena
+    ) -> None:
+        super().__init__(block, gone)  # type: ignore[call-arg]  # typeshed has no such __init__
+        self.place = block.place
+        self.mapped = block.mapped
+        self.arena = arena
+        self.samples: list[tuple[int, bytes]] = []
+
+
+def _unreferenced(found: BlockRef) -> None:
+    found.arena.unreferenced(found)
 
 
 class ParentArena(Arena):
@@ -29,11 +64,15 @@ class ParentArena(Arena):
 
     Attributes:
         blocks: The blocks in use, by region and offset.
+        stored: The parts of arguments in use.
     """
+
+    stored: StoredParts
 
     def __init__(self, address: ArenaAddress, core_limit: int) -> None:
         super().__init__(address)
-        self.blocks: dict[tuple[int, int], ref[Block]] = {}
+        self.blocks: dict[tuple[int, int], BlockRef] = {}
+        self.stored = StoredParts()
         self._core_limit = core_limit
         self._vacant = deque(range(1, address.regions))
         self._left: set[int] = set()
@@ -134,12 +173,26 @@ class ParentArena(Arena):
             self.take_back(mine)
         return super().put(parts)
 
+    def put_block(
+        self, parts: list[memoryview], *, pickle_first: bool = False
+    ) -> tuple[Place, list[int], Block | None] | None:
+        """Write bytes into a new block, and know its parts for calls with the same; any thread."""
+        put = super().put_block(parts)
+        if put is not None and put[2] is not None:
+            place, starts, _block = put
+            reference = self.blocks[place.region, place.offset]
+            if pickle_first:
+                self.stored.remember_pickle(reference, starts[0], len(parts[0]))
+            skipped = int(pickle_first)
+            self.stored.remember(reference, starts[skipped:], parts[skipped:])
+        return put
+
     # ---- blocks
 
     def claim_block(self, place: Place) -> Block:
         """Take a block that was written, here or in a core process, into use."""
         block = Block(self, place)
-        self.blocks[place.region, place.offset] = ref(block)
+        self.blocks[place.region, place.offset] = BlockRef(block, _unreferenced, self)
         return block
 
     def block_at(self, place: Place) -> Block:
@@ -162,11 +215,13 @@ class ParentArena(Arena):
             raise PayloadError("this was in shared memory, and has been let go")
         return block
 
-    def unreferenced(self, block: Block) -> None:
+    def unreferenced(self, block: BlockRef) -> None:
         """Give back a block to which nothing refers any more. At any moment, in any thread."""
         if self._foreign:
             return
         _key, region, offset, size = block.place
+        if not region:
+            self.stored.forget(block)
         if self._closed or region in self._left:
             # First this: who finds no block in a region may have it used anew.
             discard(block.mapped, offset, offset + -(-size // GRAIN) * GRAIN)
@@ -214,6 +269,7 @@ class ParentArena(Arena):
             for region in tuple(self._maps):
                 self._sweep(region)
             self._closed = True
+            self.stored = StoredParts()  # nothing more is put beside what is stored
             self._maps.clear()
             os.close(self._address.fd)
 

@@ -28,9 +28,11 @@ class AttachedPickle(bytes):
 
     Attributes:
         attachments: The blocks and references. They stay for as long as the pickle does.
+        written: How many bytes were written into blocks for it; the others were there.
     """
 
     attachments: tuple[Block | Referred, ...]
+    written: int = 0
 
 
 class AttachedRecord:
@@ -39,13 +41,17 @@ class AttachedRecord:
     Args:
         record: The record.
         attachments: The blocks and references.
+        written: How many bytes were written into blocks for it.
     """
 
-    __slots__ = ("attachments", "record")
+    __slots__ = ("attachments", "record", "written")
 
-    def __init__(self, record: bytes, attachments: tuple[Block | Referred, ...]) -> None:
+    def __init__(
+        self, record: bytes, attachments: tuple[Block | Referred, ...], written: int = 0
+    ) -> None:
         self.record = record
         self.attachments = attachments
+        self.written = written
 
     def __len__(self) -> int:
         """Bytes of the record, and of the blocks."""
@@ -72,4 +78,7 @@ def referring(pickled: bytes, tokens: Iterable[object]) -> AttachedPickle:
 def attached(record: bytes, *payloads: object) -> bytes | AttachedRecord:
     """Attach to a record all that the payloads in the record depend on, if anything."""
     attachments = tuple([each for payload in payloads for each in attachments_of(payload)])
-    return AttachedRecord(record, attachments) if attachments else record
+    if not attachments:
+        return record
+    written = sum([getattr(payload, "written", 0) for payload in payloads])
+    return AttachedRecord(record, attachments, written)

@@ -23,18 +23,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from tokengate_mp.wire.arena.arena import Arena, Block, Place, arena_of
+from tokengate_mp.wire.arena.arena import Arena, Block, arena_of
+from tokengate_mp.wire.arena.place import Place
 from tokengate_mp.wire.payload.attachments import AttachedPickle, Referred
 from tokengate_mp.wire.payload.codec import by_value, dumps, to_pickle
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL, means_another
+from tokengate_mp.wire.payload.stowing import Stowed, stow
 from tokengate_mp.wire.payload.views import form_of, view_of
 
 LARGE: Final = 1 << 16
 """From so many bytes on a buffer goes by the arena, and so does a pickle."""
-
-LARGE_PICKLE: Final = 1 << 14
-"""From so many bytes on a pickle goes there together with the buffers that belong to it."""
-
 
 _PLACE: Final = struct.Struct("<QQQQ")
 
@@ -120,13 +118,14 @@ def pack(
     # Written out, and without a context manager: every call that is no msgpack comes by here.
     before = _here.packing
     _here.packing = collected = Packing((arena,))
+    written = 0
     try:
         if arena is None and not writable:
             pickled = to_pickle(value)
         else:
             pickled, buffers = _dumped(value, least)
             if buffers or len(pickled) >= least:
-                pickled = _sent_aside(pickled, buffers, collected)
+                pickled, written = _sent_aside(pickled, buffers, collected)
     finally:
         _here.packing = before
     if writable and (len(collected) > 1 or len(pickled) >= least):
@@ -135,6 +134,7 @@ def pack(
         return pickled
     attachments = AttachedPickle(pickled)
     attachments.attachments = collected.attachments
+    attachments.written = written
     return attachments
 
 
@@ -170,50 +170,48 @@ def _dumped(value: object, least: int) -> tuple[bytes, list[memoryview]]:
     return by_value(value, buffer_callback=put_aside), buffers
 
 
-def _sent_aside(pickled: bytes, buffers: list[memoryview], collected: Packing) -> bytes:
-    """Make the pickle that travels, with large parts in a block if there is room."""
-    arena = collected.arena
-    stowed = None if arena is None else _stowed(arena, pickled, buffers)
-    if stowed is None:
-        return pickle.dumps(_Together(pickled, buffers), PROTOCOL) if buffers else pickled
-    pickled, block = stowed
-    if block is not None:
-        collected.add_attachment(block)
-    return pickled
+def _sent_aside(pickled: bytes, buffers: list[memoryview], collected: Packing) -> tuple[bytes, int]:
+    """Make the pickle that travels, with large parts in blocks if there is room.
 
-
-def _stowed(
-    arena: Arena, pickled: bytes, buffers: list[memoryview]
-) -> tuple[bytes, Block | None] | None:
-    """Put a pickle and its buffers into a block; return a short pickle that finds the block.
-
-    With a block object, if that is for this process to keep. None if there is no room.
+    Returns:
+        The pickle, and how many bytes were written into blocks.
     """
-    parts, inner = list(buffers), pickled
-    if len(pickled) >= LARGE_PICKLE:
-        parts, inner = [memoryview(pickled), *buffers], b""
-    put = arena.put(parts)
-    if put is None:
-        return None
-    place, starts = put
-    try:
-        block = arena.claim_block(place)
-    except (OSError, ValueError):  # another thread has closed it meanwhile
-        return None
-    spans = [(start, start + len(part)) for start, part in zip(starts, parts, strict=True)]
+    arena = collected.arena
+    stowed = None if arena is None else stow(arena, pickled, buffers)
+    if stowed is None:
+        return pickle.dumps(_Together(pickled, buffers), PROTOCOL) if buffers else pickled, 0
+    for block in stowed.blocks:
+        collected.add_attachment(block)
+    loads_it = _Stowed(stowed) if stowed.is_plain else _Gathered(stowed)
     # The call that loads it: its own pickle, without the two bytes that all of them begin with.
-    call = pickle.dumps(_Stowed(place, spans, inner), PROTOCOL)[2:]
-    return _MARK + _PLACE.pack(*place) + pickle.POP + call, block
+    call = pickle.dumps(loads_it, PROTOCOL)[2:]
+    return _MARK + _PLACE.pack(*stowed.places[0]) + pickle.POP + call, stowed.written
 
 
 class _Stowed:
     """Pickles as a call that loads the value in a block."""
 
-    def __init__(self, place: Place, spans: list[tuple[int, int]], inner: bytes) -> None:
-        self._contents = tuple(place), spans, inner
+    def __init__(self, stowed: Stowed) -> None:
+        spans = [(start, end) for _, start, end in stowed.parts]
+        self._contents = tuple(stowed.places[0]), spans, stowed.inner
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _load, self._contents
+
+
+class _Gathered:
+    """Pickles as a call that loads a value whose parts are in several blocks."""
+
+    def __init__(self, stowed: Stowed) -> None:
+        places = [tuple(place) for place in stowed.places]
+        buffers = [
+            pickle.PickleBuffer(part) if isinstance(part, memoryview) else part
+            for part in stowed.parts
+        ]
+        self._contents = places, stowed.head, buffers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_gathered, self._contents
 
 
 class _Together:
@@ -247,6 +245,24 @@ def _load(place: tuple[int, int, int, int], spans: list[tuple[int, int]], inner:
     if not inner:
         pickled, *buffers = buffers
     return _loaded(pickled, buffers)
+
+
+def _load_gathered(places: list[Any], head: list[Any], buffers: list[Any]) -> Any:
+    return _loaded(*_gathered(places, head, buffers))
+
+
+def _gathered(places: list[Any], head: list[Any], buffers: list[Any]) -> tuple[Any, list[Any]]:
+    """The pickle and the buffers of a value whose parts are in several blocks."""
+    views = [arena_of(place[0]).block_at(Place(*place)).view() for place in places]
+
+    def part(piece: Any) -> Any:
+        if type(piece) is not tuple:
+            return piece
+        at, start, end = piece
+        return views[at][start:end]
+
+    pickled = part(head[0]) if len(head) == 1 else b"".join(map(part, head))
+    return pickled, list(map(part, buffers))
 
 
 def _loaded(pickled: Any, buffers: Iterable[Any]) -> Any:
@@ -307,24 +323,26 @@ def taken_up(pickled: bytes) -> bytes:
 
 def detached(pickled: bytes) -> bytes:
     """Return a pickle of the same value that needs no block."""
-    place = place_of(pickled)
-    if place is None:
+    if place_of(pickled) is None:
         return pickled
     inner, *buffers = content(pickled)
-    if not inner:
-        inner, *buffers = buffers
     return pickle.dumps(_Together(bytes(inner), map(memoryview, buffers)), PROTOCOL)
 
 
 def content(pickled: bytes) -> Iterable[bytes | memoryview]:
-    """Return the parts of a pickle, from the block too: equal for equal values (as pickles go)."""
+    """Return the parts of a pickle, from blocks too: equal for equal values (as pickles go)."""
     place = place_of(pickled)
     if place is None:
         return (pickled,)
     # The spans and the pickle that belongs to them, as they are loaded: nothing of the value is.
-    _load, (_place, spans, inner) = _Apart(io.BytesIO(pickled)).load()
+    load, arguments = _Apart(io.BytesIO(pickled)).load()
+    if load is _load_gathered:
+        whole, buffers = _gathered(*arguments)
+        return whole, *buffers
+    _place, spans, inner = arguments
     view = arena_of(place.arena).block_at(place).view()
-    return inner, *[view[start:end] for start, end in spans]
+    parts = [view[start:end] for start, end in spans]
+    return (inner, *parts) if inner else parts
 
 
 class _Apart(pickle.Unpickler):

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.arena.arena import Arena
 from tokengate_mp.wire.payload import fingerprint
-from tokengate_mp.wire.payload.attachments import AttachedRecord, attached
+from tokengate_mp.wire.payload.attachments import AttachedPickle, AttachedRecord, attached
 from tokengate_mp.wire.payload.buffers import LARGE, flat, pack, pack_call, packing
 from tokengate_mp.wire.payload.codec import (
     NOT_MSGPACK,
@@ -28,6 +28,9 @@ from tokengate_mp.wire.payload.placeholders import FILLABLE, NOT_YET, Encoded, P
 from tokengate_mp.wire.protocol.batches import RANGE
 from tokengate_mp.wire.protocol.pending_call import PendingCall, PlaceholderCall
 from tokengate_mp.wire.protocol.records import MAX_PAYLOAD, encode
+
+_SIZED: Final = frozenset({bytes, str})
+"""The scalars that can be large."""
 
 
 class Surroundings(Protocol):
@@ -53,7 +56,15 @@ class CallEncoder:
         carrier: The name of the thing that carries the arguments, for errors.
     """
 
-    __slots__ = ("_applied", "_carrier", "_names", "_takes_tokens", "_writable", "operation_type")
+    __slots__ = (
+        "_applied",
+        "_carrier",
+        "_names",
+        "_repetition",
+        "_takes_tokens",
+        "_writable",
+        "operation_type",
+    )
 
     def __init__(  # noqa: PLR0913 - those with a default are of one caller each
         self,
@@ -71,6 +82,7 @@ class CallEncoder:
         self._applied = applied
         self._takes_tokens = takes_tokens
         self._carrier = carrier
+        self._repetition: Any = None
 
     def encode_call(
         self,
@@ -95,7 +107,7 @@ class CallEncoder:
         """
         if not kwargs:
             if SCALARS.issuperset(map(type, args)):
-                if home is None or bytes not in map(type, args) or not _has_large(args):
+                if home is None or not _has_large(args):
                     try:
                         return encode((number, index, args))
                     except NOT_MSGPACK:
@@ -132,7 +144,16 @@ class CallEncoder:
                 f"{self._carrier} carries {MAX_PAYLOAD} at most; pass a file name instead, or "
                 "split the work"
             )
+        if type(pickled) is AttachedPickle and arena is not None:
+            self._look_for_repetition(pickled, (*args, *kwargs.values()))
         return pickled
+
+    def _look_for_repetition(self, pickled: AttachedPickle, arguments: tuple[Any, ...]) -> None:
+        if self._repetition is None:
+            from tokengate_mp.wire.protocol.repetition import Repetition  # noqa: PLC0415 - parents only
+
+            self._repetition = Repetition(self.operation_type)
+        self._repetition.look(pickled, arguments)
 
     def _encode_listed(
         self, number: int, index: int, args: tuple[Any, ...], home: Surroundings | None
@@ -265,8 +286,8 @@ def _accept(_token: Any) -> None:
 
 
 def _has_large(args: tuple[Any, ...]) -> bool:
-    """Whether some bytes among scalars had better go by the arena."""
-    return any(type(each) is bytes and len(each) >= LARGE for each in args)
+    """Whether some bytes or text among scalars had better go by the arena."""
+    return any(type(each) in _SIZED and len(each) >= LARGE for each in args)
 
 
 def _itself(argument: Any) -> Any:

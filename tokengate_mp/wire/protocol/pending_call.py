@@ -176,7 +176,7 @@ class PlaceholderCall(PendingCall):
         if not isinstance(record, AttachedRecord):
             return encode((number, CHAINED, encode((*self.chain, record))))
         chained = encode((number, CHAINED, encode((*self.chain, record.record))))
-        return AttachedRecord(chained, record.attachments)
+        return AttachedRecord(chained, record.attachments, record.written)
 
     def _completed(self) -> bytes | AttachedRecord:
         arguments = self._arguments

@@ -16,7 +16,7 @@ from weakref import ref
 
 from tokengate_mp import this_process
 from tokengate_mp.errors import WireError
-from tokengate_mp.wire.arena.arena import Block, CoreArena
+from tokengate_mp.wire.arena.arena import CoreArena, CoreBlock
 from tokengate_mp.wire.payload.msgpack import decoder
 from tokengate_mp.wire.protocol.records import BORROWED, NUMBERS_PER_RECORD, RELEASED, encode
 
@@ -38,7 +38,7 @@ class Borrowed:
         self._arena = arena = cast("CoreArena | None", this_process.arena)
         self._publish = publish
         self._announcing = threading.Lock()
-        self.unannounced: dict[int, ref[Block]] = {} if arena is None else arena.unannounced
+        self.unannounced: dict[int, ref[CoreBlock]] = {} if arena is None else arena.unannounced
         self.released: deque[tuple[int, int]] = deque() if arena is None else arena.released
 
     def announce_blocks(self) -> None:
