@@ -43,7 +43,7 @@ class Cores:
         return next(self._numbers)
 
     def enrol(self, function, options, *, divisible=False):
-        return 0, self.operation
+        return 0, self.operation, None
 
     def forward(self, number, operation, record, function, recipient, *, expected=None):  # noqa: PLR0913
         if expected is not None:

@@ -84,10 +84,12 @@ class Rig:
     ) -> ForwardingToken[Any]:
         """Make a call without arguments whose outcome goes to a recipient."""
         intake = self.engine.intake
-        index, operation = intake.enrol(function.called, function.token_options, divisible=True)
+        index, operation, version = intake.enrol(
+            function.called, function.token_options, divisible=True
+        )
         number = intake.next_number()
         record = encode((number, index, []))
-        return intake.forward(number, operation, record, function.called, recipient)
+        return intake.forward(number, operation, record, version, recipient)
 
     def begun(self, token: Token[Any]) -> FakeLink:
         """The link that holds a token, where a thread has begun it."""

@@ -6,11 +6,12 @@ import gc
 import weakref
 from textwrap import dedent
 
+import elsewhere
 import pytest
 from scripts import command, run
 
 from tokengate_mp.wire.payload import by_value
-from tokengate_mp.wire.payload.codec import loads
+from tokengate_mp.wire.payload.definition import define, defined
 
 
 @pytest.fixture
@@ -19,8 +20,12 @@ def script():
     variables = {"__name__": "__main__"}
     exec(  # noqa: S102 - a script
         dedent("""
+        import threading
+
         connection = None
         cache = {}
+        lock = threading.Lock()
+        rate = 1
 
         def connect(value):
             global connection
@@ -41,45 +46,131 @@ def script():
         def helped():
             return helper()
 
+        def counted():
+            return len("abc")
+
         class Box:
             def look(self):
-                return connection
+                return connection, rate
+
+            def __repr__(self):
+                return f"Box at {rate}"
+
+        def boxed():
+            return Box().look()
+
+        def nested():
+            class Inner:
+                value = rate
+            return Inner.value
+
+        def locked():
+            with lock:
+                return rate
         """),
         variables,
     )
     return variables
 
 
-def sent(function):
-    """A function as it arrives elsewhere."""
-    return loads(by_value.define(function))
+@pytest.fixture
+def there():
+    """Another process."""
+    process = elsewhere.Elsewhere()
+    yield process
+    process.close()
 
 
-def test_what_one_function_binds_another_one_finds(script):
+def send(there, script, *names):
+    """Send functions as they are now, under their names."""
+    for name in names:
+        there.define(name, define(script[name]))
+
+
+def test_what_one_function_binds_another_one_finds(script, there):
     """A variable that is bound there has that value for all functions there; here it has not."""
-    connect, connected = sent(script["connect"]), sent(script["connected"])
-    connect(7)
-    assert connected() == 7
-    assert sent(script["connected"])() == 7, "also for one that comes later"
+    send(there, script, "connect", "connected")
+    there.call("connected")
+    there.call("connect", 7)
+    assert there.call("connected") == 7
+    send(there, script, "connected")
+    assert there.call("connected") == 7, "also for one that comes later"
     assert script["connected"]() is None
 
 
-def test_what_one_function_puts_into_an_object_another_one_finds(script):
+def test_what_one_function_puts_into_an_object_another_one_finds(script, there):
     """An object comes once, and is the same for all."""
-    remember, recall = sent(script["remember"]), sent(script["recall"])
-    remember("a", 1)
-    assert recall("a") == 1
-    assert sent(script["recall"])("a") == 1
+    send(there, script, "remember", "recall")
+    there.call("remember", "a", 1)
+    assert there.call("recall", "a") == 1
+    send(there, script, "recall")
+    assert there.call("recall", "a") == 1
     assert script["cache"] == {}
 
 
-def test_what_is_bound_anew_where_it_comes_from_comes_again(script):
-    """As when a cell of a notebook is run again; a later function brings it, for all."""
-    helped = sent(script["helped"])
-    assert helped() == "old"
+def test_each_definition_is_called_with_the_variables_that_it_came_with(script, there):
+    """Older ones too, in any order: a definition brings its variables whenever it is called."""
+    there.define(1, define(script["helped"]))
     exec("def helper():\n    return 'new'", script)  # noqa: S102 - a script
-    assert sent(script["helped"])() == "new"
-    assert helped() == "new"
+    there.define(2, define(script["helped"]))
+    del script["helper"]
+    there.define(3, define(script["helped"]))
+    assert [there.call(key) for key in (1, 2, 1, 2)] == ["old", "new", "old", "new"]
+    with pytest.raises(AssertionError, match="NameError"):
+        there.call(3)
+    assert there.call(1) == "old"
+
+
+def test_a_name_of_the_language_may_be_bound_and_unbound(script, there):
+    """What shadows a built-in function is seen, and so is that it does no more."""
+    first = defined(script["counted"])
+    there.define(1, first.definition)
+    script["len"] = lambda _: "shadow"
+    assert not first.unchanged()
+    there.define(2, define(script["counted"]))
+    del script["len"]
+    there.define(3, define(script["counted"]))
+    assert [there.call(key) for key in (1, 2, 3, 2)] == [3, "shadow", 3, "shadow"]
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [("boxed", "connection"), ("boxed", "Box"), ("nested", "rate"), ("helped", "helper")],
+)
+def test_a_change_is_seen_wherever_the_variable_is_named(script, function, name):
+    """In the function, in methods of classes that it names, in classes within it."""
+    first = defined(script[function])
+    assert first.unchanged()
+    script["other"] = 1
+    assert first.unchanged()
+    script[name] = object()
+    assert not first.unchanged()
+    if function != "nested":
+        return
+    assert "rate" in defined(script["nested"]).definition.decode("latin-1")
+
+
+def test_instances_bring_the_variables_of_their_class(script, there):
+    """An argument's methods see the variables as they were when it was encoded."""
+    box = script["Box"]()
+    first = by_value.dumps(box)
+    assert by_value.dumps(box) == first
+    script["rate"] = 2
+    second = by_value.dumps(box)
+    assert [there.load(each) for each in (first, second, first)] == [
+        "Box at 1",
+        "Box at 2",
+        "Box at 1",
+    ]
+
+
+def test_locks_of_a_script_are_each_process_s_own(script, there):
+    """A global lock is made anew there, free, and in each process one."""
+    with script["lock"]:
+        send(there, script, "locked")
+        assert there.call("locked") == 1
+    with pytest.raises(TypeError, match="lock"):
+        by_value.dumps(script["lock"])
 
 
 def test_an_initializer_of_a_script_prepares_what_its_functions_use(tmp_path):
@@ -114,20 +205,18 @@ def test_an_initializer_of_a_script_prepares_what_its_functions_use(tmp_path):
     assert ended.stdout.splitlines() == ["(7, 7) None", "(8, 8) None"], ended.stderr
 
 
-def test_an_older_copy_brings_nothing_back(script):
-    """A definition that was made before arrives after: what is newer stays."""
-    before = by_value.define(script["connected"])
-    script["connection"] = "rebound"
-    assert sent(script["connected"])() == "rebound"
-    assert loads(before)() == "rebound"
-
-
-def test_two_scripts_have_nothing_in_common(script):
-    """Modules of equal names, such as two notebooks, are two."""
+def test_two_scripts_have_nothing_in_common(script, there):
+    """Modules of equal names, such as two notebooks, are two; a copy of one is another one."""
     other = {"__name__": "__main__", "connection": "other"}
     exec("def connected():\n    return connection", other)  # noqa: S102 - a script
-    sent(script["connect"])("mine")
-    assert sent(other["connected"])() == "other"
+    send(there, script, "connect")
+    third = dict(script)
+    exec("def connected():\n    return connection", third)  # noqa: S102 - a script
+    there.call("connect", "mine")
+    there.define("other", define(other["connected"]))
+    there.define("third", define(third["connected"]))
+    assert there.call("other") == "other"
+    assert there.call("third") is None
 
 
 def test_values_are_not_kept_alive(script):
@@ -138,7 +227,22 @@ def test_values_are_not_kept_alive(script):
 
     script["connection"] = Large()
     gone = weakref.ref(script["connection"])
-    by_value.define(script["connected"])
+    first = defined(script["connected"])
+    assert first.unchanged()
     script["connection"] = None
+    gc.collect()
+    assert gone() is None
+    assert not first.unchanged(), "though it is None now, and so is what is gone"
+
+
+def test_a_module_that_is_forgotten_goes_as_a_whole(script):
+    """Nothing here keeps the variables of a module, or its functions, alive."""
+    function = script["boxed"]
+    first = defined(function)
+    by_value.dumps(script["Box"]())
+    gone = weakref.ref(function)
+    assert first.unchanged()
+    del function, first
+    script.clear()
     gc.collect()
     assert gone() is None

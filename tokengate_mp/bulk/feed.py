@@ -131,8 +131,9 @@ class Feed:
         self.sender = sender
         self.name = options.operation_type
         self.bell: Callable[[], object] | None = None
+        # As it is now, for all items: the feed keeps this version known.
         self._function = ManyCalls(function, pace.most_ns)
-        self._index, self._operation = sender.enrol(
+        self._index, self._operation, self._version = sender.enrol(
             self._function, options, divisible=pace.most_ns is not None
         )
         self._source = Source(rows)
@@ -235,7 +236,7 @@ class Feed:
         duration = self._pace.duration(batch.count)
         try:
             batch.token = self.sender.forward(
-                number, self._operation, record, self._function, batch, expected=duration
+                number, self._operation, record, self._version, batch, expected=duration
             )
         except BaseException:
             # In this order, as in `take_outcome`.

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.scheduling.model.operation import Operation
+from tokengate_mp.tokens.enrolled import Enrolled, Version
 from tokengate_mp.tokens.forwarding import ForwardingToken, Recipient
 from tokengate_mp.wire.arena.regions import ParentArena
 from tokengate_mp.wire.payload.attachments import AttachedRecord
@@ -33,8 +34,8 @@ class Sender(Protocol):
 
     def enrol(
         self, function: Callable[..., Any], options: TokenOptions, *, divisible: bool = False
-    ) -> tuple[int, Operation]:
-        """Make a function known; returns the index that it travels by, and its operation.
+    ) -> Enrolled:
+        """Make a function known, as it is now, and the operation of its calls.
 
         Args:
             function: The function.
@@ -47,7 +48,7 @@ class Sender(Protocol):
         number: int,
         operation: Operation,
         record: bytes | AttachedRecord,
-        function: Callable[..., Any],
+        version: Version,
         recipient: Recipient,
         *,
         expected: int | None = None,
@@ -58,7 +59,7 @@ class Sender(Protocol):
             number: The token's number.
             operation: The operation of the call.
             record: The call.
-            function: The function.
+            version: The function, as it was enrolled.
             recipient: Where the outcome goes.
             expected: How long the call will probably take, ns, if that is known.
         """

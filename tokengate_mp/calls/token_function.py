@@ -28,6 +28,7 @@ from tokengate_mp import this_process
 from tokengate_mp.config.option_table import changed_options
 from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.errors import CoordinatorNotRunning
+from tokengate_mp.tokens.enrolled import Enrolled, Version
 from tokengate_mp.tokens.numbers import next_number
 from tokengate_mp.wire.payload.attachments import AttachedRecord
 from tokengate_mp.wire.payload.buffers import LARGE
@@ -66,16 +67,16 @@ _SHORT: Final = SCALARS - {bytes}
 class Intake(Surroundings, Protocol):
     """The part of a coordinator that takes in calls."""
 
-    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> tuple[int, Operation]:
-        """Make a function known; returns the index that it travels by, and its operation."""
+    def enrol(self, function: Callable[..., Any], options: TokenOptions) -> Enrolled:
+        """Make a function known, as it is now, and the operation of its calls."""
 
     def issue(
         self,
         number: int,
         operation: Operation,
         record: bytes | AttachedRecord | PendingCall,
-        function: Callable[..., R],
-    ) -> Token[R]:
+        version: Version,
+    ) -> Token[Any]:
         """Take in an encoded call; returns its token."""
 
     def issue_guarded(
@@ -83,8 +84,8 @@ class Intake(Surroundings, Protocol):
         number: int,
         operation: Operation,
         record: bytes | AttachedRecord | PendingCall,
-        function: Callable[..., R],
-    ) -> Token[R]:
+        version: Version,
+    ) -> Token[Any]:
         """Take in an encoded call, unless its operation takes none at the moment."""
 
 
@@ -114,10 +115,15 @@ class TokenFunction(Generic[P, R]):
 
     __wrapped__: Callable[P, R]
 
-    # The coordinator that the function is enrolled with, and what it has there.
-    _enrolled_with: Intake | None = None
-    _index: int
-    _operation: Operation
+    # The coordinator that the function is enrolled with, what it has there, and what tells whether
+    # its global variables are bound as they were then. (In one, as threads take turns anywhere.)
+    _enrolled: tuple[Intake | None, int, Any, Any, Callable[[], bool] | None] = (
+        None,
+        0,
+        None,
+        None,
+        None,
+    )
 
     def __init__(self, function: Callable[P, R], options: TokenOptions) -> None:
         identify(function)
@@ -154,9 +160,9 @@ class TokenFunction(Generic[P, R]):
         if intake is None:
             calls = this_process.calls or _outside(self.operation_type)
             return calls.call(self, args, kwargs)  # type: ignore[no-any-return]  # typed as one
-        if intake is not self._enrolled_with:
-            self._index, self._operation = intake.enrol(self.called, self.token_options)
-            self._enrolled_with = intake
+        home, index, operation, version, unchanged = self._enrolled
+        if home is not intake or (unchanged is not None and not unchanged()):
+            _, index, operation, version, _ = self._enrol(intake)
         number = next_number()
         record: bytes | AttachedRecord | PendingCall
         # Scalars are encoded here, and all else by the encoder, whose way to the same record takes
@@ -164,25 +170,33 @@ class TokenFunction(Generic[P, R]):
         if not kwargs:
             for argument in args:
                 if type(argument) not in _SHORT:
-                    record = self._encoder.encode_call(number, self._index, args, kwargs, intake)
+                    record = self._encoder.encode_call(number, index, args, kwargs, intake)
                     break
             else:
                 try:
-                    record = encode((number, self._index, args))
+                    record = encode((number, index, args))
                 except NOT_MSGPACK:
-                    record = self._encoder.encode_call(number, self._index, args, kwargs, intake)
+                    record = self._encoder.encode_call(number, index, args, kwargs, intake)
                 else:
                     if len(record) > LARGE:  # with a long text, which had better go by the arena
                         encode_call = self._encoder.encode_call
-                        record = encode_call(number, self._index, args, kwargs, intake)
+                        record = encode_call(number, index, args, kwargs, intake)
         else:
-            record = self._encoder.encode_call(number, self._index, args, kwargs, intake)
+            record = self._encoder.encode_call(number, index, args, kwargs, intake)
         if self._apart:
             if self._anchor is not None:
                 record = with_key(record, self._anchor, self._keep, args, kwargs, intake)
             if self._guarded:
-                return intake.issue_guarded(number, self._operation, record, self.called)
-        return intake.issue(number, self._operation, record, self.called)
+                return intake.issue_guarded(number, operation, record, version)
+        return intake.issue(number, operation, record, version)
+
+    def _enrol(
+        self, intake: Intake
+    ) -> tuple[Intake | None, int, Any, Any, Callable[[], bool] | None]:
+        """Make the function known to the coordinator as it is now: its global variables too."""
+        index, operation, version = intake.enrol(self.called, self.token_options)
+        enrolled = self._enrolled = intake, index, operation, version, version.unchanged
+        return enrolled
 
     def encode_nested(
         self,

@@ -62,7 +62,7 @@ def deliver_outcomes(
             admission.release(token)
         else:
             token.record = b""
-        token.function = None
+        token.version = None
         try:
             if stage is _COMPLETED:
                 if encoded and outcome.kind == PICKLED and token.number in encoded:

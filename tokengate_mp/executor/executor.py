@@ -34,6 +34,7 @@ from tokengate_mp.observe.observed import Observed
 from tokengate_mp.observe.unstarted import UnstartedPort
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.sigint import HeldBack
+from tokengate_mp.tokens.enrolled import Version
 from tokengate_mp.tokens.numbers import next_number
 from tokengate_mp.wire.protocol.call_encoder import CallEncoder
 from tokengate_mp.wire.protocol.initializer import pack_initializer, with_authkey
@@ -149,11 +150,10 @@ class TokenGateExecutor(Observed, Executor):
             runtime = self._running()
         future: CallFuture[R] = CallFuture()
         arguments: tuple[Any, ...] = args
-        function: Callable[..., Any] = fn
         enrolled = self._functions.get(id(fn))
         try:
-            if enrolled is None:
-                enrolled, function, arguments = self._enrol(runtime, fn, args)
+            if enrolled is None or not enrolled.version.is_current():
+                enrolled, arguments = self._enrol(runtime, fn, args)
             number = next_number()
             # (No pending call: these encoders wait for no tokens among the arguments.)
             record: Any = enrolled.encoder.encode_call(
@@ -165,7 +165,7 @@ class TokenGateExecutor(Observed, Executor):
         future._runtime = runtime  # noqa: SLF001 - made here
         try:
             future._token = runtime.intake.forward(  # noqa: SLF001 - made here
-                number, enrolled.operation, record, function, future
+                number, enrolled.operation, record, enrolled.version, future
             )
         except CoordinatorNotRunning:  # another thread has shut it down meanwhile
             raise _shut_down() from None
@@ -173,8 +173,8 @@ class TokenGateExecutor(Observed, Executor):
 
     def _enrol(
         self, runtime: ExecutorRuntime, fn: Callable[..., Any], args: tuple[Any, ...]
-    ) -> tuple[_Enrolled, Callable[..., Any], tuple[Any, ...]]:
-        """Make `fn` known to the core processes; returns the function to call, and arguments."""
+    ) -> tuple[_Enrolled, tuple[Any, ...]]:
+        """Make `fn` known to the core processes, as it is now; returns also the arguments."""
         function = fn.__wrapped__ if isinstance(fn, TokenFunction) else fn
         refuse_unsuitable(function)
         name = operation_name(function)
@@ -185,14 +185,14 @@ class TokenGateExecutor(Observed, Executor):
             if applied is None:
                 encoder = _encoder(*kind, applied=True)
                 applied = self._applied[kind] = _enrolled(runtime, apply, encoder)
-            return applied, apply, (function, *args)
+            return applied, (function, *args)
         if fn is not function:
             encoder = _encoder(name, _wants_copies(fn))
-            return _enrolled(runtime, function, encoder), function, args
+            return _enrolled(runtime, function, encoder), args
         known, key = self._functions, id(fn)
         forgotten = weakref.ref(fn, lambda _: known.pop(key, None))
         known[key] = enrolled = _enrolled(runtime, function, _encoder(name), forgotten)
-        return enrolled, function, args
+        return enrolled, args
 
     def _running(self) -> ExecutorRuntime:
         """Return the runtime, started if need be."""
@@ -367,12 +367,14 @@ class _Enrolled(NamedTuple):
     Attributes:
         function: The index that the function travels as.
         operation: The operation that its calls count as.
+        version: What keeps the function known.
         encoder: Encodes its calls.
         forgotten: A weak reference, whose callback forgets a function that is known by its id.
     """
 
     function: int
     operation: Operation
+    version: Version
     encoder: CallEncoder
     forgotten: object
 

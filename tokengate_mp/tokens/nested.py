@@ -185,7 +185,7 @@ def nested_token(
     token.stage = TokenState.CREATED
     token.core = None
     token.record = request
-    token.function = None
+    token.version = None
     token.created = made
     token.answer = None
     token.chain = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -89,12 +89,12 @@ class Token(asyncio.Future[R]):
         "cost",
         "created",
         "finished",
-        "function",
         "number",
         "operation",
         "record",
         "stage",
         "started",
+        "version",
     )
 
     number: int
@@ -104,7 +104,7 @@ class Token(asyncio.Future[R]):
     cost: int
     admitted: int
     record: bytes | AttachedRecord | PendingCall  # the last until dependencies have ended
-    function: Callable[..., R] | None
+    version: object
     created: int
     started: int  # not there before the outcome is
     finished: int  # likewise

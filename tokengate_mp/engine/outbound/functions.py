@@ -1,8 +1,12 @@
 """The functions that the core processes know, each under an index.
 
 Every process gets every definition, and gets it before the first token that needs it, since both
-go through the same ring. A function nobody refers to any more (a lambda that was submitted once)
-is forgotten everywhere; its unended tokens refer to it.
+go through the same ring.
+
+A function of a script has a version for each state that its global variables are called in: another
+one, with an index of its own, once a variable is bound anew. A version that is not the latest is
+forgotten everywhere when the last of its tokens has ended; and the latest, when nobody refers to
+the function any more (a lambda that was submitted once).
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ from typing import Any
 
 from tokengate_mp.config.seeds import Lead
 from tokengate_mp.errors import PayloadError, summary
-from tokengate_mp.wire.payload.definition import define
+from tokengate_mp.tokens.enrolled import Version
+from tokengate_mp.wire.payload.definition import defined
 
 
 class Functions:
@@ -31,16 +36,16 @@ class Functions:
     def __init__(self) -> None:
         self.known: dict[int, bytes] = {}
         self.news: deque[tuple[int, bytes | None]] = deque()
-        self._by_id: dict[tuple[int, Lead | None], int] = {}
+        self._latest: dict[tuple[int, Lead | None], Version] = {}
         self._kept: list[object] = []
         self._called_elsewhere: set[int] = set()
         self._next = count()
         self._lock = threading.Lock()
 
-    def index(
+    def version(
         self, function: Callable[..., Any], operation_type: str, lead: Lead | None = None
-    ) -> int:
-        """The index of `function`, which becomes news at its first call.
+    ) -> Version:
+        """Return the version of `function` as its variables are now: news at its first call.
 
         Args:
             function: The function.
@@ -51,11 +56,11 @@ class Functions:
             PayloadError: It cannot be sent.
         """
         identity = id(function), lead
-        known = self._by_id.get(identity)
-        if known is not None:
+        known = self._latest.get(identity)
+        if known is not None and known.is_current():
             return known
         try:
-            definition = define(function, lead)
+            definition, _key, unchanged, watches = defined(function, lead)
         except Exception as error:
             raise PayloadError(
                 f"{operation_type!r}: the function cannot be sent to a core process: "
@@ -63,16 +68,22 @@ class Functions:
                 "without what it refers to."
             ) from error
         with self._lock:
-            index = self._by_id.setdefault(identity, next(self._next))
-            if index in self.known:  # another thread was faster
-                return index
-            self.known[index] = definition
-            self.news.append((index, definition))
-            try:
-                weakref.finalize(function, self._gone, identity, index).atexit = False
-            except TypeError:  # it cannot be referred to weakly: it is never forgotten
-                self._kept.append(function)
-        return index
+            latest = self._latest.get(identity)
+            if latest is not known and latest is not None and latest.is_current():
+                return latest  # another thread was faster
+            version = Version(next(self._next), unchanged)
+            self.known[version.index] = definition
+            self.news.append((version.index, definition))
+            weakref.finalize(version, self._superseded, version.index).atexit = False
+            if unchanged is not None and watches is not None:
+                watches[version] = unchanged
+            self._latest[identity] = version
+            if latest is None:
+                try:
+                    weakref.finalize(function, self._gone, identity).atexit = False
+                except TypeError:  # it cannot be referred to weakly: it is never forgotten
+                    self._kept.append(function)
+        return version
 
     def adopt(self, index: int, definition: bytes) -> None:
         """Never forget a function from now on, since a core process makes calls of the function.
@@ -85,9 +96,12 @@ class Functions:
             self.known[index] = definition
             self.news.append((index, definition))
 
-    def _gone(self, identity: tuple[int, Lead | None], index: int) -> None:
-        # Runs in whatever thread drops the last reference, perhaps inside the lock: so no lock.
-        self._by_id.pop(identity, None)
+    # These run in whatever thread drops the last reference, perhaps inside the lock: so no lock.
+
+    def _gone(self, identity: tuple[int, Lead | None]) -> None:
+        self._latest.pop(identity, None)
+
+    def _superseded(self, index: int) -> None:
         self.news.append((index, None))
 
     def read_news(self) -> list[tuple[int, bytes | None]]:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.engine.admission import COUNTED_BYTES, Admission
@@ -19,6 +19,7 @@ from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.loops.callbacks import CallbackQueue
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.scheduling.scheduler import Scheduler
+from tokengate_mp.tokens.enrolled import Enrolled, Version
 from tokengate_mp.tokens.forwarding import ForwardingToken, Recipient
 from tokengate_mp.tokens.numbers import next_number
 from tokengate_mp.tokens.token import Token
@@ -26,8 +27,6 @@ from tokengate_mp.tokens.visiting import VisitingToken
 from tokengate_mp.wire.arena.regions import ParentArena
 from tokengate_mp.wire.payload.attachments import AttachedRecord
 from tokengate_mp.wire.protocol.pending_call import PendingCall
-
-R = TypeVar("R")
 
 HUNGRY_CALLS: Final = 128
 """Calls of a burst between two turns while a core has room."""
@@ -96,8 +95,8 @@ class Intake:
 
     def enrol(
         self, function: Callable[..., Any], options: TokenOptions, *, divisible: bool = False
-    ) -> tuple[int, Operation]:
-        """Make a function known: its index, and the operation that its tokens count as.
+    ) -> Enrolled:
+        """Make a function known, as it is now, and the operation that its tokens count as.
 
         Args:
             function: The function.
@@ -107,7 +106,7 @@ class Intake:
         Raises:
             PayloadError: The function cannot be sent to a core process.
         """
-        index = self.functions.index(function, options.operation_type, options.policy.lead)
+        version = self.functions.version(function, options.operation_type, options.policy.lead)
         operation = self._operations.declare(
             options.operation_type,
             options.weight,
@@ -115,7 +114,7 @@ class Intake:
             divisible=divisible,
             tags=options.tags,
         )
-        return index, operation
+        return Enrolled(version.index, operation, version)
 
     def vouch(self, token: Token[Any]) -> None:
         """Let a token be an argument.
@@ -134,8 +133,8 @@ class Intake:
         number: int,
         operation: Operation,
         record: bytes | AttachedRecord | PendingCall,
-        function: Callable[..., R],
-    ) -> Token[R]:
+        version: Version,
+    ) -> Token[Any]:
         """Take in an encoded call.
 
         Raises:
@@ -154,7 +153,7 @@ class Intake:
         room = 0
         if self._calls_left <= 0 or len(record) > COUNTED_BYTES or loop is not home:
             room = self._admit(operation, record, loop)
-        token: Token[R] = (
+        token: Token[Any] = (
             Token(loop=self._callbacks)
             if loop is home or loop is None
             else VisitingToken(loop=loop)
@@ -166,7 +165,7 @@ class Intake:
         token.record = record
         if record.__class__ is not bytes and isinstance(record, PendingCall):
             self._pending_calls.arrive(number, record)
-        token.function = function
+        token.version = version
         token.created = monotonic_ns()
         if loop is home:
             self._inbox.append(token)
@@ -187,8 +186,8 @@ class Intake:
         number: int,
         operation: Operation,
         record: bytes | AttachedRecord | PendingCall,
-        function: Callable[..., R],
-    ) -> Token[R]:
+        version: Version,
+    ) -> Token[Any]:
         """Take in an encoded call, if its operation takes calls.
 
         Raises:
@@ -196,8 +195,8 @@ class Intake:
             CoordinatorNotRunning: As for `issue`.
             AdmissionRejected: As for `issue`.
         """
-        token: Token[R] = self._breaker_guard.pass_in(
-            number, operation, lambda: self.issue(number, operation, record, function)
+        token: Token[Any] = self._breaker_guard.pass_in(
+            number, operation, lambda: self.issue(number, operation, record, version)
         )
         return token
 
@@ -230,7 +229,7 @@ class Intake:
         number: int,
         operation: Operation,
         record: bytes | AttachedRecord,
-        function: Callable[..., Any],
+        version: Version,
         recipient: Recipient,
         *,
         expected: int | None = None,
@@ -241,7 +240,7 @@ class Intake:
             number: The token's number.
             operation: What it is a call of.
             record: The call.
-            function: The function.
+            version: The function, as it was enrolled.
             recipient: Where the outcome goes.
             expected: How long it will probably run, ns, if that differs from calls before.
 
@@ -261,7 +260,7 @@ class Intake:
         token.stage = _CREATED
         token.core = None
         token.record = record
-        token.function = function
+        token.version = version
         token.created = monotonic_ns()
         token.recipient = recipient
         if expected is not None:  # before the token: whoever takes that finds this

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import enum
 import io
+import os
 import pickle
 import threading
 import zlib
@@ -35,9 +36,11 @@ from weakref import finalize
 import cloudpickle
 from cloudpickle.cloudpickle import _should_pickle_by_reference
 
-from tokengate_mp.wire.payload import namespaces
 from tokengate_mp.wire.payload.classes import bare, enums, kinds
 from tokengate_mp.wire.payload.identities import Identities
+from tokengate_mp.wire.payload.namespaces import bindings
+from tokengate_mp.wire.payload.namespaces.arrivals import epoch
+from tokengate_mp.wire.payload.namespaces.reach import Names, Reach, reached
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 from tokengate_mp.wire.payload.reducers.annotated import readable
 from tokengate_mp.wire.payload.reducers.singles import (
@@ -62,6 +65,9 @@ _lock = threading.RLock()
 _singles: Final = Identities()
 _definitions: Final[dict[bytes, bytes]] = {}
 """Definitions of these, by identity, as long as they live."""
+_reaches: Final[dict[bytes, Names]] = {}
+"""The global variables that these refer to, likewise."""
+_stamps: dict[bytes, int] = {}
 _remembered: deque[Any] = deque(maxlen=REMEMBERED)
 
 
@@ -77,23 +83,26 @@ def dumps(
     Raises:
         Exception: Whatever pickling raises.
     """
-    return _dump(value, whole=False, buffer_callback=buffer_callback)
+    return _dump(value, Reach(), whole=False, buffer_callback=buffer_callback)
 
 
 def define(function: Callable[..., Any]) -> bytes:
     """Pickle `function` as a whole with the classes that the function refers to, unlike `dumps`.
 
-    They share their global variables, as they do here (see `namespaces`).
+    They share their global variables, as they do here (see `namespaces.bindings`).
 
     Raises:
         Exception: Whatever pickling raises; a closure may hold anything.
     """
-    return pickle.dumps(_Whole(_dump(function, whole=True)), PROTOCOL)
+    reach = Reach()
+    pickled = pickle.dumps(_Whole(_dump(function, reach, whole=True)), PROTOCOL)
+    reached(reach)
+    return pickled
 
 
-def _dump(value: object, *, whole: bool, buffer_callback: Any = None) -> bytes:
+def _dump(value: object, reach: Reach, *, whole: bool, buffer_callback: Any = None) -> bytes:
     with io.BytesIO() as file:
-        _Pickler(file, whole=whole, buffer_callback=buffer_callback).dump(value)
+        _Pickler(file, reach, whole=whole, buffer_callback=buffer_callback).dump(value)
         return file.getvalue()
 
 
@@ -151,9 +160,11 @@ def _definition(thing: object) -> tuple[bytes, bytes]:
     identity = _singles.get(thing)
     definition = None if identity is None else _definitions.get(identity)
     if identity is None or definition is None:
-        definition = zlib.compress(_dump(thing, whole=True))
+        reach = Reach()
+        definition = zlib.compress(_dump(thing, reach, whole=True))
         identity = _identity(thing)
         _remember(thing, identity, definition)
+        _reaches[identity] = reach.names()
     return identity, definition
 
 
@@ -161,9 +172,57 @@ def _remember(thing: object, identity: bytes, definition: bytes) -> None:
     if identity not in _definitions:
         _definitions[identity] = definition
         try:
-            finalize(thing, _definitions.pop, identity, None).atexit = False
+            finalize(thing, _forget, identity).atexit = False
         except TypeError:  # an `object()` or a sentinel has no weak references, and is kept
             return
+
+
+def _forget(identity: bytes) -> None:
+    _definitions.pop(identity, None)
+    for home, _names in _homes(identity):
+        home.of_singles.pop(identity, None)
+    _reaches.pop(identity, None)
+
+
+# ---- the global variables that these refer to
+
+
+def _single_bound(identity: bytes, definition: bytes, stamp: bytes, variables: bytes) -> Any:
+    """Return the object of that identity, and bind the variables that the object refers to."""
+    known = _single(identity, definition)
+    if _stamps.get(stamp) != epoch():
+        with _lock:
+            pickle.loads(variables)
+            if len(_stamps) >= REMEMBERED:
+                _stamps.clear()
+            _stamps[stamp] = epoch()
+    return known
+
+
+def _homes(identity: bytes) -> list[tuple[bindings.Namespace, tuple[str, ...]]]:
+    names = _reaches.get(identity, ())
+    return [(home, each) for known, each in names if (home := bindings.known(known))]
+
+
+def _variables_of(thing: object, identity: bytes) -> bindings.SingleBindings | None:
+    """Return what binds the variables that an object refers to, as they are; None for none."""
+    if identity not in _reaches:  # it came from elsewhere
+        reach = Reach()
+        _dump(thing, reach, whole=True)
+        _reaches[identity] = reach.names()
+    homes = _homes(identity)
+    if not homes:
+        return None
+    # (Kept with the variables, to which it refers.)
+    of_singles = homes[0][0].of_singles
+    found = of_singles.get(identity)
+    if found is None or not (found.unchanged is None or found.unchanged()):
+        reach = Reach()
+        needed = [bindings.Bindings(home, each, reach, dumps) for home, each in homes]
+        pickled = _dump(needed, reach, whole=True) if any(needed) else b""
+        found = bindings.SingleBindings(reach.watch(), os.urandom(8), pickled)
+        of_singles[identity] = found
+    return found if found.pickled else None
 
 
 # ---- the pickler
@@ -174,13 +233,17 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
 
     Args:
         file: Where the bytes go.
+        reach: Gets the global variables that functions and classes in it refer to.
         whole: Whether classes are part of this pickle, and not of their own.
         buffer_callback: As for `pickle.dumps`.
     """
 
-    def __init__(self, file: io.BytesIO, *, whole: bool, buffer_callback: Any) -> None:
+    def __init__(
+        self, file: io.BytesIO, reach: Reach, *, whole: bool, buffer_callback: Any
+    ) -> None:
         self.dispatch_table = table()
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
+        self._reach = reach
         self._whole = whole
 
     def reducer_override(self, obj: Any) -> Any:
@@ -212,7 +275,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
         parameters = getattr(function, "__type_params__", ())
         if parameters:  # since Python 3.12
             reduced[2][1]["__type_params__"] = parameters
-        return namespaces.taken_apart(function, reduced) if self._whole else reduced
+        return bindings.taken_apart(function, reduced, self._reach, dumps)
 
     def _dynamic_function_reduce(self, func: FunctionType) -> Any:
         return super()._dynamic_function_reduce(readable(func))
@@ -223,7 +286,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
             if identity is not None:
                 definition = _definitions.get(identity)
                 if definition is not None:
-                    return _single, (identity, definition)
+                    return _by_identity(cls, identity, definition)
         if _should_pickle_by_reference(cls):
             return NotImplemented
         made = kinds.reduce_made(cls)
@@ -235,9 +298,21 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
 
     def _reduce_single(self, thing: Any, take_apart: Callable[[Any], Apart]) -> Any:
         if not self._whole:
-            return _single, _definition(thing)
+            return _by_identity(thing, *_definition(thing))
         apart = take_apart(thing)
         identity = _identity(thing)
         arguments = identity, apart.make, apart.arguments
-        contents = identity, apart.fill, apart.contents
-        return _made, arguments, contents, None, None, _complete
+        own = bindings.of_single(thing, self._reach, dumps)
+        contents = (identity, apart.fill, apart.contents), own
+        return _made, arguments, contents, None, None, _complete_bound
+
+
+def _by_identity(thing: object, identity: bytes, definition: bytes) -> tuple[Any, ...]:
+    variables = _variables_of(thing, identity)
+    if variables is None:
+        return _single, (identity, definition)
+    return _single_bound, (identity, definition, variables.stamp, variables.pickled)
+
+
+def _complete_bound(made: Any, state: tuple[Any, Any]) -> None:
+    _complete(made, state[0])

@@ -8,15 +8,19 @@ from collections.abc import Callable
 from functools import reduce
 from importlib import import_module
 from types import FunctionType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 import msgspec
 
 from tokengate_mp.config.seeds import Lead
 from tokengate_mp.errors import WireError
 from tokengate_mp.wire.payload.codec import loads
+from tokengate_mp.wire.payload.fingerprint import digest
 from tokengate_mp.wire.payload.module_files import check_file, file_of
 from tokengate_mp.wire.payload.msgpack import decoder, encode
+from tokengate_mp.wire.payload.namespaces.reach import reaching
+from tokengate_mp.wire.payload.namespaces.watch import Unchanged
 from tokengate_mp.wire.payload.pickle_format import is_registered
 
 IDENTITY: Final = "__tokengate_identity__"
@@ -88,19 +92,25 @@ def identify(function: Callable[..., Any]) -> None:
         vars(function)[IDENTITY] = os.urandom(8).hex()
 
 
-def key_of(function: Callable[..., Any]) -> str | None:
-    """Return the name or identity of a function, the same in every process; else None."""
-    name = name_of(function)
-    return _identity_of(function) if name is None else name
+class Defined(NamedTuple):
+    """A function as it travels, and for how long.
+
+    Attributes:
+        definition: The function, encoded.
+        key: What it is known by, in this form, in every process; None if by nothing.
+        unchanged: Tells whether the global variables it came with are bound as they were; None if
+            it has brought none.
+        watches: Where `unchanged` can be kept for as long as its owner, so that it keeps nothing
+            alive by itself; None if there is none.
+    """
+
+    definition: bytes
+    key: str | None
+    unchanged: Unchanged | None
+    watches: WeakKeyDictionary[Any, Unchanged] | None
 
 
-def _identity_of(function: Callable[..., Any]) -> str | None:
-    if type(function) is not FunctionType:  # no other has one, and an object may say anything
-        return None
-    return vars(function).get(IDENTITY)
-
-
-def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
+def defined(function: Callable[..., Any], lead: Lead | None = None) -> Defined:
     """Encode a function.
 
     Args:
@@ -112,13 +122,42 @@ def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
     """
     name = name_of(function)
     if name is not None:
-        return encode((name, None, lead, file_of(name.partition(":")[0])))
+        by_name = encode((name, None, lead, file_of(name.partition(":")[0])))
+        return Defined(by_name, name, None, None)
     own = getattr(type(function), OWN, None)
-    if own is not None:
-        return encode((None, own(function), lead))
-    from tokengate_mp.wire.payload import by_value  # noqa: PLC0415 - 40 ms, seldom needed
+    key: str | None = None
+    with reaching() as reach:
+        if own is not None:
+            pickled = own(function)
+        else:
+            from tokengate_mp.wire.payload import by_value  # noqa: PLC0415 - 40 ms, seldom needed
 
-    return encode((_identity_of(function), by_value.define(function), lead))
+            pickled = by_value.define(function)
+    if own is None:
+        key = _identity_of(function)
+        # With the variables that it refers to, as they are: else it is another one.
+        if key is not None and (state := reach.state()):
+            key = f"{key}:{digest(repr(state).encode()).hex()}"
+    return Defined(encode((key, pickled, lead)), key, reach.watch(), reach.watches())
+
+
+def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
+    """Encode a function, as it is now.
+
+    Args:
+        function: The function.
+        lead: What makes its tokens leads, if anything.
+
+    Raises:
+        Exception: Whatever pickling raises; a closure may hold anything.
+    """
+    return defined(function, lead).definition
+
+
+def _identity_of(function: Callable[..., Any]) -> str | None:
+    if type(function) is not FunctionType:  # no other has one, and an object may say anything
+        return None
+    return vars(function).get(IDENTITY)
 
 
 def about(definition: bytes) -> tuple[str | None, Lead | None]:

@@ -116,7 +116,7 @@ class Calls:
         if self._forked:
             raise CoordinatorNotRunning.for_call(function.token_options.operation_type)
         enrolled: Enrolled | None = function.inside
-        if enrolled is None:
+        if enrolled is None or (enrolled.unchanged is not None and not enrolled.unchanged()):
             enrolled = function.inside = self._enrolments.enrol_function(
                 function.called, function.token_options
             )

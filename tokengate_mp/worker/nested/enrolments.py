@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.payload.codec import to_pickle
-from tokengate_mp.wire.payload.definition import define, key_of
+from tokengate_mp.wire.payload.definition import defined
 from tokengate_mp.wire.protocol.records import ENROL, NESTED_BITS, Enrolment, encode
 from tokengate_mp.worker.crew.crew import Crew
 from tokengate_mp.worker.run.function import Function
@@ -47,17 +47,16 @@ class Enrolments:
     def _enrol(self, function: Callable[..., Any], options: TokenOptions) -> Enrolled:
         functions = self._functions
         lead = options.policy.lead
-        key = key_of(function)
+        try:
+            definition, key, unchanged, _ = defined(function, lead)
+        except Exception as error:
+            raise PayloadError(
+                f"{options.operation_type!r}: the function cannot be sent to a core "
+                f"process: {summary(error)}. Define it at the top of a module, or do "
+                "without what it refers to."
+            ) from error
         index = None if key is None else functions.enrolled_index(key, lead)
         if index is None:
-            try:
-                definition = define(function, lead)
-            except Exception as error:
-                raise PayloadError(
-                    f"{options.operation_type!r}: the function cannot be sent to a core "
-                    f"process: {summary(error)}. Define it at the top of a module, or do "
-                    "without what it refers to."
-                ) from error
             index = next(self._indices)
             functions.add_function(index, Function(definition, lead, function), key)
         policy = to_pickle(options.policy)
@@ -69,4 +68,6 @@ class Enrolments:
             enrolled = Enrolment(index, functions[index].definition, name, weight, policy)
             self._reporter.say(enrolment, encode((enrolment, ENROL, 0, 0, encode(enrolled))))
         retried = options.policy.retries > 0
-        return Enrolled(enrolment, index, name, retried, retried or options.policy.idempotent, lead)
+        return Enrolled(
+            enrolment, index, name, retried, retried or options.policy.idempotent, lead, unchanged
+        )

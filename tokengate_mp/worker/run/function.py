@@ -11,6 +11,7 @@ from typing import Any, Final
 from tokengate_mp.config.seeds import Lead
 from tokengate_mp.errors import link, traceback_of
 from tokengate_mp.wire.payload.definition import resolve
+from tokengate_mp.wire.payload.namespaces.arrivals import Arrivals, loaded
 from tokengate_mp.worker.run.starvation import CloserLook
 
 _UNMEASURED: Final = 1 << 62
@@ -21,14 +22,25 @@ class Function:
 
     Attributes:
         definition: The definition it arrived as.
-        call: The plain function; None before it is loaded.
+        call: The plain function; None before it is loaded, and when global variables have been
+            bound since that the function may have come with.
         last: How long its latest run took, ns; very long before the first.
         blocks: Whether its long runs spend most of their time waiting for something.
         in_doubt: Whether the latest used little CPU time, so that the next is looked at closely.
         lead: What makes its tokens leads; None if they are none.
     """
 
-    __slots__ = ("blocks", "call", "definition", "in_doubt", "last", "lead")
+    __slots__ = (
+        "__weakref__",
+        "_arrivals",
+        "_loaded",
+        "blocks",
+        "call",
+        "definition",
+        "in_doubt",
+        "last",
+        "lead",
+    )
 
     def __init__(
         self, definition: bytes, lead: Lead | None, call: Callable[..., Any] | None = None
@@ -36,6 +48,8 @@ class Function:
         self.lead = lead
         self.definition = definition
         self.call = call
+        self._loaded: Callable[..., Any] | None = call
+        self._arrivals: Arrivals | None = None
         self.last = _UNMEASURED
         self.blocks = False
         self.in_doubt = False
@@ -58,16 +72,29 @@ class Function:
     def load(self) -> Callable[..., Any]:
         """Load and return `call`; where loading raises, each call raises the same.
 
+        The global variables that came with the function are bound as they came, if they are not.
+
         A function is loaded by the first token that needs it, and not before: importing its module
         may take long, or end the process, and either is then known to be that token's doing.
         """
-        call: Callable[..., Any]
-        try:
-            call = resolve(self.definition)
-        except BaseException as error:  # noqa: BLE001 - importing runs user code
-            call = _Unloadable(error)
+        call = self._loaded
+        if call is None:
+            call = self._loaded = self._resolve()
+        if self._arrivals is not None:
+            self._arrivals.bind_for(self)
         self.call = call
         return call
+
+    def _resolve(self) -> Callable[..., Any]:
+        try:
+            call, self._arrivals = loaded(lambda: resolve(self.definition))
+        except BaseException as error:  # noqa: BLE001 - importing runs user code
+            return _Unloadable(error)
+        return call
+
+    def outdate(self) -> None:
+        """Take note that global variables were bound: `load` is to look before the next call."""
+        self.call = None
 
 
 class _Unloadable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import RLock
 from typing import NamedTuple, NoReturn
 
@@ -21,6 +22,8 @@ class Enrolled(NamedTuple):
         retried: Whether a token that failed may be run again.
         resendable: Whether the parent may have to send a token of it again that has begun.
         lead: What makes its tokens leads; None if they are none.
+        unchanged: Tells whether the global variables are bound as they were; None if the function
+            came with none.
     """
 
     number: int
@@ -29,6 +32,7 @@ class Enrolled(NamedTuple):
     retried: bool
     resendable: bool
     lead: Lead | None
+    unchanged: Callable[[], bool] | None
 
 
 class Functions(dict[int, Function]):

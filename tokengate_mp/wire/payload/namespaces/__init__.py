@@ -1,0 +1,1 @@
+"""The global variables of functions and classes that travel by value."""
