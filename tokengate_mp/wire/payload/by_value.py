@@ -43,6 +43,7 @@ from tokengate_mp.wire.payload.namespaces.arrivals import epoch
 from tokengate_mp.wire.payload.namespaces.reach import Names, Reach, reached
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
 from tokengate_mp.wire.payload.reducers.annotated import readable
+from tokengate_mp.wire.payload.reducers.enclosed import refuse_enclosed
 from tokengate_mp.wire.payload.reducers.singles import (
     DISPATCHING,
     REDUCE,
@@ -94,6 +95,7 @@ def define(function: Callable[..., Any]) -> bytes:
     Raises:
         Exception: Whatever pickling raises; a closure may hold anything.
     """
+    refuse_enclosed(function)
     reach = Reach()
     pickled = pickle.dumps(_Whole(_dump(function, reach, whole=True)), PROTOCOL)
     reached(reach)
