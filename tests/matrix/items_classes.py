@@ -359,7 +359,7 @@ CLASSES = [
     Item(
         "copyreg_reducer",
         "Registered(5)",
-        "(thing.n, thing.way in {'plain', 'copyreg'})",
+        "(thing.n, thing.way in {'plain', 'copyreg'}, copyreg.dispatch_table[Registered].__name__)",
         """
         class Registered:
             way = "plain"
@@ -816,6 +816,29 @@ CLASSES = [
         """
         class Net(ctypes.BigEndianStructure):
             _fields_ = [("a", ctypes.c_uint16)]
+    """,
+    ),
+    Item(
+        "registered_elsewhere",
+        "Sequential()",
+        "(isinstance(thing, collections.abc.Sequence), issubclass(Sequential, collections.abc.Sequence), isinstance(thing, collections.abc.Mapping))",
+        """
+        import collections.abc
+        class Sequential:
+            def __len__(self): return 1
+            def __getitem__(self, i): return i
+        collections.abc.Sequence.register(Sequential)
+    """,
+    ),
+    Item(
+        "named_by_property",
+        "Proxy()",
+        "(thing.__name__, thing.__doc__, Proxy.__qualname__)",
+        """
+        class Proxy:
+            __name__ = property(lambda self: "name of " + Proxy.x)
+            __doc__ = property(lambda self: "doc")
+            x = "x"
     """,
     ),
 ]

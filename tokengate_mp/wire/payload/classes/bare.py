@@ -28,7 +28,8 @@ _OF_THE_TYPE: Final = frozenset(
 ) - {"__abstractmethods__", "__annotations__", "__annotate__", "__doc__"}
 """Attributes that a class cannot be given later: the type has its own of these names."""
 
-_FROM_THE_START: Final = _OF_THE_TYPE | {"__orig_bases__", "__classcell__"}
+FROM_THE_START: Final = _OF_THE_TYPE | {"__orig_bases__", "__classcell__"}
+"""Attributes that a class has from the start, or never."""
 
 
 def is_builtin(cls: type) -> bool:
@@ -42,7 +43,7 @@ def arguments_of(cls: type) -> tuple[Any, ...]:
     namespace = {
         name: value
         for name, value in attributes.items()
-        if name in _FROM_THE_START and not is_made_by_type(cls, name, value)
+        if name in FROM_THE_START and not is_made_by_type(cls, name, value)
     }
     namespace["__qualname__"] = cls.__qualname__
     if "__slots__" in attributes:

@@ -11,37 +11,22 @@ from tokengate_mp.wire.payload.reducers.singles import Apart
 
 def take_apart(cls: type) -> Apart:
     """Take a class apart into what makes a bare class, and what it gets then."""
-    attributes, registered = contents.of(cls)
-    if issubclass(cls, enum.Enum) and enums.MEMBERS in attributes:
-        attributes = enums.without_combined(attributes)
+    of_it = contents.of(cls)
+    if issubclass(cls, enum.Enum) and enums.MEMBERS in of_it.attributes:
+        of_it = of_it._replace(attributes=enums.without_combined(of_it.attributes))
         members = enums.members_of(cls)
-        filling = attributes, registered, members
-        return Apart(enums.make, enums.arguments_of(cls), fill, filling)
+        return Apart(enums.make, enums.arguments_of(cls), _fill_enum, (of_it, members))
     if isinstance(cls, structs.META):
-        return Apart(structs.make, structs.arguments_of(cls), fill, (attributes, registered))
+        return Apart(structs.make, structs.arguments_of(cls), contents.fill, (of_it,))
     if structures.is_ctype(cls):
-        attributes = structures.in_order(cls, attributes)
-        return Apart(structures.make, bare.arguments_of(cls), fill, (attributes, registered))
-    return Apart(bare.make, bare.arguments_of(cls), fill, (attributes, registered))
+        of_it = of_it._replace(attributes=structures.in_order(cls, of_it.attributes))
+        return Apart(structures.make, bare.arguments_of(cls), contents.fill, (of_it,))
+    return Apart(bare.make, bare.arguments_of(cls), contents.fill, (of_it,))
 
 
-def fill(
-    cls: type,
-    attributes: dict[str, Any],
-    registered: list[type],
-    members: list[dict[str, Any]] | None = None,
-) -> None:
-    """Give a bare class what it lacks.
-
-    Args:
-        cls: The class.
-        attributes: Its attributes.
-        registered: Classes that were registered with it as virtual subclasses.
-        members: The attributes of the members of an enum.
-    """
-    contents.fill(cls, attributes, registered)
-    if members is not None:
-        enums.fill(cls, members)
+def _fill_enum(cls: type, of_it: contents.Contents, members: list[dict[str, Any]]) -> None:
+    contents.fill(cls, of_it)
+    enums.fill(cls, members)
 
 
 def reduce_made(cls: Any) -> tuple[Any, ...] | None:
