@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
+
+from tokengate_mp.locks import new_lock
 
 # ---- a core process
 
@@ -30,7 +31,7 @@ calls: Any = None
 
 # ---- a process with a running coordinator
 
-claiming = threading.RLock()
+claiming = new_lock()
 """Held while `coordinator` is claimed or released."""
 
 coordinator: Any = None
@@ -151,7 +152,7 @@ def _part_after_fork() -> None:
     """
     global claiming, intake, control  # noqa: PLW0603 - as in `open_core`
     # Another thread may have held the lock, and there is no other thread in a fork.
-    claiming = threading.RLock()
+    claiming = new_lock()
     intake = control = None
     abandon = _abandon
     release()

@@ -14,7 +14,6 @@ alone that is to blame.
 from __future__ import annotations
 
 import concurrent.futures
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic_ns
@@ -30,6 +29,7 @@ from tokengate_mp.errors import (
     RemoteTraceback,
     cause_of,
 )
+from tokengate_mp.locks import new_lock
 from tokengate_mp.tokens.forwarding import ForwardingToken
 from tokengate_mp.wire.protocol.batches import BatchOutcome, decode_batch
 from tokengate_mp.wire.protocol.call_encoder import CallEncoder
@@ -142,7 +142,7 @@ class Feed:
         self._pace = pace
         self._buffersize = buffersize
         self._driven = driven
-        self._lock = threading.RLock()
+        self._lock = new_lock()
         self._read = 0
         self._taken = 0
         self._next = 0

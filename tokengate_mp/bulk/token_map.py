@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from itertools import chain
@@ -22,6 +21,7 @@ from tokengate_mp.bulk.sender import Sender
 from tokengate_mp.config.checks import buffered_items
 from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.errors import CoordinatorNotRunning
+from tokengate_mp.locks import new_lock
 from tokengate_mp.loops.cross_thread import STOPPED_SECONDS, Bell, heard, is_here
 
 R = TypeVar("R")
@@ -191,7 +191,7 @@ class BatchTurns(Iterator[Iterator[Any]]):
         self.batches = batches
         self._given: Iterator[Any] = iter(())
         # By the same thread again: what it takes items from may take from these results.
-        self._one_at_a_time = threading.RLock()
+        self._one_at_a_time = new_lock()
 
     def __next__(self) -> Iterator[Any]:
         with self._one_at_a_time:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from tokengate_mp.config.settings import OnFull
 from tokengate_mp.errors import AdmissionRejected
+from tokengate_mp.locks import new_lock
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.payload.attachments import AttachedRecord
 from tokengate_mp.wire.protocol.pending_call import PendingCall
@@ -62,9 +63,9 @@ class Admission:
         self._max_bytes = max_bytes
         self._on_full = on_full
         self._count = count
-        self._counting = threading.Lock()
+        self._counting = new_lock()
         # Entered by this, as its own way in is Python code: a Ctrl-C there would leave it locked.
-        self._entry = threading.RLock()
+        self._entry = new_lock()
         self._room = threading.Condition(self._entry)
         self._waiters: OrderedDict[object, asyncio.Future[None]] = OrderedDict()
         self._called: set[object] = set()  # those whose turn it is: each may be about to call

@@ -15,7 +15,6 @@ The engine decides nothing, and does not know what its cores are: see `ports`.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final
@@ -42,6 +41,7 @@ from tokengate_mp.engine.quiescence import Quiescence
 from tokengate_mp.engine.recycling import Recycling
 from tokengate_mp.engine.turns import Turns
 from tokengate_mp.engine.withdrawals import Withdrawals
+from tokengate_mp.locks import new_lock
 from tokengate_mp.loops.host import Host
 from tokengate_mp.loops.timers import Timer
 from tokengate_mp.observe.events import CLOSED, OPENED, EventRing
@@ -93,7 +93,7 @@ class Engine:
         self._backend = backend
         self._ended = False
         # Entered by callers in any thread, and by the same thread again (see there).
-        operations = OperationRegistry(settings.threads_per_core, threading.RLock())
+        operations = OperationRegistry(settings.threads_per_core, new_lock())
         self._scheduler = scheduler = Scheduler(
             len(settings.cpus),
             settings.threads_per_core,

@@ -6,13 +6,13 @@ cancelled can rely on that.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
 from tokengate_mp.engine.control import TokenControl
 from tokengate_mp.lifecycle import TokenState
+from tokengate_mp.locks import new_lock
 from tokengate_mp.scheduling.accounts import Accounts
 from tokengate_mp.tokens.forwarding import ForwardingToken
 
@@ -49,7 +49,7 @@ class Withdrawals:
         self._take_in = take_in
         self._request_turn = request_turn
         self.withdrawn: deque[ForwardingToken[Any]] = deque()
-        self.sending = threading.RLock()
+        self.sending = new_lock()
 
     def retract_token(self, token: ForwardingToken[Any]) -> bool:
         """Never begin a token; from any thread.

@@ -6,7 +6,6 @@ Docstrings of methods say in what they differ from `concurrent.futures.ProcessPo
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -29,6 +28,7 @@ from tokengate_mp.config.settings import coordinator_settings
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, PayloadError
 from tokengate_mp.executor.future import CallFuture
 from tokengate_mp.executor.runtime import ExecutorRuntime
+from tokengate_mp.locks import new_lock
 from tokengate_mp.observe.control_port import StatusPort
 from tokengate_mp.observe.observed import Observed
 from tokengate_mp.observe.unstarted import UnstartedPort
@@ -125,7 +125,7 @@ class TokenGateExecutor(Observed, Executor):
         self._initializer = (
             b"" if initializer is None else pack_initializer(initializer, tuple(initargs))
         )
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._shut = False
         self._runtime: ExecutorRuntime | None = None
         self._functions: dict[int, _Enrolled] = {}

@@ -31,6 +31,7 @@ from tokengate_mp.calls.token_function import TokenFunction
 from tokengate_mp.errors import CoordinatorNotRunning, CoreStartError, PayloadError, summary
 from tokengate_mp.integrations.calls import Call, run_calls
 from tokengate_mp.integrations.reserve import Kind, Lease, lease
+from tokengate_mp.locks import new_lock
 from tokengate_mp.wire.payload.definition import define
 
 NAME: Final = "tokengate"
@@ -82,7 +83,7 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         self._jobs = 1
         self._users = 0
         self._fit = True
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._lease: Lease | None = None
         self._forgotten: weakref.finalize[Any, Any] | None = None
         self._couriers: dict[int, _Courier] = {}

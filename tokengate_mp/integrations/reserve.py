@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from tokengate_mp.integrations.calls import limit_threads
+from tokengate_mp.locks import new_lock
 
 ABORT_GRACE: Final = 0.2
 """Seconds that an aborted call has to end after it was interrupted, before its process goes."""
@@ -83,7 +84,7 @@ class _Kept:
         self.idle_seconds = 0.0
 
 
-_lock = threading.Lock()
+_lock = new_lock()
 _all: list[_Kept] = []
 _sweeper: threading.Timer | None = None
 
@@ -170,7 +171,7 @@ def _sweep() -> None:
 def _forget() -> None:
     """Forget all executors in a fork, as the executors are the parent's."""
     global _lock, _sweeper  # noqa: PLW0603 - another thread may have held the lock
-    _lock = threading.Lock()
+    _lock = new_lock()
     _sweeper = None
     _all.clear()
 

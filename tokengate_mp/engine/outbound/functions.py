@@ -11,7 +11,6 @@ the function any more (a lambda that was submitted once).
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 
 from tokengate_mp.config.seeds import Lead
 from tokengate_mp.errors import PayloadError, summary
+from tokengate_mp.locks import new_lock
 from tokengate_mp.tokens.enrolled import Version
 from tokengate_mp.wire.payload.definition import defined
 
@@ -40,7 +40,7 @@ class Functions:
         self._kept: list[object] = []
         self._called_elsewhere: set[int] = set()
         self._next = count()
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def version(
         self, function: Callable[..., Any], operation_type: str, lead: Lead | None = None

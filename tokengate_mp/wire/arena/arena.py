@@ -27,7 +27,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
@@ -37,6 +36,7 @@ from weakref import WeakValueDictionary, ref
 import msgspec
 
 from tokengate_mp.errors import PayloadError
+from tokengate_mp.locks import new_lock
 from tokengate_mp.wire.arena.allotment import Allotment
 from tokengate_mp.wire.arena.pages import Pages
 from tokengate_mp.wire.arena.place import Place
@@ -121,7 +121,7 @@ class Arena(ABC):
         self._maps: dict[int, mmap.mmap] = {}
         self._allotment = Allotment(address.limit)
         self._pages = Pages(address.fd, address.region % address.regions * address.region_bytes)
-        self._lock = threading.RLock()
+        self._lock = new_lock()
         self._closed = False
         _arenas[self.key] = self
 

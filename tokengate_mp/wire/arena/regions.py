@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Self
@@ -16,6 +15,7 @@ from weakref import ref
 import msgspec
 
 from tokengate_mp.errors import PayloadError
+from tokengate_mp.locks import new_lock
 from tokengate_mp.wire.arena.allotment import GRAIN
 from tokengate_mp.wire.arena.arena import Arena, ArenaAddress, Block
 from tokengate_mp.wire.arena.pages import discard
@@ -276,6 +276,6 @@ class ParentArena(Arena):
     def disown_arena(self) -> None:
         """Let go of the arena in a fork of the process: it belongs to the parent."""
         self._foreign = self._closed = True
-        self._lock = threading.RLock()  # another thread of the parent's may have held it
+        self._lock = new_lock()  # another thread of the parent's may have held it
         self._maps.clear()
         os.close(self._address.fd)

@@ -25,7 +25,6 @@ import enum
 import io
 import os
 import pickle
-import threading
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from weakref import finalize
 import cloudpickle
 from cloudpickle.cloudpickle import _should_pickle_by_reference
 
+from tokengate_mp.locks import new_lock
 from tokengate_mp.wire.payload.classes import bare, enums, kinds
 from tokengate_mp.wire.payload.identities import Identities
 from tokengate_mp.wire.payload.namespaces import bindings
@@ -60,7 +60,7 @@ REMEMBERED: Final = 1024
 A class that only arguments refer to would otherwise be put together anew for every token.
 """
 
-_lock = threading.RLock()
+_lock = new_lock()
 """Held while classes are put together, so that no other thread finds half a class."""
 
 _singles: Final = Identities()

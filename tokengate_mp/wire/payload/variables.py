@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from contextvars import Context, ContextVar
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
+from tokengate_mp.locks import new_lock
+
 MAIN_MODULE: Final = "__main__"
 
-_lock = threading.Lock()
+_lock = new_lock()
 _identities: dict[ContextVar[Any], str] = {}
 _variables: dict[str, ContextVar[Any]] = {}
 # Where variables were found; for one that was not, how many modules had been looked through.

@@ -70,6 +70,8 @@ class Watchdog:
             self._remember()
             return self._pause
         self._idle = 0
+        if crew.interrupts.postponed:
+            crew.interrupts.interrupt_postponed()
         if self._still() and not self._gets_no_cpu():
             self._pause = SHORTEST
             self._relieve(running)

@@ -20,6 +20,8 @@ import threading
 from collections.abc import Callable
 from typing import Final, Self
 
+from tokengate_mp.worker.run.with_entry import enters_with
+
 _raise_in: Final[Callable[..., int]] = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
@@ -42,6 +44,7 @@ class Interrupts:
             threads.
         asked: By slot, the token that the thread was or is about to be interrupted in, or 0.
         unwanted: Tokens that were ended before they began, or while they were out of reach.
+        postponed: Tokens that are to be interrupted some milliseconds later (see `with_entry`).
     """
 
     __slots__ = (
@@ -51,6 +54,7 @@ class Interrupts:
         "_lock",
         "_stepped_out",
         "asked",
+        "postponed",
         "running",
         "unwanted",
     )
@@ -59,6 +63,7 @@ class Interrupts:
         self.running = [0] * threads
         self.asked = [0] * threads
         self.unwanted: set[int] = set()
+        self.postponed: set[int] = set()
         self._forgettable: set[int] = set()
         self._stepped_out: set[int] = set()
         self._idents = [0] * threads
@@ -106,6 +111,13 @@ class Interrupts:
         if self._interrupt_running(number):
             self.unwanted.discard(number)
 
+    def interrupt_postponed(self) -> None:
+        """Interrupt the tokens that could not be interrupted before."""
+        for number in tuple(self.postponed):
+            self.postponed.discard(number)
+            if self._interrupt_running(number):
+                self.unwanted.discard(number)
+
     def _interrupt_running(self, number: int) -> bool:
         with self._lock:
             if number in self.asked:
@@ -118,6 +130,10 @@ class Interrupts:
             if self.running[slot] != number:
                 # It has left just now, and may not have seen this: the next one there must not.
                 self.asked[slot] = 0
+                return False
+            if enters_with(self._idents[slot]):
+                self.asked[slot] = 0
+                self.postponed.add(number)
                 return False
             _set(self._idents[slot], Interrupted)
             return True

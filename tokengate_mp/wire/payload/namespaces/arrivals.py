@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakSet
 
+from tokengate_mp.locks import new_lock
+
 T = TypeVar("T")
 
 
@@ -44,7 +46,7 @@ class _Bound:
 
 _bound: Final = _Bound()
 
-lock: Final = threading.RLock()
+lock: Final = new_lock()
 """Held while variables are bound, and never while something is loaded or pickled."""
 
 
