@@ -289,13 +289,16 @@ def test_the_executor_takes_some_settings_of_the_table():
     signature = defaults(TokenGateExecutor)
     assert signature.pop("threads_per_core") == 1
     common = signature.keys() & SETTINGS.keys()
-    assert common == {"ring_bytes", "grace", "output", "label"}
+    assert common == {
+        *("ring_bytes", "grace", "output", "label"),
+        *("memory_limit", "pin", "writable"),
+    }
     assert all(signature[name] == SETTINGS[name].default for name in common)
 
 
 def test_each_setting_has_a_field():
     """The settings are those of the table, the cores, and what is made for each start."""
     fields = set(CoordinatorSettings.__struct_fields__)
-    assert fields == {*SETTINGS, "cpus", "initializer"}
+    assert fields == {*SETTINGS, "cpus", "initializer", "inherited"}
     with pytest.raises(TypeError, match="there is no setting 'colour'"):
         settings_with(colour="red")

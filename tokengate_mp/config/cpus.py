@@ -8,8 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")
-OWN_CGROUP = Path("/proc/self/cgroup")
+from tokengate_mp.config.cgroups import CGROUP, OWN_CGROUP, groups
 
 
 def affinity() -> list[int]:
@@ -41,7 +40,8 @@ def cgroup_cpu_quota(root: Path = CGROUP, own: Path = OWN_CGROUP) -> float | Non
         root: Where the control groups are mounted.
         own: The file that says which groups this process is in.
     """
-    quotas = [quota for group in _groups(root, own) for quota in (_v2(group), _v1(group)) if quota]
+    found = groups(root, own, "cpu")
+    quotas = [quota for group in found for quota in (_v2(group), _v1(group)) if quota]
     return min(quotas, default=None)
 
 
@@ -65,24 +65,6 @@ def usable_cpus() -> list[int]:
     if quota is not None:
         cpus = cpus[: max(1, math.ceil(quota))]
     return cpus
-
-
-def _groups(root: Path, own: Path) -> list[Path]:
-    """Directories of the control groups of the process, and of all groups above."""
-    try:
-        lines = own.read_text(encoding="utf-8").splitlines()
-    except OSError:  # no control groups on this system
-        return []
-    found: list[Path] = []
-    for line in lines:
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = root / "cpu" if controllers else root
-        # In a container the path may be the host's; then only the top is there.
-        relative = Path(path.lstrip("/"))
-        found += [base / part for part in (relative, *relative.parents)]
-    return found
 
 
 def _v2(group: Path) -> float | None:

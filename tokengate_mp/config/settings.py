@@ -6,7 +6,7 @@ written out, for type checkers and readers; a test compares them with the table.
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
@@ -15,6 +15,7 @@ import msgspec
 
 from tokengate_mp.config.checks import one_of, optional, seconds, text, truth, whole
 from tokengate_mp.config.limits import MAX_THREADS_PER_CORE
+from tokengate_mp.config.memory import memory
 
 Routing = Literal["strict", "work_conserving"]
 OnFull = Literal["wait", "reject"]
@@ -36,6 +37,9 @@ MAX_PENDING_BYTES: Final = 1 << 30
 
 LEAST_RSS: Final = 1 << 24
 """A fresh interpreter with this package takes more than that, bytes: less is no limit in bytes."""
+
+LEAST_MEMORY: Final = 1 << 27
+"""With less than that, bytes, a core process could hardly do more than start."""
 
 RESTART_LIMIT: Final = 10
 RESTART_PERIOD: Final = 10.0
@@ -60,7 +64,11 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
         max_tokens_per_core: After how many tokens a core process is recycled; None for never.
         exact: Whether the process may be sent no more tokens than that; else it goes on until its
             successor takes over.
-        max_rss: Resident set, in bytes, from which on a core process is recycled; None for any.
+        max_rss: Memory that is a core process's own, in bytes, from which on the process is
+            recycled; None for any.
+        memory_limit: Bytes that a core process may have for itself; None for any number.
+        pin: Whether each core process is kept on its CPU.
+        writable: Whether large arguments and results are copied, so that they can be changed.
         restart_limit: How many processes of a core may end without progress within a period.
         restart_period: That period, seconds.
         label: A name for people.
@@ -83,11 +91,19 @@ class CoordinatorSettings(msgspec.Struct, frozen=True):
     max_tokens_per_core: int | None = None
     exact: bool = False
     max_rss: int | None = None
+    memory_limit: int | None = None
+    pin: bool = True
+    writable: bool = False
     restart_limit: int = RESTART_LIMIT
     restart_period: float = RESTART_PERIOD
     label: str = ""
     initializer: int | None = None
     inherited: tuple[int, ...] = ()
+
+    @property
+    def pins(self) -> tuple[int | None, ...]:
+        """The CPU that each core process is kept on; None for any."""
+        return self.cpus if self.pin else (None,) * len(self.cpus)
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -121,6 +137,13 @@ def _shared_bytes(name: str, value: Any) -> int:
     return memory() // 4 if value is None else whole(name, value, 0, 1 << 46)
 
 
+def _memory_limit(name: str, value: Any) -> int:
+    limit = whole(name, value, LEAST_MEMORY, _UNBOUNDED)
+    if sys.platform != "linux":
+        raise ValueError(f"{name} cannot be kept on {sys.platform}: leave it out (None)")
+    return limit
+
+
 def _period(name: str, value: Any) -> float:
     return seconds(name, value, zero=False)
 
@@ -142,6 +165,9 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         "max_tokens_per_core": Setting(None, optional(_within(1, _UNBOUNDED))),
         "exact": Setting(False, truth),
         "max_rss": Setting(None, optional(_within(LEAST_RSS, _UNBOUNDED))),
+        "memory_limit": Setting(None, optional(_memory_limit)),
+        "pin": Setting(True, truth),
+        "writable": Setting(False, truth),
         "restart_limit": Setting(RESTART_LIMIT, _within(0, 1_000_000)),
         "restart_period": Setting(RESTART_PERIOD, _period),
         "label": Setting("", text),
@@ -172,11 +198,6 @@ def coordinator_settings(
         for name, setting in SETTINGS.items()
     }
     return CoordinatorSettings(cpus=_cpus(cores, tuple(usable)), **values)
-
-
-def memory() -> int:
-    """Memory of the machine, bytes."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _cpus(cores: int | Iterable[int] | None, usable: tuple[int, ...]) -> tuple[int, ...]:

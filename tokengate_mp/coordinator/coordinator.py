@@ -20,13 +20,13 @@ from tokengate_mp.bulk.progress import Wanted
 from tokengate_mp.bulk.token_map import TokenMap
 from tokengate_mp.calls.decorator import refuse_unsuitable
 from tokengate_mp.config.cpus import usable_cpus
+from tokengate_mp.config.memory import memory
 from tokengate_mp.config.settings import (
     MAX_PENDING,
     RESTART_LIMIT,
     RESTART_PERIOD,
     CoordinatorSettings,
     coordinator_settings,
-    memory,
 )
 from tokengate_mp.coordinator.calls import PlainCalls, decorated_plainly
 from tokengate_mp.coordinator.run import CoordinatorRun
@@ -91,9 +91,16 @@ class OperationsCoordinator(Observed):
         max_tokens_per_core: A core process that has run so many tokens (a batch of `map` is one) is
             *recycled*: a fresh one is started, gets ready beside it, and takes over; the old one
             finishes what it runs, and ends. What it runs until then is more. None for never.
-        max_rss: From this resident set on, in bytes, a core process is recycled too, once it has
-            run a token. It is looked at about once a second, so a process may exceed it for a
-            while. None for any.
+        max_rss: From so many bytes of memory on that are its own (its resident set, less what it
+            shares with others, as arrays that came by shared memory), a core process is recycled
+            too, once it has run a token. It is looked at about once a second, so a process may
+            exceed it for a while. None for any.
+        memory_limit: How many bytes a core process may have for itself: a function that needs more
+            gets `MemoryError`, and nobody else notices. What is in shared memory does not count;
+            the stacks of threads do. None for any number. (Linux alone.)
+        pin: Whether each core process is kept on its CPU. False: the system distributes them.
+        writable: Whether large arrays arrive as copies that can be changed, as arguments and as
+            results; as if every function were decorated with `writable=True`, and for results too.
         restart_limit: When more than so many processes of a core have ended within
             `restart_period`, none of which had completed a token, the core is given up; tokens that
             may run on no other core raise `CoreStartError`. A process that is ended because a token
@@ -126,6 +133,9 @@ class OperationsCoordinator(Observed):
         initargs: tuple[Any, ...] = (),
         max_tokens_per_core: int | None = None,
         max_rss: int | None = None,
+        memory_limit: int | None = None,
+        pin: bool = True,
+        writable: bool = False,
         restart_limit: int = RESTART_LIMIT,
         restart_period: float = RESTART_PERIOD,
         label: str = "",
@@ -145,6 +155,9 @@ class OperationsCoordinator(Observed):
             output=output,
             max_tokens_per_core=max_tokens_per_core,
             max_rss=max_rss,
+            memory_limit=memory_limit,
+            pin=pin,
+            writable=writable,
             restart_limit=restart_limit,
             restart_period=restart_period,
             label=label,

@@ -176,7 +176,7 @@ class Engine:
         self.control_port = EngineControlPort(
             host, control, breaker_guard, history, life, self._observation, self._start_cores
         )
-        self._burst = Burst(settings.cpus, scheduler.parent_busy)
+        self._burst = Burst(settings.pins, scheduler.parent_busy)
         self._tick = Timer(host.loop, self._heed_the_time)
         self._recall = Timer(host.loop, self._recall_overdue)
         self._patience = Timer(host.loop, self.look_around)  # if a bell was not heard

@@ -79,7 +79,7 @@ class Observation:
         return self._view(self._scheduler.glance(monotonic_ns()))
 
     def _view(self, counts: Snapshot) -> EngineView:
-        backend, cpus = self._backend, self._settings.cpus
+        backend, cpus = self._backend, self._settings.pins
         facts: dict[int, CoreFacts] = {}
         running: dict[int, set[int]] = {}
         processes = dict.fromkeys(range(1, len(cpus) + 1), 0)

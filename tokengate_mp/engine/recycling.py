@@ -8,9 +8,11 @@ where it is, and keys that are pinned to a core stay pinned to it.
 
 When that is due is decided in `scheduling.policy.recycling`: facts go there, and orders come back.
 
-The resident set is looked at from outside, about once a second while anything happens: that costs
-some 20 µs for each process, none of which is the crew's, and sees what a token takes while it runs.
-What is freed in between counts no more, and what is taken in between is seen late.
+Of the resident set, what the process shares (arrays in shared memory, files of libraries) is no
+reason to replace it: the next one would have as much. The rest is looked at from outside, about
+once a second while anything happens: that costs some 20 µs for each process, none of which is the
+crew's, and sees what a token takes while it runs. What is freed in between counts no more, and what
+is taken in between is seen late.
 """
 
 from __future__ import annotations
@@ -143,13 +145,19 @@ class Recycling:
             if pid is None or not self._policy.worth_weighing(peer.core, answered):
                 continue
             try:
-                rss = psutil.Process(pid).memory_info().rss
+                size = _own_memory(psutil.Process(pid))
             except psutil.Error:  # it has just ended, which is noticed apart
                 continue
-            if self._policy.weighed(peer.core, rss):
-                _log.info("core %d: process %d has grown to %d bytes", peer.core, pid, rss)
+            if self._policy.weighed(peer.core, size):
+                _log.info("core %d: process %d has grown to %d bytes", peer.core, pid, size)
                 self._request_turn()
 
     def cancel(self) -> None:
         """Look at no more resident sets."""
         self._weighing.cancel()
+
+
+def _own_memory(process: psutil.Process) -> int:
+    """The resident set of a process, less what is shared, bytes; both where the system says."""
+    sizes = process.memory_info()
+    return int(sizes.rss - getattr(sizes, "shared", 0))

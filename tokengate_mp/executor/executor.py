@@ -25,6 +25,7 @@ from tokengate_mp.config.checks import buffered_items, whole
 from tokengate_mp.config.cpus import usable_cpus
 from tokengate_mp.config.option_table import token_options
 from tokengate_mp.config.settings import coordinator_settings
+from tokengate_mp.coordinator.shared import Shared
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, PayloadError
 from tokengate_mp.executor.future import CallFuture
 from tokengate_mp.executor.runtime import ExecutorRuntime
@@ -42,6 +43,7 @@ from tokengate_mp.worker.run.applied import apply
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 MAX_WORKERS: Final = 4096
 
@@ -80,6 +82,9 @@ class TokenGateExecutor(Observed, Executor):
         grace: As for `OperationsCoordinator`.
         output: As for `OperationsCoordinator`.
         label: As for `OperationsCoordinator`.
+        memory_limit: As for `OperationsCoordinator`.
+        pin: As for `OperationsCoordinator`.
+        writable: As for `OperationsCoordinator`.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -100,6 +105,9 @@ class TokenGateExecutor(Observed, Executor):
         grace: float = 2.0,
         output: str = "forward",
         label: str = "",
+        memory_limit: int | None = None,
+        pin: bool = True,
+        writable: bool = False,
     ) -> None:
         if max_tasks_per_child is not None:
             whole("max_tasks_per_child", max_tasks_per_child, 1, 1 << 62)
@@ -118,6 +126,9 @@ class TokenGateExecutor(Observed, Executor):
             max_tokens_per_core=max_tasks_per_child,
             exact=True,
             label=label,
+            memory_limit=memory_limit,
+            pin=pin,
+            writable=writable,
         )
         super().__init__(label)
         # Under the name that the standard executors have it by: Dask asks them.
@@ -276,6 +287,20 @@ class TokenGateExecutor(Observed, Executor):
             raise _shut_down() from None
         runtime.feeds.add(feed)
         return synchronously(feed, ordered=True, timeout=timeout)
+
+    def share(self, value: T) -> Shared[T]:
+        """Store a value in shared memory, once for any number of calls; starts the core processes.
+
+        Returns:
+            A handle, as `OperationsCoordinator.share` gives: calls of this executor take it in
+            place of the value.
+
+        Raises:
+            RuntimeError: The executor was shut down.
+            PayloadError: It cannot be pickled, or there is no room for it.
+            CoreStartError: The core processes cannot be started.
+        """
+        return Shared(value, self._running().intake.arena)
 
     # ---- statistics
 

@@ -39,7 +39,7 @@ class UnstartedPort:
 
 def unstarted_view(settings: CoordinatorSettings) -> EngineView:
     """Make the view of an engine that was not started."""
-    numbered = list(enumerate(settings.cpus, 1))
+    numbered = list(enumerate(settings.pins, 1))
     nothing = frozenset[int]()
     counts = Snapshot(
         waiting=0,

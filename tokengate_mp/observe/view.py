@@ -21,7 +21,7 @@ class CoreStatus:
 
     Attributes:
         core: The number of the core, from 1.
-        cpu: The CPU that its processes are pinned to.
+        cpu: The CPU that its processes are pinned to; None if they are not pinned.
         facts: The process that gets the core's tokens; None if there is none.
         processes: How many processes have a seat: a relieved one that drains is one more.
         running: Numbers of the tokens that threads of all these processes have begun.
@@ -31,7 +31,7 @@ class CoreStatus:
     """
 
     core: int
-    cpu: int
+    cpu: int | None
     facts: CoreFacts | None
     processes: int
     running: frozenset[int]

@@ -28,6 +28,7 @@ from tokengate_mp import this_process
 from tokengate_mp.wire.arena.arena import CoreArena
 from tokengate_mp.wire.channel.doorbell import Doorbell, new_doorbell
 from tokengate_mp.wire.channel.mailbox import READY, Mailbox
+from tokengate_mp.wire.payload.buffers import copy_all
 from tokengate_mp.wire.protocol.brief import CoreBrief, SharedBrief, read_shared
 from tokengate_mp.wire.protocol.control import (
     BROKEN,
@@ -44,6 +45,7 @@ from tokengate_mp.worker.crew.crew import Crew
 from tokengate_mp.worker.crew.watchdog import Watchdog
 from tokengate_mp.worker.nested.calls import Calls
 from tokengate_mp.worker.output.forwarding import Forwarding, forward_output
+from tokengate_mp.worker.run.memory_limit import limit_memory
 from tokengate_mp.worker.run.pinning import pin, yield_to_the_parent
 
 SWITCH_SECONDS: Final = 0.001
@@ -62,6 +64,10 @@ def main(brief_json: bytes) -> None:
     _die_with_parent(brief.lifeline)
     if brief.cpu is not None:
         pin(brief.cpu)
+    if brief.memory_limit is not None:
+        limit_memory(brief.memory_limit)
+    if brief.writable:
+        copy_all()
     yield_to_the_parent()
     sys.setswitchinterval(SWITCH_SECONDS)
     # What a token starts must not keep these open after this process is gone.

@@ -19,7 +19,7 @@ import io
 import pickle
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -56,6 +56,14 @@ class _Here(threading.local):
 
 
 _here = _Here()
+
+
+def copy_all() -> None:
+    """Copy, from now on, all that is loaded in this process; and so do readers of its pickles.
+
+    For a core process: it is said of its arguments, and of its results wherever they arrive.
+    """
+    _Here.writable = True
 
 
 class Packing(list[Any]):
@@ -196,7 +204,7 @@ class _Stowed:
         self._contents = tuple(stowed.places[0]), spans, stowed.inner
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _load, self._contents
+        return _load_copied if _Here.writable else _load, self._contents
 
 
 class _Gathered:
@@ -221,7 +229,7 @@ class _Together:
         self._contents = pickled, list(map(pickle.PickleBuffer, buffers))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _loaded, self._contents
+        return _loaded_copied if _Here.writable else _loaded, self._contents
 
 
 class _Writable:
@@ -245,6 +253,14 @@ def _load(place: tuple[int, int, int, int], spans: list[tuple[int, int]], inner:
     if not inner:
         pickled, *buffers = buffers
     return _loaded(pickled, buffers)
+
+
+def _load_copied(place: Any, spans: Any, inner: bytes) -> Any:
+    return _copying(_load, place, spans, inner)
+
+
+def _loaded_copied(pickled: Any, buffers: Any) -> Any:
+    return _copying(_loaded, pickled, buffers)
 
 
 def _load_gathered(places: list[Any], head: list[Any], buffers: list[Any]) -> Any:
@@ -291,9 +307,13 @@ class _Changeable(pickle._Unpickler):  # noqa: SLF001 - see below
 
 
 def _load_writable(pickled: bytes) -> Any:
+    return _copying(pickle.loads, pickled)
+
+
+def _copying(load: Callable[..., Any], *arguments: Any) -> Any:
     before, _here.writable = _here.writable, True
     try:
-        return pickle.loads(pickled)
+        return load(*arguments)
     finally:
         _here.writable = before
 

@@ -108,6 +108,8 @@ class CoreBrief(msgspec.Struct, frozen=True):
         initializer: Descriptor of a file with the packed initializer (see `initializer`); None for
             none.
         arena: The arena for large payloads; None: they travel by the ring like all others.
+        memory_limit: Bytes that the process may have for itself; None for any number.
+        writable: Whether large arguments and results are copied, so that they can be changed.
     """
 
     core: int
@@ -123,6 +125,8 @@ class CoreBrief(msgspec.Struct, frozen=True):
     output: OutputBrief
     initializer: int | None = None
     arena: ArenaAddress | None = None
+    memory_limit: int | None = None
+    writable: bool = False
 
     @property
     def fds(self) -> tuple[int, ...]:
