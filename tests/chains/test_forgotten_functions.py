@@ -9,6 +9,7 @@ import handing_on
 import pytest
 
 from tokengate_mp import OperationsCoordinator, PayloadError, task_token_guard
+from tokengate_mp.config.manner import ORDINARY
 from tokengate_mp.engine.outbound.functions import Functions as ParentsFunctions
 from tokengate_mp.wire.payload.definition import define
 from tokengate_mp.worker.run.function import Function
@@ -71,13 +72,13 @@ def test_a_core_forgets_no_function_that_its_tokens_call():
     functions = Functions()
     for index, function in enumerate((gates.wait_at, gates.spin_at)):
         functions.define_function(index, define(function))
-    assert functions.enrolled_index("gates:wait_at", None) == 0
-    functions.add_function(7, Function(define(gates.report_to), None), "gates:report_to")
+    assert functions.enrolled_index("gates:wait_at", ORDINARY) == 0
+    functions.add_function(7, Function(define(gates.report_to), ORDINARY), "gates:report_to")
     for index in (0, 1, 7):
         functions.forget_function(index)
     assert list(functions) == [0, 7]
-    assert functions.enrolled_index("gates:spin_at", None) is None
-    assert functions.enrolled_index("gates:report_to", None) == 7
+    assert functions.enrolled_index("gates:spin_at", ORDINARY) is None
+    assert functions.enrolled_index("gates:report_to", ORDINARY) == 7
 
 
 def test_the_parent_adopts_what_it_has_dropped():

@@ -311,7 +311,7 @@ class FakeLink:
         self._enrolments.append(index)
         told = Enrolment(
             index,
-            define(function.called, options.policy.lead),
+            define(function.called, options.policy.manner),
             options.operation_type,
             options.weight,
             to_pickle(options.policy),

@@ -142,7 +142,7 @@ def _is_safe(data: bytes) -> bool:
 def definitions(data: bytes) -> None:
     """A function's key is told without loading it; what defines nothing is refused."""
     try:
-        key, _lead = about(data)
+        key, _manner = about(data)
     except WireError:
         return
     try:

@@ -13,7 +13,13 @@ import pytest
 import work
 import worn
 
-from tokengate_mp import CoreStartError, OperationsCoordinator, TokenGateExecutor, WorkerLost
+from tokengate_mp import (
+    CoreStartError,
+    OperationsCoordinator,
+    TokenGateExecutor,
+    WorkerLost,
+    task_token_guard,
+)
 from tokengate_mp.cores import supervisor
 from tokengate_mp.cores.launch import launch
 from tokengate_mp.engine import recycling
@@ -408,8 +414,9 @@ def test_a_worker_is_used_up_before_it_is_replaced():
 
 def test_max_tasks_per_child_with_threads_that_wait(gate):
     """Calls that overlap in one process count as they are sent."""
+    wait_at = task_token_guard()(gates.wait_at)
     with TokenGateExecutor(1, max_tasks_per_child=3, threads_per_core=4) as executor:
-        futures = [executor.submit(gates.wait_at, gate.address, str(n)) for n in range(6)]
+        futures = [executor.submit(wait_at, gate.address, str(n)) for n in range(6)]
         ran = Counter(arrival.pid for arrival in gate.arrivals(6))
         assert set(ran.values()) == {3}
         gate.open()

@@ -126,6 +126,21 @@ ALLOWED = {
         *[made(1), begun(1), made(2), begun(2), made(3, Kind.ASKER), begun(3), shot()],
         *[lost(1), lost(2), lost(3)],
     ],
+    "alone beside one that waits, and before and after others": [
+        *[made(1, Kind.ASKER), begun(1), made(2), *run(2), value(2)],
+        *[made(3, Kind.ALONE), *run(3, Kind.ALONE), value(3, Kind.ALONE)],
+        *[made(4), begun(4), returned(1, Kind.ASKER), value(1, Kind.ASKER)],
+        *[returned(4), value(4)],
+    ],
+    "alone in each of two processes": [
+        *[made(1, Kind.ALONE), begun(1), made(2, Kind.ALONE), begun(2, THERE)],
+        *[returned(1, Kind.ALONE), returned(2, Kind.ALONE, THERE)],
+        *[value(1, Kind.ALONE), value(2, Kind.ALONE)],
+    ],
+    "alone in a process that has the number of one that was killed": [
+        *[made(1), begun(1), shot(), made(2, Kind.ALONE), *run(2, Kind.ALONE)],
+        *[value(2, Kind.ALONE), lost(1)],
+    ],
 }
 
 
@@ -201,6 +216,18 @@ FORBIDDEN = {
     "broken off in a process that lives": (
         Rule.LOST,
         [made(1, Kind.FLAKY), begun(1), *[raised(1), begun(1)] * 3, ended(1, End.FAILED)],
+    ),
+    "begun beside one that is alone": (
+        Rule.ALONE,
+        [made(1, Kind.ALONE), begun(1), made(2), begun(2)],
+    ),
+    "alone, and begun beside another": (
+        Rule.ALONE,
+        [made(1), begun(1), made(2, Kind.ALONE), begun(2)],
+    ),
+    "two that are alone together": (
+        Rule.ALONE,
+        [made(1, Kind.ALONE), begun(1), made(2, Kind.ALONE), begun(2)],
     ),
     "more lost than there are threads": (
         Rule.FEW,

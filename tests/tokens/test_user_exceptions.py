@@ -12,6 +12,7 @@ import hostile
 import pytest
 
 from tokengate_mp import RemoteError
+from tokengate_mp.config.manner import ORDINARY
 from tokengate_mp.errors import (
     RemoteTraceback,
     belongs_to,
@@ -78,7 +79,7 @@ def test_a_function_that_cannot_be_loaded_raises_it(odd, monkeypatch):
         raise odd
 
     monkeypatch.setattr(function, "resolve", resolve)
-    call = function.Function(b"", None).load()
+    call = function.Function(b"", ORDINARY).load()
     lengths = []
     for _ in range(3):
         try:

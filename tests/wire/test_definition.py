@@ -9,6 +9,7 @@ import types
 import pytest
 
 from tokengate_mp import task_token_guard
+from tokengate_mp.config.manner import ORDINARY
 from tokengate_mp.wire.payload.definition import about, define, name_of, named, resolve
 from tokengate_mp.wire.protocol.records import encode
 
@@ -79,7 +80,7 @@ class Holder:
 def test_what_can_be_imported_goes_by_name(function, name):
     """A function that importing gives back, plain or from under its decorator, is just its name."""
     assert name_of(function) == name
-    assert about(define(function)) == (name, None)
+    assert about(define(function)) == (name, ORDINARY)
     plain_one = getattr(function, "__wrapped__", None) if function is decorated else function
     assert resolve(define(function)) is plain_one
 
@@ -141,9 +142,9 @@ def test_nested_functions_keep_what_they_enclose():
 def test_name_that_leads_nowhere_is_an_error_of_its_own():
     """What importing raises is what the tokens of that function get."""
     with pytest.raises(ModuleNotFoundError):
-        resolve(encode(("no.such.module:function", None, None)))
+        resolve(encode(("no.such.module:function", None, ORDINARY)))
     with pytest.raises(AttributeError):
-        resolve(encode((f"{HERE}:no_such_function", None, None)))
+        resolve(encode((f"{HERE}:no_such_function", None, ORDINARY)))
 
 
 def test_what_encloses_the_unsendable_is_refused():

@@ -15,7 +15,7 @@ import work
 from cores import all_up
 from gates import Gate
 
-from tokengate_mp import OperationsCoordinator, TokenState
+from tokengate_mp import OperationsCoordinator, TokenState, task_token_guard
 from tokengate_mp.bench.work import workloads
 from tokengate_mp.cores.incarnation import Incarnation
 
@@ -58,12 +58,13 @@ def test_blocked_tokens_do_not_hold_up_computing_ones(gate):
 
 def test_a_token_that_blocks_after_computing_gives_way(gate):
     """An operation known to compute is let go of all the same once it blocks."""
-    with OperationsCoordinator(cores=1, threads_per_core=2) as coordinator:
+    maybe_wait = task_token_guard()(_maybe_wait)
+    with OperationsCoordinator(cores=1, threads_per_core=2):
         for _ in range(5):
-            coordinator.submit(_maybe_wait, None, "quick").get(20)
-        held = coordinator.submit(_maybe_wait, gate.address, "held")
+            maybe_wait(None, "quick").get(20)
+        held = maybe_wait(gate.address, "held")
         gate.arrivals()
-        assert coordinator.submit(_maybe_wait, None, "quick").get(20) == "quick"
+        assert maybe_wait(None, "quick").get(20) == "quick"
         assert held.state is TokenState.EXECUTING
         gate.open()
         assert held.get(20) == "held"
@@ -188,8 +189,9 @@ def test_a_core_without_cpu_time_computes_one_token_at_a_time():
             hogs.enter_context(process)
             hogs.callback(process.kill)
             assert process.stdout.readline()
-        with OperationsCoordinator(cores=[cpu], threads_per_core=4) as coordinator:
-            tokens = [coordinator.submit(workloads.burn, 30_000_000) for _ in range(16)]
+        burn = task_token_guard()(workloads.burn)
+        with OperationsCoordinator(cores=[cpu], threads_per_core=4):
+            tokens = [burn(30_000_000) for _ in range(16)]
             for token in tokens:
                 token.get(100)
     runs = sorted((token.timing.started, token.timing.finished) for token in tokens)

@@ -49,6 +49,7 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
     breaker: CircuitBreaker | None = None,
     context: bool = False,
     writable: bool = False,
+    exclusive: bool = False,
 ) -> _Guard:
     """Decorate a synchronous function, so that its calls are tokens.
 
@@ -95,6 +96,13 @@ def task_token_guard(  # noqa: PLR0913 - the public options, each with its defau
             `sticky_anchor` asks whether these are equal.)
         writable: Whether the function gets large arguments as copies that it may change. Without,
             an array of 64 KiB or more is a read-only view of shared memory.
+        exclusive: Whether a token has its core process to itself from its start to its end, also
+            while it waits, and runs in the main thread, where the initializer ran. Without, tokens
+            of a process overlap while they wait, in as many threads as it has, and share what
+            belongs to the process: its directory, `sys.stdout`, signal handlers, globals. Tokens
+            that an exclusive one waits for may run in its process, on top of it; so may others of
+            its chain, after it. (What `coordinator.submit` and `coordinator.map` call is exclusive
+            unless it is decorated.)
 
     Raises:
         TypeError: What is decorated is no plain synchronous function, or an option has the wrong

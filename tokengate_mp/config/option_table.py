@@ -109,6 +109,7 @@ OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
             Option("digest_policy", None, _of_lead, "lead", "digest_policy", is_tag=True),
             Option("max_running", None, optional(_max_running), "policy", "max_running"),
             Option("breaker", None, optional(_breaker), "policy", "breaker"),
+            Option("exclusive", False, truth, "policy", "exclusive"),
             Option("weight", None, optional(_weight), "options", "weight", is_tag=True),
         )
     }

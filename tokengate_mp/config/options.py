@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from tokengate_mp.config.circuit_breaker import CircuitBreaker
+from tokengate_mp.config.manner import Manner
 from tokengate_mp.config.seeds import Lead
 
 Weight = Literal["light", "medium", "heavy"]
@@ -21,7 +22,7 @@ WEIGHTS: Final[tuple[Weight, ...]] = get_args(Weight)
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The rules for tokens that take too long, fail, or are too many.
+    """The rules for tokens that take too long, fail, are too many, or have to be alone.
 
     Attributes:
         timeout_ns: How long after its call a token must have ended, ns; None for no limit.
@@ -33,6 +34,7 @@ class Policy(msgspec.Struct, frozen=True):
         max_running: How many tokens of the operation cores may hold at once; None for any number.
         breaker: When the operation takes no calls for a while; None for never.
         of: The operation that tokens are limited with; None for their own.
+        exclusive: Whether each token has its core process to itself.
     """
 
     timeout_ns: int | None = None
@@ -44,13 +46,20 @@ class Policy(msgspec.Struct, frozen=True):
     max_running: int | None = None
     breaker: CircuitBreaker | None = None
     of: str | None = None
+    exclusive: bool = False
 
     @property
     def acts(self) -> bool:
         """Whether any rule has an effect on a token."""
         limited = self.timeout_ns is not None or self.max_running is not None
         limited |= self.breaker is not None
+        limited |= self.exclusive
         return limited or self.retries > 0 or self.idempotent or self.lead is not None
+
+    @property
+    def manner(self) -> Manner:
+        """What core processes have to know of the rules."""
+        return Manner(self.lead, self.exclusive)
 
 
 NO_POLICY: Final = Policy()
@@ -63,7 +72,7 @@ class TokenOptions(msgspec.Struct, frozen=True):
         operation_type: Name under which the function's tokens are counted and controlled.
         weight: Weight class; decides which cores the tokens prefer.
         tags: The user's own tags, for telemetry.
-        policy: The rules for tokens that take too long, fail, or are too many.
+        policy: The rules for tokens that take too long, fail, are too many, or have to be alone.
         sticky_anchor: Tokens with this anchor and equal arguments run on one core; None: wherever
             there is room.
         sticky_for: Seconds for which they keep that core after the last of them has ended.

@@ -8,6 +8,7 @@ from typing import Any
 from tokengate_mp.calls.decorator import is_constant, operation_name, refuse_unsuitable
 from tokengate_mp.calls.token_function import TokenFunction
 from tokengate_mp.config.option_table import token_options
+from tokengate_mp.config.options import TokenOptions
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.worker.run.applied import apply
 
@@ -42,12 +43,14 @@ class PlainCalls:
             return decorated(*args, **kwargs)
         # Anything else may change between two calls, so it travels with each, as an argument.
         refuse_unsuitable(function)
-        by_argument = TokenFunction(apply, token_options(operation_name(function)))
+        by_argument = TokenFunction(apply, _alone(function))
         return by_argument(function, *args, **kwargs)
 
 
 def decorated_plainly(function: Callable[..., Any]) -> TokenFunction[..., Any]:
-    """Decorate a callable with default options; a decorated function is returned unchanged.
+    """Decorate a callable as an exclusive one; a decorated function is returned unchanged.
+
+    Who writes a plain function has a process in mind in which nothing else runs, as in a pool.
 
     Raises:
         TypeError: The callable is not fit for a token.
@@ -56,4 +59,8 @@ def decorated_plainly(function: Callable[..., Any]) -> TokenFunction[..., Any]:
     if isinstance(function, TokenFunction):
         return function
     refuse_unsuitable(function)
-    return TokenFunction(function, token_options(operation_name(function)))
+    return TokenFunction(function, _alone(function))
+
+
+def _alone(function: Callable[..., Any]) -> TokenOptions:
+    return token_options(operation_name(function), exclusive=True)

@@ -60,8 +60,8 @@ class OperationsCoordinator(Observed):
         cores: How many core domains, or the CPU number of each; default: one for each CPU that
             this process may really use (affinity, cgroup quota, PYTHON_CPU_COUNT). A count may be
             higher than that.
-        threads_per_core: Threads in each core process, for tokens that wait for something; those
-            that compute run one at a time.
+        threads_per_core: Threads in each core process, for tokens of decorated functions that wait
+            for something; those that compute run one at a time, and exclusive ones alone.
         routing: "work_conserving": weight ranges say who comes first on a core, and no core is
             idle while anything waits; "strict": a class never leaves its range.
         ring_bytes: Size of the two rings between this process and each core process, a power of
@@ -237,6 +237,9 @@ class OperationsCoordinator(Observed):
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Token[R]:
         """Make a token of calling an undecorated function (or any other callable).
 
+        It has its core process to itself, as in a pool (see `exclusive` of `task_token_guard`); one
+        of a decorated function is as that says.
+
         Raises:
             CoordinatorNotRunning: This coordinator is not running.
             TypeError: `function` is not callable, or calling it would only make a coroutine or a
@@ -263,6 +266,9 @@ class OperationsCoordinator(Observed):
         progress: Wanted = None,
     ) -> TokenMap[R]:
         """Call an undecorated function (or any other callable) for each item, in batches.
+
+        A batch has its core process to itself (see `exclusive` of `task_token_guard`); decorated
+        functions are mapped as they say.
 
         Args:
             function: The function. As it is now: what is changed in it later changes nothing.

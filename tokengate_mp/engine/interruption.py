@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from tokengate_mp.engine.peers import Peer, Peers
@@ -85,8 +86,10 @@ class Interruption:
         if accounts.held_ticket(peer.seat, number) is None:
             return
         # (A thread that was stopped just after it published names a token that has been settled.)
-        running = [t.number for t in accounts.held_among(peer.seat, peer.running())]
-        if number not in running and running:
+        held = accounts.held_among(peer.seat, peer.running())
+        running = [t.number for t in held]
+        exclusive = [t.number for t in held if t.operation.exclusive]
+        if (number not in running and running) or _is_held_up(peer, number, exclusive):
             # It lies behind another one, and is dropped when its turn comes.
             self._check_later(peer, token, began=began)
         elif number in running and not began:
@@ -113,3 +116,20 @@ class Interruption:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+
+
+def _is_held_up(peer: Peer, number: int, exclusive: Iterable[int]) -> bool:
+    """Whether a token that has begun cannot go on before an exclusive one in its process has ended.
+
+    Args:
+        peer: The peer of the process.
+        number: The token.
+        exclusive: The exclusive tokens that have begun in the process.
+    """
+    for other in exclusive:
+        above = other
+        while above and above != number:
+            above = peer.on_top.get(above, 0)
+        if not above:  # else it stands on that one, and runs in its place
+            return True
+    return False

@@ -76,8 +76,9 @@ class TokenGateExecutor(Observed, Executor):
             a call makes by decorated functions are not held back. The next process is
             started ahead, and calls wait only if it is late, which short calls and a small number
             make it.
-        threads_per_core: Threads in each core process, for calls that wait for something; those
-            that compute run one at a time.
+        threads_per_core: Threads in each core process, for calls of decorated functions that wait
+            for something; those that compute run one at a time, and so do all calls of plain
+            functions, which have the process to themselves (see `exclusive` of `task_token_guard`).
         ring_bytes: As for `OperationsCoordinator`.
         grace: As for `OperationsCoordinator`.
         output: As for `OperationsCoordinator`.
@@ -140,7 +141,7 @@ class TokenGateExecutor(Observed, Executor):
         self._shut = False
         self._runtime: ExecutorRuntime | None = None
         self._functions: dict[int, _Enrolled] = {}
-        self._applied: dict[tuple[str, bool], _Enrolled] = {}
+        self._applied: dict[tuple[str, bool, bool], _Enrolled] = {}
 
     # ---- calls
 
@@ -191,18 +192,21 @@ class TokenGateExecutor(Observed, Executor):
         name = operation_name(function)
         if not is_constant(function):
             # It may change between two calls, so it travels with each, as an argument.
-            kind = name, _wants_copies(fn)
+            kind = name, _wants_copies(fn), _is_exclusive(fn)
             applied = self._applied.get(kind)
             if applied is None:
-                encoder = _encoder(*kind, applied=True)
-                applied = self._applied[kind] = _enrolled(runtime, apply, encoder)
+                encoder = _encoder(name, _wants_copies(fn), applied=True)
+                applied = _enrolled(runtime, apply, encoder, exclusive=_is_exclusive(fn))
+                self._applied[kind] = applied
             return applied, (function, *args)
         if fn is not function:
             encoder = _encoder(name, _wants_copies(fn))
-            return _enrolled(runtime, function, encoder), args
+            return _enrolled(runtime, function, encoder, exclusive=_is_exclusive(fn)), args
         known, key = self._functions, id(fn)
         forgotten = weakref.ref(fn, lambda _: known.pop(key, None))
-        known[key] = enrolled = _enrolled(runtime, function, _encoder(name), forgotten)
+        known[key] = enrolled = _enrolled(
+            runtime, function, _encoder(name), forgotten, exclusive=True
+        )
         return enrolled, args
 
     def _running(self) -> ExecutorRuntime:
@@ -268,7 +272,10 @@ class TokenGateExecutor(Observed, Executor):
         rows: Iterable[Any] = iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False)
         runtime = self._running()
         options = token_options(
-            operation_name(function), weight="heavy", writable=_wants_copies(fn)
+            operation_name(function),
+            weight="heavy",
+            writable=_wants_copies(fn),
+            exclusive=_is_exclusive(fn),
         )
         feed = Feed(
             runtime.intake,
@@ -408,6 +415,11 @@ def _wants_copies(fn: Callable[..., Any]) -> bool:
     return isinstance(fn, TokenFunction) and fn.token_options.writable
 
 
+def _is_exclusive(fn: Callable[..., Any]) -> bool:
+    """Whether calls have their process to themselves: a decorated function says so by itself."""
+    return not isinstance(fn, TokenFunction) or fn.token_options.policy.exclusive
+
+
 def _encoder(name: str, writable: bool = False, *, applied: bool = False) -> CallEncoder:  # noqa: FBT001, FBT002 - of this module
     return CallEncoder(
         name, writable=writable, applied=applied, takes_tokens=False, carrier="a call"
@@ -419,9 +431,11 @@ def _enrolled(
     function: Callable[..., Any],
     encoder: CallEncoder,
     forgotten: object = None,
+    *,
+    exclusive: bool,
 ) -> _Enrolled:
     # There are no weights here: "heavy" may run on every core.
-    options = token_options(encoder.operation_type, weight="heavy")
+    options = token_options(encoder.operation_type, weight="heavy", exclusive=exclusive)
     return _Enrolled(*runtime.intake.enrol(function, options), encoder, forgotten)
 
 

@@ -7,7 +7,8 @@ What may happen to a token is what `docs/failure-modes.md` promises. It ends onc
 value or in a way that was asked for. It is run at most once, unless a run raised and it has
 retries for that, or the run's process was killed and it may be run again for that. It is lost only
 with the process that it had begun in; and a process that is killed takes at most one token for each
-of its threads with it, and those that wait beneath one for its result.
+of its threads with it, and those that wait beneath one for its result. While an exclusive token
+runs nothing else does in its process, but what waits for another token.
 
 A process notes `BEGUN` a moment after the engine has noted that the token runs, and `RETURNED` a
 moment before the outcome is published. In between, a kill makes a token end lost that has not begun
@@ -34,6 +35,7 @@ class Rule(Enum):
     ALLOWED = "every token ended in a way that it may end"
     RUNS = "none was run that might not be run"
     LOST = "a token is lost only with its process"
+    ALONE = "beside an exclusive token nothing runs in its process"
     FEW = "a killed process takes at most one token for each thread with it"
 
 
@@ -93,6 +95,7 @@ class Audit:
         self._ended = bytearray()
         self._lost: defaultdict[int, set[int]] = defaultdict(set)
         self._left: Counter[int] = Counter()
+        self._open: defaultdict[int, dict[int, Kind]] = defaultdict(dict)
         self.made: Counter[Kind] = Counter()
         self.ends: Counter[tuple[Kind, End]] = Counter()
         self.runs: Counter[Kind] = Counter()
@@ -128,6 +131,7 @@ class Audit:
 
     def _shot(self, note: Note) -> None:
         self.shot.add(note.pid)
+        self._open.pop(note.pid, None)
 
     def _made(self, note: Note) -> None:
         kind = Kind(note.what)
@@ -145,6 +149,7 @@ class Audit:
             return
         kind = life.kind
         self.runs[kind] += 1
+        self._check_alone(number, kind, pid)
         if life.runs:
             before, closing = life.runs[-1]
             again = (closing is Event.RAISED and kind in _AFTER_ERRORS) or (
@@ -161,6 +166,16 @@ class Audit:
         life.runs.append((pid, None))
         if len(life.runs) > _MOST_RUNS.get(kind, 1) > 1:
             self._say(Rule.RUNS, number, kind, f"was run {len(life.runs)} times")
+
+    def _check_alone(self, number: int, kind: Kind, pid: int) -> None:
+        # What is noted of a run lies within it: so what overlaps here has overlapped.
+        others = self._open[pid]
+        for other, other_kind in others.items():
+            if Kind.ALONE in {kind, other_kind} and Kind.ASKER not in {kind, other_kind}:
+                name = other_kind.name.lower()
+                what = f"began in process {pid}, where token {other} ({name}) was running"
+                self._say(Rule.ALONE, number, kind, what)
+        others[number] = kind
 
     def _begun_late(self, number: int, pid: int) -> None:
         end = self._end_of(number)
@@ -180,6 +195,7 @@ class Audit:
         self._came_to_an_end(note, Event.RAISED)
 
     def _came_to_an_end(self, note: Note, event: Event) -> _Life | None:
+        self._open[note.pid].pop(note.number, None)
         life = self._lives.get(note.number)
         if life is None:
             return None  # it was ended from outside, or `_begun_late` has said what is to be said
@@ -206,6 +222,8 @@ class Audit:
             return
         self._ended.extend(bytes(max(0, number + 1 - len(self._ended))))
         self._ended[number] = note.what
+        for pid, _ in life.runs:  # one that was ended from outside may have broken off anywhere
+            self._open[pid].pop(number, None)
         kind, end = life.kind, End(note.what)
         self.ends[kind, end] += 1
         self._settle(number, life)

@@ -38,6 +38,7 @@ MIX: Final = {
     Kind.NOOP: 24,
     Kind.WORK: 12,
     Kind.NAP: 6,
+    Kind.ALONE: 4,
     Kind.LARGE: 2,
     Kind.FLAKY: 6,
     Kind.STUBBORN: 4,

@@ -56,6 +56,7 @@ class Kind(IntEnum):
     INNER = 14
     SUM = 15
     MAPPED = 16
+    ALONE = 17
 
 
 class FlakyError(Exception):
@@ -141,6 +142,17 @@ def nap(path: str, number: int) -> int:
     def sleep() -> int:
         time.sleep(number % 20 / 1000)
         return result_of(Kind.NAP, number)
+
+    return int(_noted(path, number, sleep))
+
+
+@task_token_guard("soak.alone", exclusive=True)
+def alone(path: str, number: int) -> int:
+    """Sleep up to 8 ms, with the process to itself."""
+
+    def sleep() -> int:
+        time.sleep(number % 9 / 1000)
+        return result_of(Kind.ALONE, number)
 
     return int(_noted(path, number, sleep))
 
@@ -277,6 +289,7 @@ PLAIN: Final[dict[Kind, TokenFunction[[str, int], Any]]] = {
     Kind.NOOP: noop,
     Kind.WORK: work,
     Kind.NAP: nap,
+    Kind.ALONE: alone,
     Kind.FLAKY: flaky,
     Kind.STUBBORN: stubborn,
     Kind.SURE: sure,

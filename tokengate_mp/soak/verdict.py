@@ -174,6 +174,8 @@ def _seen(rule: Rule, audit: Audit) -> str:
             return f"{ends[End.VALUE]:,} values"
         case Rule.RUNS:
             return f"{audit.runs.total():,} runs of {audit.made.total():,} tokens"
+        case Rule.ALONE:
+            return f"{audit.runs[Kind.ALONE]:,} runs of exclusive tokens"
         case Rule.LOST | Rule.FEW:
             return f"{ends[End.LOST]:,} lost, {len(audit.shot):,} processes killed"
         case Rule.ALLOWED:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from tokengate_mp.config.seeds import Lead
+from tokengate_mp.config.manner import ORDINARY, Manner
 from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.locks import new_lock
 from tokengate_mp.tokens.enrolled import Version
@@ -36,31 +36,31 @@ class Functions:
     def __init__(self) -> None:
         self.known: dict[int, bytes] = {}
         self.news: deque[tuple[int, bytes | None]] = deque()
-        self._latest: dict[tuple[int, Lead | None], Version] = {}
+        self._latest: dict[tuple[int, Manner], Version] = {}
         self._kept: list[object] = []
         self._called_elsewhere: set[int] = set()
         self._next = count()
         self._lock = new_lock()
 
     def version(
-        self, function: Callable[..., Any], operation_type: str, lead: Lead | None = None
+        self, function: Callable[..., Any], operation_type: str, manner: Manner = ORDINARY
     ) -> Version:
         """Return the version of `function` as its variables are now: news at its first call.
 
         Args:
             function: The function.
             operation_type: What calls of it count as, for the error.
-            lead: What makes them leads, if anything: one that leads has an index of its own.
+            manner: How its tokens are run: for each manner it has an index.
 
         Raises:
             PayloadError: It cannot be sent.
         """
-        identity = id(function), lead
+        identity = id(function), manner
         known = self._latest.get(identity)
         if known is not None and known.is_current():
             return known
         try:
-            definition, _key, unchanged, watches = defined(function, lead)
+            definition, _key, unchanged, watches = defined(function, manner)
         except Exception as error:
             raise PayloadError(
                 f"{operation_type!r}: the function cannot be sent to a core process: "
@@ -98,7 +98,7 @@ class Functions:
 
     # These run in whatever thread drops the last reference, perhaps inside the lock: so no lock.
 
-    def _gone(self, identity: tuple[int, Lead | None]) -> None:
+    def _gone(self, identity: tuple[int, Manner]) -> None:
         self._latest.pop(identity, None)
 
     def _superseded(self, index: int) -> None:

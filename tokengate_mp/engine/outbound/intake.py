@@ -106,7 +106,7 @@ class Intake:
         Raises:
             PayloadError: The function cannot be sent to a core process.
         """
-        version = self.functions.version(function, options.operation_type, options.policy.lead)
+        version = self.functions.version(function, options.operation_type, options.policy.manner)
         operation = self._operations.declare(
             options.operation_type,
             options.weight,

@@ -296,13 +296,14 @@ class Router:
             cost = operation.cost
             if spent + cost > either:
                 served = bool(batch) and spent + cost > helping
-                # Beside those that block, one that computes (and no other) has the CPU for itself.
-                computes = operation.recent and not operation.blocking
+                # Beside those that block, one that computes (and no other) has the CPU for itself;
+                # unless it has to be alone.
+                beside = not operation.exclusive
+                computes = operation.recent and not operation.blocking and beside
                 before = spent - book.spared if computes else spent
+                floor = max(operation.floor, book.floor) if beside else operation.floor
                 full = (
-                    before + cost > room
-                    and book.load + before > nearly_dry
-                    and len(held) >= max(operation.floor, book.floor)
+                    before + cost > room and book.load + before > nearly_dry and len(held) >= floor
                 )
                 if served or full:
                     queue.appendleft(ticket)

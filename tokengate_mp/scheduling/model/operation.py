@@ -29,6 +29,7 @@ class Operation:
         policy: The rules for tokens that take too long or fail; None for none.
         limit: How many of its tokens cores may hold; None for any number.
         breaker: Refuses calls while too many tokens fail; None if it takes all.
+        exclusive: Whether each of its tokens has its core process to itself.
         divisible: Whether a core that runs one of its tokens can be asked to give part of it back.
         tags: The user's own tags of the functions that were called, for statistics.
     """
@@ -39,6 +40,7 @@ class Operation:
         "completed",
         "cost",
         "divisible",
+        "exclusive",
         "failed",
         "floor",
         "killed",
@@ -68,6 +70,7 @@ class Operation:
         self.name: str = name
         self.weight: Weight = weight
         self.policy: Policy | None = policy
+        self.exclusive: bool = policy is not None and policy.exclusive
         self.limit: ConcurrencyLimit | None = limit
         self.breaker: Breaker | None = breaker
         self.threads: int = threads
@@ -105,6 +108,8 @@ class Operation:
         self._charge(duration, blocking=self.blocking)
 
     def _charge(self, duration: float, *, blocking: bool) -> None:
+        # Whoever is alone shares its core with nobody while it waits.
+        blocking = blocking and not self.exclusive
         self.blocking = blocking
         self.cost = pacing.cost(duration, self.threads, blocking=blocking)
         self.floor = pacing.floor(self.cost, self.threads, blocking=blocking)

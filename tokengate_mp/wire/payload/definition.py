@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from tokengate_mp.config.seeds import Lead
+from tokengate_mp.config.manner import ORDINARY, Manner
 from tokengate_mp.errors import WireError
 from tokengate_mp.wire.payload.codec import loads
 from tokengate_mp.wire.payload.fingerprint import digest
@@ -33,13 +33,13 @@ class _Definition(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
         key: Its name or identity.
         pickled: The function by value; None for a function that goes by name.
-        lead: What makes its tokens leads, if anything.
+        manner: How its tokens are run.
         file: The file of its module, for a function that goes by name.
     """
 
     key: str | None
     pickled: bytes | None
-    lead: Lead | None
+    manner: Manner
     file: str | None = None
 
 
@@ -110,19 +110,19 @@ class Defined(NamedTuple):
     watches: WeakKeyDictionary[Any, Unchanged] | None
 
 
-def defined(function: Callable[..., Any], lead: Lead | None = None) -> Defined:
+def defined(function: Callable[..., Any], manner: Manner = ORDINARY) -> Defined:
     """Encode a function.
 
     Args:
         function: The function.
-        lead: What makes its tokens leads, if anything.
+        manner: How its tokens are run.
 
     Raises:
         Exception: Whatever pickling raises; a closure may hold anything.
     """
     name = name_of(function)
     if name is not None:
-        by_name = encode((name, None, lead, file_of(name.partition(":")[0])))
+        by_name = encode((name, None, manner, file_of(name.partition(":")[0])))
         return Defined(by_name, name, None, None)
     own = getattr(type(function), OWN, None)
     key: str | None = None
@@ -138,20 +138,20 @@ def defined(function: Callable[..., Any], lead: Lead | None = None) -> Defined:
         # With the variables that it refers to, as they are: else it is another one.
         if key is not None and (state := reach.state()):
             key = f"{key}:{digest(repr(state).encode()).hex()}"
-    return Defined(encode((key, pickled, lead)), key, reach.watch(), reach.watches())
+    return Defined(encode((key, pickled, manner)), key, reach.watch(), reach.watches())
 
 
-def define(function: Callable[..., Any], lead: Lead | None = None) -> bytes:
+def define(function: Callable[..., Any], manner: Manner = ORDINARY) -> bytes:
     """Encode a function, as it is now.
 
     Args:
         function: The function.
-        lead: What makes its tokens leads, if anything.
+        manner: How its tokens are run.
 
     Raises:
         Exception: Whatever pickling raises; a closure may hold anything.
     """
-    return defined(function, lead).definition
+    return defined(function, manner).definition
 
 
 def _identity_of(function: Callable[..., Any]) -> str | None:
@@ -160,14 +160,14 @@ def _identity_of(function: Callable[..., Any]) -> str | None:
     return vars(function).get(IDENTITY)
 
 
-def about(definition: bytes) -> tuple[str | None, Lead | None]:
-    """Return the key of a defined function, and its lead, without loading anything.
+def about(definition: bytes) -> tuple[str | None, Manner]:
+    """Return the key of a defined function, and its manner, without loading anything.
 
     Raises:
         WireError: It is no definition.
     """
     decoded = _decode(definition)
-    return decoded.key, decoded.lead
+    return decoded.key, decoded.manner
 
 
 def resolve(definition: bytes) -> Callable[..., Any]:

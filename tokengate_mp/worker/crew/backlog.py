@@ -1,7 +1,8 @@
 """The backlog: requests taken out of the ring and not begun, and the tokens that threads wait for.
 
 Each request that comes is sorted here: into the queue of the crew, to the thread that waits for its
-token, or to what it defines, answers or frees.
+token, or to what it defines, answers or frees. An exclusive token stays in the queue, at its head,
+while a thread of the crew waits for it: it is the main thread that runs it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Backlog:
         members: Requests of tokens that were made here, in chains, by number: they come when the
             queue is empty, unless a thread that waits for one has taken it.
         awaited: Tokens that threads wait for, by number.
+        recalls: How often the parent has asked for what was not begun.
         arrivals: Held while requests are sorted; notified of whatever a waiting thread may wait
             for.
     """
@@ -45,11 +47,13 @@ class Backlog:
         "_functions",
         "_known",
         "_mail_bell",
+        "_own",
         "_pieces",
         "arrivals",
         "awaited",
         "members",
         "queue",
+        "recalls",
     )
 
     def __init__(
@@ -64,6 +68,9 @@ class Backlog:
         self.members: dict[int, records.Request] = {}
         self.awaited: dict[int, KnownToken] = {}
         self.arrivals = threading.Condition(threading.Lock())
+        self.recalls = 0
+        # Tokens that threads wait for which the user's code has started: they run those themselves.
+        self._own: set[int] = set()
         self._mail_bell = mail_bell
         self._functions = functions
         self._known = known
@@ -94,7 +101,7 @@ class Backlog:
             if waiting is None:
                 self.queue.append(request)
             else:
-                waiting.request = request
+                self._hand_over(waiting, request)
                 self.arrivals.notify_all()
         elif isinstance(content, list):
             raise WireError(f"a request of kind {mark} carries bytes, not a list")
@@ -134,13 +141,32 @@ class Backlog:
 
     # ---- for threads that wait for tokens
 
-    def await_token(self, token: KnownToken) -> None:
-        """Begin to wait for a token: its request, should that come, goes to the waiting thread."""
+    def await_token(self, token: KnownToken, *, own: bool = False) -> None:
+        """Begin to wait for a token: its request, should that come, goes to the waiting thread.
+
+        Args:
+            token: The token.
+            own: Whether the thread is one that the user's code has started. Such a thread runs an
+                exclusive token too: the main thread may wait for it.
+        """
+        first = False
         with self.arrivals:
             token.waiters += 1
             self.awaited[token.number] = token
-            if token.request is None:
-                token.request = self._take_out(token.number)
+            if own:
+                self._own.add(token.number)
+            if token.request is None and (request := self._take_out(token.number)) is not None:
+                first = self._hand_over(token, request)
+        if first:
+            self._mail_bell.ring()
+
+    def _hand_over(self, token: KnownToken, request: records.Request) -> bool:
+        """Give a request to the threads that wait for it; or put it first, and return True."""
+        if token.number not in self._own and self._functions[request.function].exclusive:
+            self.queue.appendleft(request)
+            return True
+        token.request = request
+        return False
 
     def _take_out(self, number: int) -> records.Request | None:
         member = self.members.pop(number, None)
@@ -170,10 +196,43 @@ class Backlog:
             if token.waiters:
                 return
             del self.awaited[token.number]
+            self._own.discard(token.number)
             request, token.request = token.request, None
         if request is not None:
             self.queue.append(request)
             self._mail_bell.ring()  # whoever sleeps over the mail has something to run
+
+    # ---- for the main thread
+
+    def exclusive_first(self) -> bool:
+        """Whether an exclusive token is the next in the queue."""
+        try:
+            return self._functions[self.queue[0].function].exclusive
+        except IndexError:
+            return False
+
+    def take_exclusive(self, number: int | None = None) -> records.Request | None:
+        """Take an exclusive token out of the queue.
+
+        Args:
+            number: Its number; None for the first in the queue, if that is one.
+        """
+        while True:
+            try:
+                for request in self.queue:
+                    if self._functions[request.function].exclusive and number in {
+                        None,
+                        request.number,
+                    }:
+                        self.queue.remove(request)
+                        return request
+                    if number is None:
+                        break
+            except RuntimeError:  # requests came meanwhile
+                continue
+            except ValueError:  # it was given back meanwhile
+                pass
+            return None
 
     def notify_waiting(self) -> None:
         """Let threads that wait for tokens look again."""

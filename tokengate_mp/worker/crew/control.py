@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tokengate_mp.wire.protocol.records import GIVEN_BACK, Request, encode
 from tokengate_mp.worker.crew.crew import Crew
 from tokengate_mp.worker.run.cutting import cut_all
 
@@ -35,19 +34,6 @@ class CrewControl:
         """Return to the parent every token, and every item of a batch, that no thread has begun."""
         crew = self._crew
         crew.inbox.take_waiting_mail()
-        queue, joined = crew.backlog.queue, crew.chains.joined
-        staying: list[Request] = []
-        while True:
-            try:
-                request = queue.popleft()
-            except IndexError:
-                break
-            number = request.number
-            if number in joined:
-                staying.append(request)
-                continue
-            crew.outgoing.publish_record(number, encode((number, GIVEN_BACK, 0, 0, None)))
-        if staying:
-            queue.extend(staying)
-            crew.mailbox.requests.ring()
+        crew.backlog.recalls += 1
+        crew.give_back()
         crew.reporter.report_cuts(cut_all())

@@ -13,6 +13,9 @@ when its holder would leave the core idle:
   outcome, and queues up for the run slot again.
 
 So as many tokens overlap as block, up to the number of threads, and no two compute at once.
+(Exclusive tokens run alone, in the main thread: `exclusion`.)
+
+Each token has a context of its own, a copy of the one that the initializer left.
 
 Exact accounting. A thread writes the number of its token to its word of the status page before it
 begins, and the outcome is published before the next token's number is written. So when the process
@@ -26,19 +29,23 @@ import threading
 from time import monotonic_ns
 
 from tokengate_mp.wire.channel import mailbox as page
-from tokengate_mp.wire.channel.doorbell import Doorbell
+from tokengate_mp.wire.channel.doorbell import MAX_SLEEP, Doorbell
 from tokengate_mp.wire.channel.mailbox import Mailbox
+from tokengate_mp.wire.protocol.records import GIVEN_BACK, Request, encode
 from tokengate_mp.worker.crew.backlog import Backlog
 from tokengate_mp.worker.crew.borrowed import Borrowed
 from tokengate_mp.worker.crew.chains import Chains
+from tokengate_mp.worker.crew.exclusion import Exclusion
 from tokengate_mp.worker.crew.inbox import Inbox
 from tokengate_mp.worker.crew.known_tokens import KnownTokens
 from tokengate_mp.worker.crew.outgoing import Outgoing
 from tokengate_mp.worker.crew.reporter import Reporter
-from tokengate_mp.worker.crew.run_slot import RunSlot
+from tokengate_mp.worker.crew.run_slot import MAIN, RunSlot
 from tokengate_mp.worker.crew.unannounced import Unannounced
 from tokengate_mp.worker.crew.wake_up import COALESCE_NS
 from tokengate_mp.worker.crew.watchdog_bell import WatchdogBell
+from tokengate_mp.worker.run.base_context import BaseContext
+from tokengate_mp.worker.run.function import Function
 from tokengate_mp.worker.run.functions import Functions
 from tokengate_mp.worker.run.interrupts import Interrupts
 from tokengate_mp.worker.run.invoke import LONG_NS, run
@@ -54,6 +61,8 @@ class Crew:
         watchdog: Wakes the watchdog.
         prefix: The beginning of the ids of tokens.
 
+    The context of the thread that makes it is the one that tokens begin with a copy of.
+
     Attributes:
         mailbox: The mailbox.
         threads: How many threads.
@@ -62,6 +71,8 @@ class Crew:
         interrupts: Which tokens can be interrupted, and which are to be.
         functions: The functions that requests call.
         run_slot: Which thread takes and runs tokens.
+        exclusion: When exclusive tokens may begin.
+        contexts: The context that tokens begin with.
         inbox: The request ring.
         backlog: Requests taken out of it and not begun.
         outgoing: The outcome ring.
@@ -82,7 +93,9 @@ class Crew:
         self.interrupts = Interrupts(threads)
         self.here = ThisThread(self.interrupts)
         self.functions = Functions()
+        self.contexts = BaseContext()
         self.run_slot = RunSlot()
+        self.run_slot.reserve()  # the main thread is the first to have it: it can run all tokens
         self.outgoing = outgoing = Outgoing(mailbox)
         self.known = KnownTokens()
         self.unannounced = Unannounced(outgoing)
@@ -92,6 +105,8 @@ class Crew:
         self.backlog = Backlog(
             mailbox.requests, self.functions, self.known, self.chains, self.borrowed
         )
+        self.exclusion = Exclusion(mailbox.words, threads, self.run_slot, self.backlog)
+        self._recalls_heeded = 0
         self.watchdog_bell = WatchdogBell(watchdog)
         self.inbox = Inbox(
             mailbox,
@@ -115,6 +130,8 @@ class Crew:
         while not self.inbox.stopped:
             self.run_slot.await_turn(slot)
             self._run_tokens(slot)
+        if slot == MAIN:
+            self.run_slot.keep_no_more()
         self.run_slot.vacate(slot)
 
     def _run_tokens(self, slot: int) -> None:  # noqa: C901, PLR0912 - in one piece, for every call counts here
@@ -128,6 +145,7 @@ class Crew:
         word = page.RUNNING + slot
         outgoing, reporter = self.outgoing, self.reporter
         wake_up = reporter.wake_up
+        begin_context = self.contexts.begin
         while True:
             if not queue:
                 words[word] = 0
@@ -139,6 +157,13 @@ class Crew:
                 continue
             words[word] = request.number
             function = functions[request.function]
+            # (After its number is written: the main thread reads that after it has set `kept`.)
+            if function.exclusive is not run_slot.kept and not self._may_begin(
+                request, function, slot
+            ):
+                if run_slot.holder != slot:
+                    return
+                continue
             if function.last > LONG_NS:
                 if outgoing.unrung and function.last > COALESCE_NS:
                     now = monotonic_ns()
@@ -148,11 +173,9 @@ class Crew:
                 if function.blocks:
                     run_slot.vacate(slot)
             if joined or function.lead is not None:
-                chains.enter_chain(request.number, function)
-                record, finished = run(function, request, interrupts, slot)
-                chains.leave_chain()
+                record, finished = begin_context().run(self._run_in_chain, function, request, slot)
             else:
-                record, finished = run(function, request, interrupts, slot)
+                record, finished = begin_context().run(run, function, request, interrupts, slot)
             if unannounced_blocks:
                 borrowed.announce_blocks()
             with outgoing.lock:
@@ -163,10 +186,109 @@ class Crew:
                 # Nobody else may be there to ring for this outcome.
                 words[word] = 0
                 reporter.ring_parent(finished)
+                self.exclusion.tell_main()
                 return
             overdue = finished > wake_up.due and not self._can_wait(finished, function.last)
             if overdue or not (queue or members or pending()):
                 reporter.ring_parent(finished)
+
+    def _may_begin(self, request: Request, function: Function, slot: int) -> bool:
+        """Prepare for a token that is exclusive, where the last was not, or the other way round.
+
+        Args:
+            request: The token, which the thread has taken, and whose number it has written.
+            function: Its function.
+            slot: The slot of the thread.
+
+        Returns:
+            Whether the thread is to run it. If not, it was put back, or has been run, and the
+            number is written no more.
+        """
+        run_slot = self.run_slot
+        if slot == MAIN and run_slot.holder == MAIN:
+            if not function.exclusive:
+                run_slot.keep_no_more()
+                return True
+            if run_slot.keep() and not self.exclusion.has_company():
+                return True
+        self._put_back(request, slot)
+        if slot != MAIN:
+            if function.exclusive:
+                run_slot.reserve()
+            run_slot.vacate(slot)
+            self.exclusion.tell_main()
+        elif run_slot.kept:
+            self._run_beside_suspended()
+        return False
+
+    def _put_back(self, request: Request, slot: int) -> None:
+        """Put a request back that is not to begin yet; the parent can recall it from now on."""
+        self.backlog.queue.appendleft(request)
+        self.mailbox.words[page.RUNNING + slot] = 0
+        if self.backlog.recalls != self._recalls_heeded:
+            self.give_back()  # it may have been looked for just when it was not there
+
+    def _run_beside_suspended(self) -> None:
+        """Run the exclusive token at the head of the queue, as soon as it may begin, if it stays.
+
+        The main thread keeps the run slot. Threads that wait for tokens may have begun theirs.
+        """
+        request = self.exclusion.await_quiet(MAX_SLEEP)
+        if request is None:
+            self.run_slot.keep_no_more()
+            return
+        word = page.RUNNING + MAIN
+        self.mailbox.words[word] = request.number
+        try:
+            record = self.run_request(request, MAIN)
+            self.backlog.deliver_here(request.number, record)
+        finally:
+            self.run_slot.keep_no_more()
+            self.exclusion.end_alone()
+        self.mailbox.words[word] = 0
+
+    def run_request(self, request: Request, slot: int) -> bytes:
+        """Run a token in the calling thread; returns its outcome, which is published.
+
+        Args:
+            request: The token.
+            slot: The slot in which the thread can be interrupted.
+        """
+        function = self.functions[request.function]
+        record, _ = self.contexts.begin().run(self._run_in_chain, function, request, slot)
+        if self.borrowed.unannounced:
+            self.borrowed.announce_blocks()
+        self.outgoing.publish_record(request.number, record)
+        return record
+
+    def _run_in_chain(self, function: Function, request: Request, slot: int) -> tuple[bytes, int]:
+        self.chains.enter_chain(request.number, function)
+        try:
+            return run(function, request, self.interrupts, slot)
+        finally:
+            self.chains.leave_chain()
+
+    def give_back(self) -> None:
+        """Return to the parent every token that no thread has begun, or waits for."""
+        backlog = self.backlog
+        self._recalls_heeded = backlog.recalls
+        queue, joined = backlog.queue, self.chains.joined
+        staying: list[Request] = []
+        while True:
+            try:
+                request = queue.popleft()
+            except IndexError:
+                break
+            number = request.number
+            if number in joined or number in backlog.awaited:
+                staying.append(request)
+                continue
+            self.outgoing.publish_record(number, encode((number, GIVEN_BACK, 0, 0, None)))
+        if staying:
+            queue.extend(staying)
+            self.mailbox.requests.ring()
+        self.run_slot.end_reservation()
+        backlog.notify_waiting()
 
     def _can_wait(self, now: int, last: int) -> bool:
         ahead = len(self.backlog.queue) + self.inbox.requests.count()

@@ -187,4 +187,5 @@ class Inbox:
         self.stopped = True
         self._backlog.queue.clear()
         self._backlog.members.clear()
-        self._bell.ring()
+        self._run_slot.end_reservation()
+        self._backlog.wake_waiting()

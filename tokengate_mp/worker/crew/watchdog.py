@@ -123,6 +123,8 @@ class Watchdog:
             running: The tokens that are running.
         """
         crew = self._crew
+        if crew.run_slot.kept:
+            return  # nothing begins beside an exclusive token
         if crew.inbox.has_mail():
             holder = crew.run_slot.holder
             if holder is not None:

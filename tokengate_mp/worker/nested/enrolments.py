@@ -46,19 +46,19 @@ class Enrolments:
 
     def _enrol(self, function: Callable[..., Any], options: TokenOptions) -> Enrolled:
         functions = self._functions
-        lead = options.policy.lead
+        manner = options.policy.manner
         try:
-            definition, key, unchanged, _ = defined(function, lead)
+            definition, key, unchanged, _ = defined(function, manner)
         except Exception as error:
             raise PayloadError(
                 f"{options.operation_type!r}: the function cannot be sent to a core "
                 f"process: {summary(error)}. Define it at the top of a module, or do "
                 "without what it refers to."
             ) from error
-        index = None if key is None else functions.enrolled_index(key, lead)
+        index = None if key is None else functions.enrolled_index(key, manner)
         if index is None:
             index = next(self._indices)
-            functions.add_function(index, Function(definition, lead, function), key)
+            functions.add_function(index, Function(definition, manner, function), key)
         policy = to_pickle(options.policy)
         name, weight = options.operation_type, options.weight
         fresh = len(self._enrolments)
@@ -68,6 +68,5 @@ class Enrolments:
             enrolled = Enrolment(index, functions[index].definition, name, weight, policy)
             self._reporter.say(enrolment, encode((enrolment, ENROL, 0, 0, encode(enrolled))))
         retried = options.policy.retries > 0
-        return Enrolled(
-            enrolment, index, name, retried, retried or options.policy.idempotent, lead, unchanged
-        )
+        resendable = retried or options.policy.idempotent
+        return Enrolled(enrolment, index, name, retried, resendable, manner.lead, unchanged)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from contextvars import Context
-
 from tokengate_mp.wire.protocol.records import Request
 from tokengate_mp.worker.crew.crew import Crew
 from tokengate_mp.worker.crew.unannounced import MAX_UNANNOUNCED, Member
 from tokengate_mp.worker.nested.child_token import ChildToken
-from tokengate_mp.worker.run.function import Function
-from tokengate_mp.worker.run.invoke import run
 
 
 class NestedRuns:
@@ -23,14 +19,11 @@ class NestedRuns:
         self._crew = crew
         self._here = crew.here
         self._interrupts = crew.interrupts
-        self._functions = crew.functions
         self._run_slot = crew.run_slot
         self._backlog = crew.backlog
         self._members = crew.backlog.members
         self._chains = crew.chains
         self._unannounced = crew.unannounced
-        self._borrowed = crew.borrowed
-        self._outgoing = crew.outgoing
 
     def link_member(self, member: Member) -> None:
         """Take in a token that was made here, in a chain."""
@@ -65,37 +58,26 @@ class NestedRuns:
             return
         token.begun = True
         self._unannounced.announce_begun(number, below)
-        function = self._functions[request.function]
-        # What the token below has set in its context is nothing to this one.
-        record = Context().run(self._run_in_chain, function, request, slot)
-        if self._borrowed.unannounced:
-            self._borrowed.announce_blocks()
-        self._outgoing.publish_record(number, record)
+        record = self._crew.run_request(request, slot)
         token.accept_outcome(record, here=True)
         if token.waiters:
             self._backlog.wake_waiting()
 
-    def run_apart(self, request: Request) -> None:
-        """Run a token that is announced as begun, in the calling thread, whichever that is."""
+    def run_apart(self, request: Request, *, awaited: bool = True) -> None:
+        """Run a token that is announced as begun, in the calling thread, whichever that is.
+
+        Args:
+            request: The token.
+            awaited: Whether the thread waits for it.
+        """
         here, interrupts = self._here, self._interrupts
-        function = self._functions[request.function]
         reach = here.reach
         own = interrupts.hire_slot() if reach is None else reach
         here.reach = own
         try:
-            record = Context().run(self._run_in_chain, function, request, own)
+            record = self._crew.run_request(request, own)
         finally:
             here.reach = reach
             if reach is None:
                 interrupts.release_slot(own)
-        if self._borrowed.unannounced:
-            self._borrowed.announce_blocks()
-        self._outgoing.publish_record(request.number, record)
-        self._backlog.deliver_here(request.number, record, here=1)
-
-    def _run_in_chain(self, function: Function, request: Request, slot: int) -> bytes:
-        self._chains.enter_chain(request.number, function)
-        try:
-            return run(function, request, self._interrupts, slot)[0]
-        finally:
-            self._chains.leave_chain()
+        self._backlog.deliver_here(request.number, record, here=int(awaited))

@@ -4,6 +4,8 @@ A thread that waits for a token gives up the run slot, and claims the token from
 its request come to this process, or lie here already, the waiting thread runs it itself, on top of
 the one that it is running. It runs no other: so what stands on a thread's stack is a chain of
 tokens each of which waits for the next, and a cycle of waits can only be one of the user's own.
+(An exclusive token is run by the main thread alone, whichever thread waits for it; and by that,
+should it wait itself, on top of what it is running. `exclusion` says when, and why that ends.)
 
 Since a thread that is waiting takes no mail, and what it waits for comes with the mail, one of
 those that wait reads it whenever no thread of the crew does.
@@ -23,7 +25,8 @@ from typing import Final
 from tokengate_mp.wire.channel.doorbell import MAX_SLEEP
 from tokengate_mp.wire.protocol.records import CLAIM, Request, encode
 from tokengate_mp.worker.crew.crew import Crew
-from tokengate_mp.worker.nested.absence import Absence, Absences
+from tokengate_mp.worker.crew.run_slot import MAIN
+from tokengate_mp.worker.nested.absence import Absence
 from tokengate_mp.worker.nested.child_token import ChildToken
 from tokengate_mp.worker.nested.nested_runs import NestedRuns
 from tokengate_mp.worker.run.pauses import pauses
@@ -48,7 +51,7 @@ class Waiting:
         self._here = crew.here
         self._interrupts = crew.interrupts
         self._runs = runs
-        self._absences = Absences(crew)
+        self._exclusion = crew.exclusion
 
     def run_at_once(self, token: ChildToken, request: Request) -> None:
         """Run a token that was made here, if possible right now in the calling thread."""
@@ -56,6 +59,10 @@ class Waiting:
         slot = here.reach
         if slot is None or here.depth >= MAX_DEPTH:
             return
+        if self._crew.functions[request.function].exclusive and not (
+            here.slot == MAIN and self._exclusion.in_force
+        ):
+            return  # it may have to wait for others to end
         number = interrupts.step_out(slot)
         here.depth += 1
         try:
@@ -80,9 +87,9 @@ class Waiting:
         crew, backlog, inbox = self._crew, self._crew.backlog, self._crew.inbox
         unwanted = self._interrupts.unwanted
         begun = monotonic_ns()
-        absence = Absence(self._absences, self._here.slot)
+        absence = Absence(self._exclusion, self._here.slot)
         claimed = False
-        backlog.await_token(token)
+        backlog.await_token(token, own=self._here.slot is None)
         try:
             # (`waiting` is unwanted: the parent has ended the token that waits.)
             while not (token.done() or token.hint or waiting in unwanted):
@@ -92,6 +99,8 @@ class Waiting:
                     pauses.add_pause(monotonic_ns() - begun)
                     self._run_on_top(token, request, waiting)
                     begun = monotonic_ns()
+                    continue
+                if self._here.slot == MAIN and self._run_exclusive(token, absence, waiting):
                     continue
                 left = MAX_SLEEP if deadline is None else deadline - time.monotonic()
                 if left <= 0:
@@ -105,12 +114,41 @@ class Waiting:
                     inbox.await_reader(token, min(left, MAX_SLEEP))
         finally:
             backlog.await_no_more(token)
+            if self._here.slot == MAIN:
+                self._exclusion.stop_draining()
             absence.end_absence()
             pauses.add_pause(monotonic_ns() - begun)
         return True
 
+    def _run_exclusive(self, token: ChildToken, absence: Absence, waiting: int) -> bool:
+        """Run an exclusive token in the main thread, if one may begin; False if none may.
+
+        Args:
+            token: The token that the thread waits for, whether that one or another.
+            absence: The wait.
+            waiting: The token that the thread is running.
+        """
+        exclusion = self._exclusion
+        within = exclusion.in_force
+        request = exclusion.take_on_top(token.number)
+        if request is None:
+            return False
+        absence.end_absence()
+        begun = monotonic_ns()
+        try:
+            self._run_on_top(token, request, waiting)
+        finally:
+            if not within:
+                exclusion.end_on_top()
+        if request.number == token.number:
+            pauses.add_pause(begun - monotonic_ns())  # that was no wait
+        return True
+
     def _run_on_top(self, token: ChildToken, request: Request, waiting: int) -> None:
-        """Run a token on top of the token `waiting`, which the calling thread is running."""
+        """Run a request on top of the token `waiting`, which the calling thread is running.
+
+        It is mostly that of the token for which the thread waits.
+        """
         here = self._here
         if here.depth < MAX_DEPTH:
             here.depth += 1
@@ -130,6 +168,9 @@ class Waiting:
         thread.join()
 
     def _run_here(self, token: ChildToken, request: Request, waiting: int) -> None:
-        token.begun = True
-        self._crew.unannounced.announce_begun(request.number, waiting)
-        self._runs.run_apart(request)
+        awaited = request.number == token.number
+        if awaited:
+            token.begun = True
+        # (What merely stands on top of another token is not there for that one's sake.)
+        self._crew.unannounced.announce_begun(request.number, waiting if awaited else 0)
+        self._runs.run_apart(request, awaited=awaited)

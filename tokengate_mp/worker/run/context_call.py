@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import Context
+from contextvars import copy_context
 from typing import Any
 
 from tokengate_mp.wire.payload.codec import dumps
 from tokengate_mp.wire.payload.context_vars import set_variables
 from tokengate_mp.wire.payload.definition import define, resolve
 from tokengate_mp.wire.payload.pickle_format import PROTOCOL
-from tokengate_mp.worker.run.chain import CURRENT_CHAIN, ChainRef
 
 
 class InContext:
@@ -70,25 +69,19 @@ class InOneContext:
 
 
 def run(carried: bytes, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call a function where the variables of a snapshot are set, and no others.
+    """Call a function where the variables of a snapshot are set, over those that are set here.
 
-    A context of its own: what is set in it ends with it, and what the thread has besides (it may
-    be running another token below this one) is not seen.
+    A context of its own: what is set in it ends with it.
 
     Raises:
         Exception: What loading the values raises, or the function.
     """
-    return Context().run(_run, CURRENT_CHAIN.get(), carried, call, args, kwargs)
+    return copy_context().run(_run, carried, call, args, kwargs)
 
 
 def _run(
-    chain: ChainRef | None,
-    carried: bytes,
-    call: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    carried: bytes, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    CURRENT_CHAIN.set(chain)
     if carried:
         set_variables(carried)
     return call(*args, **kwargs)

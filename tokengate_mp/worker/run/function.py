@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from tokengate_mp.config.seeds import Lead
+from tokengate_mp.config.manner import Manner
 from tokengate_mp.errors import link, traceback_of
 from tokengate_mp.wire.payload.definition import resolve
 from tokengate_mp.wire.payload.namespaces.arrivals import Arrivals, loaded
@@ -27,7 +27,9 @@ class Function:
         last: How long its latest run took, ns; very long before the first.
         blocks: Whether its long runs spend most of their time waiting for something.
         in_doubt: Whether the latest used little CPU time, so that the next is looked at closely.
+        manner: How its tokens are run.
         lead: What makes its tokens leads; None if they are none.
+        exclusive: Whether a token of it has the process to itself.
     """
 
     __slots__ = (
@@ -37,15 +39,19 @@ class Function:
         "blocks",
         "call",
         "definition",
+        "exclusive",
         "in_doubt",
         "last",
         "lead",
+        "manner",
     )
 
     def __init__(
-        self, definition: bytes, lead: Lead | None, call: Callable[..., Any] | None = None
+        self, definition: bytes, manner: Manner, call: Callable[..., Any] | None = None
     ) -> None:
-        self.lead = lead
+        self.manner = manner
+        self.lead = manner.lead
+        self.exclusive = manner.exclusive
         self.definition = definition
         self.call = call
         self._loaded: Callable[..., Any] | None = call

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import RLock
 from typing import NamedTuple, NoReturn
 
+from tokengate_mp.config.manner import ORDINARY, Manner
 from tokengate_mp.config.seeds import Lead
 from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire.payload.definition import about
@@ -43,14 +44,13 @@ class Functions(dict[int, Function]):
 
     def __init__(self) -> None:
         super().__init__()
-        # By the key of each that has one (see `wire.payload.definition`), and what makes its
-        # tokens leads.
-        self._indices: dict[tuple[str, Lead | None], int] = {}
+        # By the key of each that has one (see `wire.payload.definition`), and its manner.
+        self._indices: dict[tuple[str, Manner], int] = {}
         self._enrolled: set[int] = set()
         self._lock = RLock()  # the user's own code may run at any allocation
 
     def __missing__(self, _index: int) -> Function:
-        return Function(b"", None, _unknown)
+        return Function(b"", ORDINARY, _unknown)
 
     def define_function(self, index: int, definition: bytes) -> None:
         """Add a function that the parent has sent.
@@ -60,20 +60,20 @@ class Functions(dict[int, Function]):
         """
         if index in self:  # it was found here, and the parent tells everybody
             return
-        key, lead = about(definition)
+        key, manner = about(definition)
         with self._lock:
-            self[index] = Function(definition, lead)
+            self[index] = Function(definition, manner)
             if key is not None:
-                self._indices.setdefault((key, lead), index)
+                self._indices.setdefault((key, manner), index)
 
-    def enrolled_index(self, key: str, lead: Lead | None) -> int | None:
+    def enrolled_index(self, key: str, manner: Manner) -> int | None:
         """Return the index of a function that tokens call here; None if the parent sent none.
 
         From now on the function stays known here: if the parent forgets it meanwhile, the next
         enrolment makes it known to the parent anew.
         """
         with self._lock:
-            index = self._indices.get((key, lead))
+            index = self._indices.get((key, manner))
             if index is not None:
                 self._enrolled.add(index)
             return index
@@ -84,7 +84,7 @@ class Functions(dict[int, Function]):
             self[index] = function
             self._enrolled.add(index)
             if key is not None:
-                self._indices[key, function.lead] = index
+                self._indices[key, function.manner] = index
 
     def forget_function(self, index: int) -> None:
         """Drop a function that the parent has forgotten, unless tokens here call the function."""
