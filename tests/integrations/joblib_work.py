@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 
 import gates
 
@@ -53,6 +54,46 @@ def jobs_within():
 def variable(name):
     """Give a variable of this process's environment."""
     return os.environ.get(name)
+
+
+def set_variable(name, value):
+    """Set a variable of this process's environment."""
+    os.environ[name] = value
+
+
+def threads_and_cpus():
+    """Give what numeric libraries are told, and how many CPUs this thread may use."""
+    return os.environ.get("OMP_NUM_THREADS"), len(os.sched_getaffinity(0))
+
+
+def take(*_args, **_kwargs):
+    """Take anything, as an initializer or a call."""
+
+
+def interrupt_at_two(number):
+    """Raise what Ctrl-C would."""
+    if number == 2:
+        raise KeyboardInterrupt("at 2")
+    return number
+
+
+def effective(backend, jobs):
+    """How many jobs a Parallel has here that asks for so many."""
+    import joblib
+
+    import tokengate_mp
+
+    tokengate_mp.register_joblib_backend()
+    with joblib.parallel_config(backend, n_jobs=jobs):
+        return joblib.effective_n_jobs(jobs)
+
+
+def warned_within(backend, jobs):
+    """How many jobs a Parallel has here, and whether it warns."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = effective(backend, jobs)
+    return found, any("nested" in str(each.message) for each in caught)
 
 
 def hold(address):

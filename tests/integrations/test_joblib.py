@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -140,12 +141,15 @@ def test_an_exception_arrives_as_itself():
 
 def test_what_cannot_be_sent_raises():
     """Also from the items that are read while others run."""
-    lock = threading.Lock()
+    lock, nothing = threading.Lock(), (n for n in "")
     items = [*range(20), lock]
-    with pytest.raises(tokengate_mp.PayloadError, match="cannot be sent"):
-        Parallel(batch_size=1)(delayed(id)(item) for item in items)
+    named = r"'joblib_work.take': argument 'item', of type lock, cannot be sent"
+    with pytest.raises(tokengate_mp.PayloadError, match=named):
+        Parallel(batch_size=1)(delayed(joblib_work.take)(1, item=item) for item in items)
+    with pytest.raises(pickle.PicklingError, match=r"'joblib_work.half': argument 1 \('number'\)"):
+        Parallel(batch_size=8)(delayed(joblib_work.half)(item) for item in [2, 4, lock])
     with pytest.raises(tokengate_mp.PayloadError, match=r"<lambda>' cannot be sent"):
-        Parallel()(delayed(lambda: lock)() for _ in range(3))
+        Parallel()(delayed(lambda: list(nothing))() for _ in range(3))
 
 
 def test_a_killed_worker_fails_its_call_alone():
@@ -235,13 +239,102 @@ def test_a_parallel_within_a_call_starts_no_process():
             assert {each[0] for each in inner} == {pid}
 
 
-def test_how_many_jobs_a_call_has():
-    """As many as its threads may be where loky says so; by itself it is one process."""
-    found = Parallel()(delayed(joblib_work.variable)("OMP_NUM_THREADS") for _ in range(2))
-    assert found == ["1"] * 2
-    with joblib.parallel_config(backend="tokengate", n_jobs=2, inner_max_num_threads=3):
-        found = Parallel()(delayed(joblib_work.variable)("OMP_NUM_THREADS") for _ in range(2))
-    assert found == ["3"] * 2
+def limits(**options):
+    """What `OMP_NUM_THREADS` is in each of two calls, and how many CPUs a call may use."""
+    calls = [delayed(joblib_work.threads_and_cpus)()] * 2
+    (found,) = set(Parallel(**options)(calls))
+    return found
+
+
+def test_threads_of_numeric_libraries():
+    """Their share of the CPUs, or what is said by the environment or asked for, with CPUs."""
+    usable = len(usable_cpus())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("OMP_NUM_THREADS", raising=False)
+        assert limits(n_jobs=2)[0] == str(max(usable // 2, 1))
+        patch.setenv("OMP_NUM_THREADS", "3")
+        assert limits(n_jobs=2) == ("3", len(os.sched_getaffinity(0)))
+        for threads, cpus in ((1, 1), (2, len(os.sched_getaffinity(0)))):
+            with joblib.parallel_config("tokengate", n_jobs=2, inner_max_num_threads=threads):
+                assert limits() == (str(threads), cpus)
+
+
+def test_an_initializer_runs_first():
+    """In each core process, named with the backend or the Parallel; equal ones share processes."""
+    options = {"initializer": joblib_work.set_variable, "initargs": ("G_JOBLIB", "on")}
+    look = [delayed(joblib_work.variable)("G_JOBLIB")] * 4
+    assert Parallel(**options)(look) == ["on"] * 4
+    kept = reserve._all[0]
+    assert Parallel(**options)(look) == ["on"] * 4
+    assert reserve._all == [kept]
+    with joblib.parallel_config("tokengate", n_jobs=2, **options):
+        assert Parallel()(look) == ["on"] * 4
+        assert reserve._all == [kept]
+        other = {**options, "initargs": ("G_JOBLIB", "other")}
+        assert Parallel(**other)(look) == ["other"] * 4
+    assert Parallel()(look) == [None] * 4
+    with pytest.raises(TypeError, match="initializer must be callable"):
+        Parallel(initializer=3)(look)
+
+
+def test_arguments_of_an_initializer_that_cannot_be_compared():
+    """Arrays say neither yes nor no: then processes are started anew."""
+    numpy = pytest.importorskip("numpy")
+    for _ in range(2):
+        arguments = (numpy.zeros(3), numpy.zeros(3))
+        options = {"initializer": joblib_work.take, "initargs": arguments}
+        assert Parallel(**options)([delayed(abs)(-1)] * 2) == [1, 1]
+
+
+def test_what_an_initializer_raises():
+    """Every call has it as its cause, and the next Parallel works."""
+    with pytest.raises(BrokenProcessPool) as caught:
+        Parallel(initializer=joblib_work.half, initargs=(3,))([delayed(abs)(-1)] * 2)
+    assert "3 is odd" in str(caught.value)
+    assert Parallel()([delayed(abs)(-1)] * 2) == [1, 1]
+
+
+def test_locks_and_counters_by_initargs(tmp_path):
+    """As in a pool of multiprocessing, whichever context has made them."""
+    code = """
+        import multiprocessing
+        import joblib, tokengate_mp
+        tokengate_mp.register_joblib_backend()
+        def take(given):
+            global counter
+            counter = given
+        def count(n):
+            with counter.get_lock():
+                counter.value += n
+        for method in ("fork", "spawn"):
+            made = multiprocessing.get_context(method).Value("i", 0)
+            joblib.Parallel(2, backend="tokengate", initializer=take, initargs=(made,))(
+                joblib.delayed(count)(n) for n in range(10)
+            )
+            print(made.value)
+    """
+    assert scripts.output(tmp_path / "counter.py", code) == "45\n45\n"
+
+
+def test_a_keyboard_interrupt_of_a_call_arrives_as_itself():
+    """With the core's traceback as its cause; and the next Parallel works."""
+    with pytest.raises(KeyboardInterrupt, match="at 2") as caught:
+        Parallel()(delayed(joblib_work.interrupt_at_two)(n) for n in range(4))
+    assert "in interrupt_at_two" in str(caught.value.__cause__)
+    assert Parallel()([delayed(abs)(-1)] * 2) == [1, 1]
+
+
+def test_a_parallel_in_the_worker_of_a_pool_warns():
+    """It has one job there, as it has under loky, and so has one in another's threads."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(joblib_work.warned_within, ("tokengate", 2)) == (1, True)
+        assert pool.apply(joblib_work.warned_within, ("tokengate", 1)) == (1, False)
+    calls = [delayed(joblib_work.effective)("tokengate", 2)] * 2
+    with pytest.warns(UserWarning, match="cannot be nested in threads of another Parallel"):
+        assert Parallel(2, backend="threading")(calls) == [1, 1]
+    for backend, warned in (("multiprocessing", True), ("tokengate", False)):
+        calls = [delayed(joblib_work.warned_within)(backend, 2)] * 2
+        assert Parallel()(calls) == [(1, warned)] * 2
 
 
 def test_a_core_process_does_without_joblib():

@@ -8,7 +8,6 @@ for this level of nesting says, and never start processes of its own.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -16,22 +15,12 @@ from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tokengate_mp.wire.payload.definition import resolve
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 """What is called (the index of its definition, or a callable), and with what."""
-
-THREAD_LIMITS: Final = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
 
 _JOBLIB: Final = "joblib.parallel"
 
@@ -39,9 +28,24 @@ _resolved = lru_cache(maxsize=64)(resolve)
 """A function that travels by value is made once in a process, for as long as it is in use."""
 
 
+class Interruption(NamedTuple):
+    """A KeyboardInterrupt that a call has raised.
+
+    Nothing else in a program raises that but Ctrl-C. So it goes to the caller of `Parallel` alone,
+    as a value, and not through an event loop, which it would stop.
+
+    Attributes:
+        arguments: What it was made with.
+        traceback: Its traceback in the core process.
+    """
+
+    arguments: tuple[Any, ...]
+    traceback: str
+
+
 def run_calls(
     level: int, nest: bytes, definitions: tuple[bytes, ...], calls: Sequence[Call]
-) -> list[Any]:
+) -> list[Any] | Interruption:
     """Make calls, in a core process.
 
     Args:
@@ -55,16 +59,16 @@ def run_calls(
         Exception: What the first call raised that did not return.
     """
     functions = [_resolved(definition) for definition in definitions]
-    with _nested(level, nest):
-        return [
-            (functions[function] if type(function) is int else function)(*args, **kwargs)
-            for function, args, kwargs in calls
-        ]
+    try:
+        with _nested(level, nest):
+            return [
+                (functions[function] if type(function) is int else function)(*args, **kwargs)
+                for function, args, kwargs in calls
+            ]
+    except KeyboardInterrupt as error:
+        from traceback import format_exception  # noqa: PLC0415 - ms that only failures should pay
 
-
-def limit_threads(count: int) -> None:
-    """Set how many threads numeric libraries use that are loaded from now on."""
-    os.environ.update(dict.fromkeys(THREAD_LIMITS, str(count)))
+        return Interruption(error.args, "".join(format_exception(error)))
 
 
 @contextmanager

@@ -10,10 +10,14 @@ the caller's iterable, which may take long, or wait for the results of another `
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
+import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
+from multiprocessing.process import current_process
 from queue import SimpleQueue
 from types import ModuleType
 from typing import Any, Final
@@ -28,11 +32,20 @@ from joblib.parallel import (
 from tokengate_mp import this_process
 from tokengate_mp.calls.decorator import is_constant, operation_name
 from tokengate_mp.calls.token_function import TokenFunction
-from tokengate_mp.errors import CoordinatorNotRunning, CoreStartError, PayloadError, summary
-from tokengate_mp.integrations.calls import Call, run_calls
+from tokengate_mp.errors import (
+    CoordinatorNotRunning,
+    CoreStartError,
+    PayloadError,
+    RemoteTraceback,
+    summary,
+)
+from tokengate_mp.integrations.calls import Call, Interruption, run_calls
+from tokengate_mp.integrations.preparation import Initializer, preparation
 from tokengate_mp.integrations.reserve import Kind, Lease, lease
 from tokengate_mp.locks import new_lock
+from tokengate_mp.wire.payload.codec import arguments_to_pickle
 from tokengate_mp.wire.payload.definition import define
+from tokengate_mp.wire.protocol.call_encoder import parameter_names
 
 NAME: Final = "tokengate"
 """What the backend is called in `joblib.parallel_config(backend=…)`."""
@@ -55,8 +68,10 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
     Args:
         nesting_level: How many `Parallel` the backend is in; joblib says that.
         inner_max_num_threads: Threads that numeric libraries may use in each core process; default:
-            one, or what `OMP_NUM_THREADS` and the like say.
+            what `OMP_NUM_THREADS` and the like say, or else its share of the CPUs.
         idle_worker_timeout: Seconds that core processes are kept after their last use; default 300.
+        initializer: Called in each core process before its first call.
+        initargs: Its arguments.
 
     Raises:
         TypeError: There is no such option.
@@ -75,12 +90,15 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         nesting_level: int | None = None,
         inner_max_num_threads: int | None = None,
         idle_worker_timeout: float | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Iterable[Any] = (),
         **others: Any,
     ) -> None:
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         _refuse(others)
+        self._initializer = _initializer(initializer, initargs)
         self._idle_seconds = IDLE_SECONDS if idle_worker_timeout is None else idle_worker_timeout
-        self._jobs = 1
+        self._kind: Kind | None = None
         self._users = 0
         self._fit = True
         self._lock = new_lock()
@@ -96,6 +114,9 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """The number of core processes that `n_jobs` means; 1 in a core process.
 
+        It is 1 too, with a warning, where joblib's own backends start no processes: in a worker of
+        multiprocessing, and in a thread of another `Parallel`.
+
         Raises:
             ValueError: `n_jobs` is 0.
         """
@@ -103,19 +124,38 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         if n_jobs is None or this_process.core is not None:
             return 1
+        nested = self._nested_in()
+        if nested is not None:
+            if n_jobs != 1:
+                warnings.warn(
+                    f"parallel loops of the joblib backend {NAME!r} cannot be nested in {nested}, "
+                    "setting n_jobs=1",
+                    stacklevel=3,
+                )
+            return 1
         if n_jobs > 0:
             return n_jobs
         from tokengate_mp.config.cpus import usable_cpus  # noqa: PLC0415 - not in a core
 
         return max(len(usable_cpus()) + 1 + n_jobs, 1)
 
-    def configure(
+    def _nested_in(self) -> str | None:
+        """Say what the calling thread is nested in that uses all CPUs; None for nothing."""
+        if current_process().daemon:
+            return "a worker of multiprocessing"
+        if self.nesting_level and not self.in_main_thread():
+            return "threads of another Parallel"
+        return None
+
+    def configure(  # noqa: PLR0913, PLR0917 - joblib's
         self,
         n_jobs: int = 1,
         parallel: Any = None,
         prefer: str | None = None,
         require: str | None = None,
         idle_worker_timeout: float | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Iterable[Any] = (),
         **others: Any,
     ) -> int:
         """Make ready for a `Parallel`; returns its number of core processes.
@@ -131,11 +171,13 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         if idle_worker_timeout is not None:
             self._idle_seconds = idle_worker_timeout
+        first = _initializer(initializer, initargs) or self._initializer
+        kind = Kind(jobs, preparation(jobs, self.inner_max_num_threads, first))
         with self._lock:
-            if self._lease is not None and jobs != self._jobs:
-                # Another Parallel that uses this backend goes on with that number of its own.
+            if self._lease is not None and kind != self._kind:
+                # Another Parallel that uses this backend goes on with processes of its own.
                 self._release()
-            self._jobs = jobs
+            self._kind = kind
             self._users += 1
             self._ensure_lease()
         self.parallel = parallel
@@ -160,7 +202,7 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             courier.finish_calls()
         self.reset_batch_stats()
 
-    def submit(self, func: Any, callback: Any = None) -> Future[list[Any]]:
+    def submit(self, func: Any, callback: Any = None) -> Future[list[Any] | Interruption]:
         """Send a batch.
 
         Args:
@@ -175,6 +217,8 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
                 executor = self._ensure_lease().executor
             level = (self.nesting_level or 0) + 1
             future = executor.submit(run_calls, level, _NEST, definitions, calls)
+            if future.done() and isinstance(future.exception(), PayloadError):
+                _blame(func.items)
         except Exception as error:  # noqa: BLE001 - in joblib's callbacks nobody would hear of it
             future = Future()
             future.set_exception(error)
@@ -192,18 +236,22 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         if callback is not None:
             courier.hand_over(lambda: callback(future))
 
-    def retrieve_result_callback(self, out: Future[list[Any]]) -> list[Any]:
+    def retrieve_result_callback(self, out: Future[list[Any] | Interruption]) -> list[Any]:
         """Return the results of a batch.
 
         Raises:
             WorkerLost: The core process of the batch died.
             Exception: What one of its calls raised.
+            KeyboardInterrupt: One of its calls raised that.
         """
         try:
-            return out.result()
+            results = out.result()
         except (CoreStartError, CoordinatorNotRunning):
             self._fit = False  # the next Parallel needs other core processes
             raise
+        if isinstance(results, Interruption):
+            raise KeyboardInterrupt(*results.arguments) from RemoteTraceback(results.traceback)
+        return results
 
     def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: FBT001, FBT002 - joblib's
         """End the calls of each `Parallel` that is aborted, running calls too."""
@@ -219,7 +267,8 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
     def _ensure_lease(self) -> Lease:
         if self._lease is None:
             self._fit = True
-            self._lease = lease(Kind(self._jobs, self.inner_max_num_threads), self._idle_seconds)
+            assert self._kind is not None, "configured before any batch"
+            self._lease = lease(self._kind, self._idle_seconds)
             # A backend that is forgotten without `terminate` has no use for the lease either.
             self._forgotten = weakref.finalize(self, Lease.end_use, self._lease)
             self._forgotten.atexit = False
@@ -269,8 +318,37 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         return found
 
 
+def _initializer(function: Any, arguments: Iterable[Any]) -> Initializer | None:
+    """Take an initializer from the user.
+
+    Raises:
+        TypeError: It cannot be called.
+    """
+    if function is None:
+        return None
+    if not callable(function):
+        raise TypeError("initializer must be callable")
+    return Initializer(function, tuple(arguments))
+
+
+def _blame(items: list[Call]) -> None:
+    """Find the call of a batch that cannot be sent.
+
+    Raises:
+        PayloadError: Names the function and its argument.
+    """
+    for given, args, kwargs in items:
+        function = given.__wrapped__ if isinstance(given, TokenFunction) else given
+        names = partial(parameter_names, function)
+        arguments_to_pickle(operation_name(function), args, kwargs, names)
+
+
 def nest_joblib(joblib: ModuleType, level: int) -> Any:
     """Tell joblib, in a core process, the level of nesting; returns the configuration."""
+    workers = sys.modules.get("joblib.externals.loky.process_executor")
+    if workers is not None and hasattr(workers, "_CURRENT_DEPTH"):
+        # This is a worker as one of loky's is, in which multiprocessing starts no further ones.
+        vars(workers)["_CURRENT_DEPTH"] = level
     joblib.register_parallel_backend(NAME, TokenGateBackend)
     nested = joblib.ThreadingBackend if level <= 1 else joblib.SequentialBackend
     return joblib.parallel_config(nested(nesting_level=level), n_jobs=None)
@@ -305,7 +383,7 @@ def _refuse(others: dict[str, Any]) -> None:
     if unknown:
         raise TypeError(
             f"the joblib backend {NAME!r} has no option {unknown[0]!r}; there are "
-            "inner_max_num_threads and idle_worker_timeout"
+            "inner_max_num_threads, idle_worker_timeout, initializer and initargs"
         )
 
 

@@ -12,7 +12,7 @@ import threading
 from time import monotonic
 from typing import Final, NamedTuple
 
-from tokengate_mp.integrations.calls import limit_threads
+from tokengate_mp.integrations.preparation import Limits, Preparation, prepare
 from tokengate_mp.locks import new_lock
 
 ABORT_GRACE: Final = 0.2
@@ -24,12 +24,11 @@ class Kind(NamedTuple):
 
     Attributes:
         workers: Core processes.
-        inner_threads: Threads that numeric libraries may use in each core process; None: as in
-            every other.
+        preparation: What each of them begins with.
     """
 
     workers: int
-    inner_threads: int | None = None
+    preparation: Preparation
 
 
 class Lease:
@@ -69,14 +68,14 @@ class _Kept:
     def __init__(self, kind: Kind) -> None:
         from tokengate_mp.executor.executor import TokenGateExecutor  # noqa: PLC0415 - not in a core
 
-        threads = kind.inner_threads
+        limits, cpus, initializer = kind.preparation
+        user = (None, ()) if initializer is None else (initializer.function, initializer.arguments)
         self.kind = kind
-        self.executor = (
-            TokenGateExecutor(kind.workers, grace=ABORT_GRACE)
-            if threads is None
-            else TokenGateExecutor(
-                kind.workers, initializer=limit_threads, initargs=(threads,), grace=ABORT_GRACE
-            )
+        self.executor = TokenGateExecutor(
+            kind.workers,
+            initializer=prepare,
+            initargs=(Limits(dict(limits), cpus), *user),
+            grace=ABORT_GRACE,
         )
         self.users = 0
         self.wanted = True
