@@ -128,8 +128,7 @@ class TokenGateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         if nested is not None:
             if n_jobs != 1:
                 warnings.warn(
-                    f"parallel loops of the joblib backend {NAME!r} cannot be nested in {nested}, "
-                    "setting n_jobs=1",
+                    f"{NAME}-backed parallel loops cannot be nested in {nested}, setting n_jobs=1",
                     stacklevel=3,
                 )
             return 1
