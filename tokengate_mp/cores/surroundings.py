@@ -11,6 +11,7 @@ import os
 import random
 import sys
 from multiprocessing.process import current_process
+from types import ModuleType
 from typing import Final, Self
 
 from tokengate_mp.cores.interpreter import arguments, command
@@ -19,6 +20,7 @@ from tokengate_mp.cores.search_path import search_path
 from tokengate_mp.cores.unnamed_file import unnamed_file
 from tokengate_mp.wire.protocol.brief import (
     BOOT_VARIABLE,
+    MainBrief,
     SharedBrief,
     WorkerIdentity,
     encode_shared,
@@ -74,6 +76,7 @@ class Surroundings:
             disabled=disabled,
             level_names=level_names(),
             identity=_identity(),
+            main=_main(),
             environment={_HASH_SEED: os.environ.get(_HASH_SEED)} if own_seed else {},
         )
         self.directory = _working_directory()
@@ -115,6 +118,23 @@ def _identity() -> WorkerIdentity:
         authkey=bytes(parent.authkey),
         start_method=start_method,
     )
+
+
+def _main() -> MainBrief:
+    """Describe `__main__` of this process."""
+    main: ModuleType | None = sys.modules.get("__main__")
+    variables = {} if main is None else vars(main)
+    spec = variables.get("__spec__")
+    return MainBrief(
+        file=_text(variables.get("__file__")),
+        doc=_text(variables.get("__doc__")),
+        package=_text(variables.get("__package__")),
+        spec=_text(getattr(spec, "name", None)),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if type(value) is str else None
 
 
 def _working_directory() -> int | None:

@@ -45,6 +45,7 @@ from tokengate_mp.worker.crew.crew import Crew
 from tokengate_mp.worker.crew.watchdog import Watchdog
 from tokengate_mp.worker.nested.calls import Calls
 from tokengate_mp.worker.output.forwarding import Forwarding, forward_output
+from tokengate_mp.worker.run.main_module import adopt_main
 from tokengate_mp.worker.run.memory_limit import limit_memory
 from tokengate_mp.worker.run.pinning import pin, yield_to_the_parent
 
@@ -74,6 +75,7 @@ def main(brief_json: bytes) -> None:
     for fd in brief.fds:
         os.set_inheritable(fd, False)
     shared = _taken_in(brief)
+    adopt_main(shared.main)
     mailbox = Mailbox.attach(brief.mailbox)
     output = forward_output(brief.output, shared, brief.core, brief.prefix, mailbox.words)
     arena = None if brief.arena is None else CoreArena(brief.arena)

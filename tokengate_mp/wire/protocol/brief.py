@@ -60,6 +60,22 @@ class WorkerIdentity(msgspec.Struct, frozen=True):
     start_method: str | None
 
 
+class MainBrief(msgspec.Struct, frozen=True):
+    """What `__main__` in a core process says of itself: the same as the parent's.
+
+    Attributes:
+        file: Its `__file__`; None for none.
+        doc: Its docstring.
+        package: Its `__package__`.
+        spec: The name in its `__spec__`, for a module that is run by `-m`; None for a script.
+    """
+
+    file: str | None
+    doc: str | None
+    package: str | None
+    spec: str | None
+
+
 class SharedBrief(msgspec.Struct, frozen=True):
     """What all core processes of a coordinator are told alike.
 
@@ -68,6 +84,7 @@ class SharedBrief(msgspec.Struct, frozen=True):
         disabled: Up to which level logging is disabled in the parent.
         level_names: Names of log levels that are not those of `logging` itself.
         identity: What `multiprocessing` says of the process.
+        main: What `__main__` says of itself.
         environment: Variables that were for the interpreter alone, with the values that they have
             in the parent; None for none.
     """
@@ -76,6 +93,7 @@ class SharedBrief(msgspec.Struct, frozen=True):
     disabled: int
     level_names: dict[int, str]
     identity: WorkerIdentity
+    main: MainBrief
     environment: dict[str, str | None]
 
 

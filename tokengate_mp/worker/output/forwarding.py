@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from tokengate_mp.wire.protocol import output as wire
 from tokengate_mp.wire.protocol.brief import OutputBrief, SharedBrief
-from tokengate_mp.worker.output.log_import import when_logging_is_imported
 from tokengate_mp.worker.output.pipe import OutputPipe
 from tokengate_mp.worker.output.streams import Stream
+from tokengate_mp.worker.run.imports import when_imported
 
 
 class Forwarding:
@@ -68,7 +68,7 @@ def forward_output(
 
         install(pipe, shared, core, prefix)
 
-    when_logging_is_imported(forward_logging)
+    when_imported("logging", forward_logging)
     return Forwarding(pipe, streams)
 
 

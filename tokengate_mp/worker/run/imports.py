@@ -1,4 +1,4 @@
-"""Something that is done when `logging` is imported, which a core process does not need to be."""
+"""Something that is done when a module is imported that a core process does not need by itself."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
 
-def when_logging_is_imported(action: Callable[[], None]) -> None:
-    """Do something as soon as `logging` has been imported; at once if that has happened."""
-    if "logging" in sys.modules:
+def when_imported(name: str, action: Callable[[], None]) -> None:
+    """Do something as soon as a module has been imported; at once if that has happened."""
+    if name in sys.modules:
         action()
     else:
-        sys.meta_path.insert(0, _Finder(action))
+        sys.meta_path.insert(0, _Finder(name, action))
 
 
 class _Finder:
-    """Finds `logging` where other finders do, and has its import seen."""
+    """Finds a module where other finders do, and has its import seen."""
 
-    def __init__(self, action: Callable[[], None]) -> None:
+    def __init__(self, name: str, action: Callable[[], None]) -> None:
+        self._name = name
         self._action = action
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """See `importlib.abc.MetaPathFinder`."""
-        if name != "logging":
+        if name != self._name:
             return None
         for finder in sys.meta_path:
             if finder is not self:
