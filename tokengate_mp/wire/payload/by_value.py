@@ -318,9 +318,12 @@ def _by_identity(thing: object, identity: bytes, definition: bytes) -> tuple[Any
 
 
 def _complete_bound(made: Any, state: tuple[Any, Any]) -> None:
-    _complete(made, state[0])
-    module = made.__module__ if isinstance(made, type) else None
-    if type(module) is str and module is not (interned := sys.intern(module)):
+    contents, _bindings = state
+    if _singles.find(contents[0]) is made:
+        return
+    _complete(made, contents)
+    module = vars(made).get("__module__") if isinstance(made, type) else None
+    if type(module) is str:
         # One text for all classes of a module, as where they are from: pickles refer to it by its
         # place in memory, so that equal instances have equal pickles.
-        type.__setattr__(made, "__module__", interned)
+        type.__setattr__(made, "__module__", sys.intern(module))
