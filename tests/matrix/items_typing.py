@@ -332,6 +332,46 @@ TYPING = [
         since=(3, 12),
     ),
     Item(
+        "forward_hints",
+        "Tree",
+        "(typing.get_type_hints(thing)['left'] == typing.Optional[Tree], typing.get_type_hints(thing.walk)['return'] is Tree)",
+        """
+        class Tree:
+            left: "typing.Optional[Tree]" = None
+            def walk(self) -> "Tree": return self
+    """,
+    ),
+    Item(
+        "hints_of_module_names",
+        "Hinted",
+        "(typing.get_type_hints(thing)['when'], typing.get_type_hints(thing)['other'] is HintOther)",
+        """
+        class HintOther: pass
+        class Hinted:
+            when: "datetime.date"
+            other: "HintOther"
+    """,
+    ),
+    Item(
+        "hints_of_function",
+        "hinted",
+        "(typing.get_type_hints(thing)['a'] is HintArg, typing.get_type_hints(thing)['return'])",
+        """
+        class HintArg: pass
+        def hinted(a: "HintArg") -> "typing.Optional[int]": return None
+    """,
+    ),
+    Item(
+        "hints_of_method",
+        "HintMethod.run",
+        "(typing.get_type_hints(thing)['a'] is HintMethodArg)",
+        """
+        class HintMethodArg: pass
+        class HintMethod:
+            def run(self, a: "HintMethodArg"): return a
+    """,
+    ),
+    Item(
         "annotations_later",
         "Later",
         "(thing.__annotations__['n'], Later().n)",

@@ -135,7 +135,7 @@ FUNCTIONS = [
     Item(
         "partial",
         "pow2",
-        "(thing(3), thing.func.__name__, thing.keywords)",
+        "(thing(3), thing.func is powering, thing.keywords)",
         """
         def powering(base, e, scale=1): return base ** e * scale
         pow2 = functools.partial(powering, 2, scale=3)
