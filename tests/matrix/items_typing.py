@@ -711,7 +711,21 @@ PACKAGES = [
                 user: sqlalchemy.orm.Mapped[SAUser] = sqlalchemy.orm.relationship(back_populates="addresses")
     """,
         needs="sqlalchemy",
-        may_be_refused=True,
+    ),
+    Item(
+        "sqlalchemy_old",
+        "SAOld(id=3)",
+        "(thing.id, type(thing) is SAOld, SAOld.__table__.metadata is SAOldBase.metadata)",
+        """
+        try: import sqlalchemy.orm
+        except ImportError: pass
+        else:
+            SAOldBase = sqlalchemy.orm.declarative_base()
+            class SAOld(SAOldBase):
+                __tablename__ = "old"
+                id = sqlalchemy.Column(sqlalchemy.Integer, primary_key=True)
+    """,
+        needs="sqlalchemy",
     ),
     Item(
         "numpy_dtype",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from tokengate_mp.wire.payload.classes import bare, contents, enums, structs, structures
+from tokengate_mp.wire.payload.classes import bare, contents, enums, statements, structs, structures
 from tokengate_mp.wire.payload.reducers.singles import Apart
 
 
 def take_apart(cls: type) -> Apart:
     """Take a class apart into what makes a bare class, and what it gets then."""
+    if statements.is_mapped(cls):
+        return statements.take_apart(cls)
     of_it = contents.of(cls)
     if issubclass(cls, enum.Enum) and enums.MEMBERS in of_it.attributes:
         of_it = of_it._replace(attributes=enums.without_combined(of_it.attributes))
