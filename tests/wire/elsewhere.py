@@ -27,11 +27,12 @@ while True:
 """
 
 _COMMANDS = """
+from tokengate_mp.config.manner import ORDINARY
 from tokengate_mp.wire.payload import by_value
 from tokengate_mp.worker.run.function import Function
 made = {}
 def _define(key, definition):
-    made[key] = Function(definition, None)
+    made[key] = Function(definition, ORDINARY)
 def _call(key, *arguments):
     function = made[key]
     return (function.call or function.load())(*arguments)
