@@ -271,7 +271,11 @@ def named(first, *, second):
         ((threading.Lock(), 1), {}, r"argument 1 \('first'\), of type lock,"),
         ((1, threading.Lock()), {}, r"argument 2, of type lock,"),
         ((1,), {"second": threading.Lock()}, r"argument 'second', of type lock,"),
-        (([{"deep": threading.Lock()}],), {}, r"argument 1 \('first'\), of type list,"),
+        (
+            ([{"deep": threading.Lock()}],),
+            {},
+            r"argument 1 \('first'\)\[0\]\['deep'\], of type lock,",
+        ),
     ],
 )
 def test_error_names_the_argument(args, kwargs, culprit):

@@ -18,10 +18,11 @@ from itertools import count
 from typing import Any
 
 from tokengate_mp.config.manner import ORDINARY, Manner
-from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.locks import new_lock
 from tokengate_mp.tokens.enrolled import Version
+from tokengate_mp.wire.payload.codec import to_pickle
 from tokengate_mp.wire.payload.definition import defined
+from tokengate_mp.wire.payload.diagnosis.path import refused_function
 
 
 class Functions:
@@ -62,11 +63,7 @@ class Functions:
         try:
             definition, _key, unchanged, watches = defined(function, manner)
         except Exception as error:
-            raise PayloadError(
-                f"{operation_type!r}: the function cannot be sent to a core process: "
-                f"{summary(error)}. Define it at the top of a module, or do "
-                "without what it refers to."
-            ) from error
+            raise refused_function(operation_type, function, error, to_pickle) from error
         with self._lock:
             latest = self._latest.get(identity)
             if latest is not known and latest is not None and latest.is_current():

@@ -109,16 +109,12 @@ def arguments_to_pickle(  # noqa: PLR0913 - four for the error alone
     try:
         return pack(args, dict(kwargs))
     except Exception as error:
-        culprit = _culprit(args, kwargs, names, pack, applied=applied)
-        advice = (
-            ""  # it says itself what to do
-            if isinstance(error, PayloadError)
-            else ". Pass what it is made from instead (a path, a setting, plain data) and build it "
-            "inside the function."
-        )
+        from tokengate_mp.wire.payload.diagnosis.path import advice  # noqa: PLC0415 - for errors alone
+
+        culprit, cause = _culprit(args, kwargs, names, pack, error, applied=applied)
         raise PayloadError(
             f"{operation!r}: {culprit} cannot be sent to a core process: "
-            f"{': '.join(describe(error))}{advice}"
+            f"{': '.join(describe(cause))}{advice(cause)}"
         ) from error
 
 
@@ -126,14 +122,18 @@ def _call_to_pickle(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     return to_pickle((args, kwargs))
 
 
-def _culprit(
+def _culprit(  # noqa: PLR0913 - those of the call, and its error
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     names: Callable[[], list[str]],
     pack: Callable[[tuple[Any, ...], dict[str, Any]], bytes],
+    error: Exception,
     *,
     applied: bool,
-) -> str:
+) -> tuple[str, BaseException]:
+    """Return the words for the argument that cannot be pickled, and the error about that."""
+    from tokengate_mp.wire.payload.diagnosis.path import find_culprit  # noqa: PLC0415 - as above
+
     if applied:
         named = ["the function", *[f"argument {at}" for at in range(1, len(args))]]
     else:
@@ -144,6 +144,7 @@ def _culprit(
     for label, value in zip(named, [*args, *kwargs.values()], strict=True):
         try:
             pack((value,), {})
-        except Exception:  # noqa: BLE001 - the first error is the one that is reported
-            return f"{label}, of type {short_name(type(value))},"
-    return "the arguments, together,"
+        except Exception as its_own:  # noqa: BLE001 - it is looked into
+            found = find_culprit(value, its_own, to_pickle)
+            return f"{label}{found.way}, of type {short_name(type(found.thing))},", found.error
+    return "the arguments, together,", error

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final, Protocol
 
-from tokengate_mp.errors import PayloadError, summary
+from tokengate_mp.errors import PayloadError
 from tokengate_mp.wire.arena.arena import Arena
 from tokengate_mp.wire.payload import fingerprint
 from tokengate_mp.wire.payload.attachments import AttachedPickle, AttachedRecord, attached
@@ -23,6 +23,7 @@ from tokengate_mp.wire.payload.codec import (
     SCALARS,
     are_scalars,
     arguments_to_pickle,
+    to_pickle,
 )
 from tokengate_mp.wire.payload.placeholders import FILLABLE, NOT_YET, Encoded, Placeholders
 from tokengate_mp.wire.protocol.batches import RANGE
@@ -220,11 +221,9 @@ class CallEncoder:
                 raise PayloadError(f"they take {len(pickled)} bytes")  # noqa: TRY301 - see below
             return _request(number, index, pickled)
         except Exception as error:
-            raise PayloadError(
-                f"{self.operation_type!r}: the arguments cannot be sent to a core process: "
-                f"{summary(error)}. Pass what they are made from instead (a path, a setting, plain "
-                "data) and build it inside the function."
-            ) from error
+            from tokengate_mp.wire.payload.diagnosis.path import refused_items  # noqa: PLC0415 - for errors alone
+
+            raise refused_items(self.operation_type, width, items, error, to_pickle) from error
 
 
 def with_key(  # noqa: PLR0913, PLR0917 - a call, and what its key is made of

@@ -49,8 +49,12 @@ def refused_result(value: object, error: BaseException, above: Collection[str] =
         error: What pickling it raised.
         above: As for `failure`.
     """
+    from tokengate_mp.wire.payload.diagnosis.path import find_culprit  # noqa: PLC0415 - for errors alone
+
+    culprit = find_culprit(value, error, to_pickle)
     refused = PayloadError(
-        f"the result, of type {short_name(type(value))}, cannot be sent back: {summary(error)}"
+        f"the result{culprit.way}, of type {short_name(type(culprit.thing))}, cannot be sent back: "
+        f"{summary(culprit.error)}"
     )
     refused.__cause__ = error
     return failure(refused, above)

@@ -7,7 +7,6 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from tokengate_mp.errors import PayloadError, summary
 from tokengate_mp.wire.payload.codec import to_pickle
 from tokengate_mp.wire.payload.definition import defined
 from tokengate_mp.wire.protocol.records import ENROL, NESTED_BITS, Enrolment, encode
@@ -50,11 +49,12 @@ class Enrolments:
         try:
             definition, key, unchanged, _ = defined(function, manner)
         except Exception as error:
-            raise PayloadError(
-                f"{options.operation_type!r}: the function cannot be sent to a core "
-                f"process: {summary(error)}. Define it at the top of a module, or do "
-                "without what it refers to."
-            ) from error
+            from tokengate_mp.wire.payload.diagnosis.path import (  # noqa: PLC0415 - for errors alone
+                refused_function,
+            )
+
+            name = options.operation_type
+            raise refused_function(name, function, error, to_pickle) from error
         index = None if key is None else functions.enrolled_index(key, manner)
         if index is None:
             index = next(self._indices)
