@@ -18,14 +18,25 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from tokengate_mp.wire.payload.definition import resolve
+from tokengate_mp.wire.payload.namespaces.arrivals import Arrivals, loaded
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 """What is called (the index of its definition, or a callable), and with what."""
 
 _JOBLIB: Final = "joblib.parallel"
 
-_resolved = lru_cache(maxsize=64)(resolve)
-"""A function that travels by value is made once in a process, for as long as it is in use."""
+
+@lru_cache(maxsize=64)
+def _resolved(definition: bytes) -> tuple[Callable[..., Any], Arrivals]:
+    """Load a function, which is made once in a process, for as long as it is in use."""
+    return loaded(lambda: resolve(definition))
+
+
+def _function(definition: bytes) -> Callable[..., Any]:
+    """Return a function, with its global variables bound as they came with it."""
+    function, arrivals = _resolved(definition)
+    arrivals.bind_for()
+    return function
 
 
 class Interruption(NamedTuple):
@@ -58,7 +69,7 @@ def run_calls(
     Raises:
         Exception: What the first call raised that did not return.
     """
-    functions = [_resolved(definition) for definition in definitions]
+    functions = [_function(definition) for definition in definitions]
     try:
         with _nested(level, nest):
             return [

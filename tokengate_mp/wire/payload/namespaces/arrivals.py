@@ -75,18 +75,20 @@ class Arrivals:
         """Add a variable."""
         self._bindings[home.identity, name] = home, version, value
 
-    def bind_for(self, user: User) -> None:
+    def bind_for(self, user: User | None = None) -> None:
         """Bind the variables, where this process has another version.
 
         Args:
-            user: Told when a variable is bound to something else; held by a weak reference.
+            user: Told when a variable is bound to something else; held by a weak reference. None:
+                nobody is.
         """
         if not self._bindings:
             return
         with lock:
             for (_, name), (home, version, value) in self._bindings.items():
                 home.bind(name, version, value)
-            _bound.users.add(user)
+            if user is not None:
+                _bound.users.add(user)
 
 
 class _Loading(threading.local):

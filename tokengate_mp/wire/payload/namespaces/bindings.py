@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from tokengate_mp.wire.payload.namespaces.arrivals import count_binding, current_arrivals, lock
 from tokengate_mp.wire.payload.namespaces.code_names import names_in, names_in_annotations
+from tokengate_mp.wire.payload.namespaces.generators import warn_of_generator
 from tokengate_mp.wire.payload.namespaces.reach import Reach, current_dumps
 from tokengate_mp.wire.payload.namespaces.watch import UNBOUND, Unchanged
 from tokengate_mp.wire.payload.pickle_format import is_registered
@@ -174,9 +175,12 @@ class Bindings:
         seen = {name: variables.get(name, UNBOUND) for name in names if name not in _IMPLIED}
         reach.names_of(namespace).update(seen)
         if namespace.own:
+            new = {name: each for name, each in seen.items() if name not in namespace.bound}
             with lock:
                 for name, value in seen.items():
                     self._add_own(name, value)
+            for name, value in new.items():
+                warn_of_generator(name, value)
         else:
             for name, value in seen.items():
                 self._add_foreign(name, value, dump)
