@@ -11,17 +11,20 @@ from __future__ import annotations
 import fcntl
 import marshal
 import os
+import signal
 import socket
 import subprocess
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing import process
 
 import msgspec
 
 from tokengate_mp.config.settings import CoordinatorSettings
 from tokengate_mp.cores.surroundings import Surroundings
 from tokengate_mp.cores.unnamed_file import unnamed_file
+from tokengate_mp.descendants import kill_with_descendants
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.tokens.token import id_prefix
 from tokengate_mp.wire.arena.arena import ArenaAddress
@@ -50,6 +53,11 @@ class Launched:
     control: socket.socket
     lifeline: int
     voice: int
+
+    def kill(self) -> None:
+        """Kill the process, unless it was waited for, with the commands that it has started."""
+        if self.process.returncode is None:
+            kill_with_descendants(self.process.pid)
 
     def close(self) -> None:
         """Give up the descriptors and the memory, which kills a process that still lives."""
@@ -93,6 +101,8 @@ def launch(
             brief = CoreBrief(
                 core=core,
                 process=next(_processes),
+                worker=next(process._process_counter),  # type: ignore[attr-defined]  # noqa: SLF001 - no other worker has its number
+                tracker=surroundings.tracker,
                 shared=surroundings.brief,
                 directory=surroundings.directory,
                 prefix=id_prefix(),
@@ -100,6 +110,8 @@ def launch(
                 memory_limit=settings.memory_limit,
                 writable=settings.writable,
                 threads=settings.threads_per_core,
+                grace=settings.grace,
+                sigint_blocked=signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
                 mailbox=mailbox.address,
                 control=far.fileno(),
                 lifeline=lifeline_end,
@@ -107,13 +119,13 @@ def launch(
                 initializer=settings.initializer,
                 arena=arena,
             )
-            process = _start(brief, surroundings, settings.inherited)
+            started = _start(brief, surroundings, settings.inherited)
         except (OSError, ValueError) as error:
             raise CoreStartError(f"core {core} cannot be started: {error}") from error
         near.setblocking(False)  # a control message must never hold up the event loop
         ours.pop_all()  # it runs: from now on they are closed with it
         os.set_blocking(voice, False)
-        return Launched(process, mailbox, near, lifeline, voice)
+        return Launched(started, mailbox, near, lifeline, voice)
 
 
 def _widen(pipe: int) -> None:
@@ -130,14 +142,16 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     words = msgspec.json.encode(brief), brief.directory, surroundings.path, surroundings.argv
     file = unnamed_file(marshal.dumps(words, MARSHAL_VERSION), "tokengate-brief")
+    # It is in this process group: what a terminal sends reaches it, and what its functions start.
+    # A Ctrl-C that comes before it has made up its mind about that waits until then.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return subprocess.Popen(
             [*surroundings.command, str(file)],
             stdin=subprocess.DEVNULL,
             env=surroundings.environment,
             pass_fds=(file, *brief.fds, *inherited),
-            # A group of its own: Ctrl-C in a terminal goes to the parent, which decides.
-            process_group=0,
         )
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(file)

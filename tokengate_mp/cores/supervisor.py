@@ -24,6 +24,7 @@ from tokengate_mp.cores.launch import launch
 from tokengate_mp.cores.leases import Leases
 from tokengate_mp.cores.output import OutputStreams
 from tokengate_mp.cores.surroundings import Surroundings
+from tokengate_mp.cores.tracker_door import TrackerDoor
 from tokengate_mp.cores.watch import ProcessWatch
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.loops.timers import Timer
@@ -60,6 +61,7 @@ class Supervisor:
         self._events: BackendEvents
         self._output: OutputStreams
         self._surroundings: Surroundings | None = None
+        self._tracker_door: TrackerDoor | None = None
         self._watch = ProcessWatch(loop, self._heard, self.reap)
         self._glance = Timer(loop, self._look_around)
         self._to_start: deque[int] = deque()
@@ -138,9 +140,7 @@ class Supervisor:
         berth = None if self.arena is None else self.arena.berth()
         leases = Leases(self.arena, berth)
         try:
-            if self._surroundings is None:  # and from then on the same for all
-                self._surroundings = _surroundings()
-            launched = launch(core, self._settings, self._surroundings, berth)
+            launched = launch(core, self._settings, self._taken_surroundings(), berth)
         except CoreStartError:
             leases.close_leases()
             raise
@@ -204,7 +204,7 @@ class Supervisor:
         link.condemned = because
         if distrusted:
             link.distrust()
-        link.launched.process.kill()
+        link.launched.kill()
 
     def reap(self, incarnation: Incarnation) -> None:
         """The process has ended, or is about to."""
@@ -213,7 +213,7 @@ class Supervisor:
             exitcode = process.wait(REAP_SECONDS)
         except subprocess.TimeoutExpired:
             # It closed its control socket, yet lives: a token closed descriptors it did not own.
-            process.kill()
+            incarnation.launched.kill()
             exitcode = process.wait()
         core = incarnation.core
         self._watch.end_watch(incarnation)
@@ -343,9 +343,20 @@ class Supervisor:
         """Tell a relieved process to end, and kill a process that does not within `grace`."""
         assert isinstance(link, Incarnation), "links come from this backend"
         if link not in self._leaving:
-            kill = link.launched.process.kill
-            self._leaving[link] = Timer(self._loop, kill).run_within(self._settings.grace)
+            end = partial(self._end_overdue, link)
+            self._leaving[link] = Timer(self._loop, end).run_within(self._settings.grace)
             link.tell_to_leave()
+
+    def _end_overdue(self, link: Incarnation) -> None:
+        """Kill a process that was told to end, and did not."""
+        _log.warning(
+            "core %d: process %d was told to end, and has not within %.3g s (`grace`): it is "
+            "killed",
+            link.core,
+            link.launched.process.pid,
+            self._settings.grace,
+        )
+        link.launched.kill()
 
     # ---- the end
 
@@ -374,14 +385,15 @@ class Supervisor:
             elif incarnation.is_up():
                 incarnation.tell_to_stop()
             else:
-                incarnation.launched.process.kill()  # it would be told only once it is up
+                incarnation.launched.kill()  # it would be told only once it is up
         deadline = time.monotonic() + self._settings.grace
         try:
             for incarnation in leaving:
                 # The socket reaches its end with the process. (Popen.wait(timeout) would poll.)
                 gone = select.poll()
                 gone.register(incarnation.launched.control, select.POLLIN)
-                gone.poll(max(0.0, deadline - time.monotonic()) * 1000)
+                if not gone.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                    self._end_overdue(incarnation)
         finally:  # also at a Ctrl-C, for somebody who has no patience
             _end_processes(leaving)
             self._close_surroundings()
@@ -395,27 +407,37 @@ class Supervisor:
             os.close(incarnation.launched.lifeline)
             incarnation.launched.control.close()
             os.close(incarnation.launched.voice)
+        if self._tracker_door is not None:
+            self._tracker_door.disown()
+            self._tracker_door = None
         self._close_surroundings()
         if self.arena is not None:
             self.arena.disown_arena()
 
+    def _taken_surroundings(self) -> Surroundings:
+        """What all processes begin with: as it was when that of the first was started."""
+        try:
+            if self._tracker_door is None:
+                self._tracker_door = TrackerDoor(self._loop)
+            if self._surroundings is None:
+                self._surroundings = Surroundings(self._tracker_door.fd)
+        except OSError as error:
+            raise CoreStartError(f"core processes cannot be started: {error}") from error
+        return self._surroundings
+
     def _close_surroundings(self) -> None:
+        door, self._tracker_door = self._tracker_door, None
         surroundings, self._surroundings = self._surroundings, None
+        if door is not None:
+            door.close()
         if surroundings is not None:
             surroundings.close()
-
-
-def _surroundings() -> Surroundings:
-    try:
-        return Surroundings()
-    except OSError as error:
-        raise CoreStartError(f"core processes cannot be started: {error}") from error
 
 
 def _end_processes(processes: list[Incarnation]) -> None:
     """End processes by force, unless ended already, and give up their descriptors and memory."""
     for incarnation in processes:
-        incarnation.launched.process.kill()
+        incarnation.launched.kill()
     for incarnation in processes:
         incarnation.launched.process.wait()
     try:

@@ -43,6 +43,7 @@ class Surroundings:
     """What core processes begin with, as it was at one moment.
 
     Args:
+        tracker: Descriptor of the `TrackerDoor`.
         hash_seed: The hash seed of processes that have none from the user; 0 for a new one.
 
     Attributes:
@@ -53,13 +54,15 @@ class Surroundings:
         directory: Descriptor of their working directory; None for the program's at each start.
         brief: Descriptor of the file with the `SharedBrief`.
         hash_seed: The hash seed of processes that have none from the user.
+        tracker: Descriptor of the `TrackerDoor`.
 
     Raises:
         CoreStartError: There is no interpreter to start.
         OSError: No descriptor is left.
     """
 
-    def __init__(self, hash_seed: int = 0) -> None:
+    def __init__(self, tracker: int, hash_seed: int = 0) -> None:
+        self.tracker = tracker
         self.hash_seed = hash_seed or random.SystemRandom().randint(1, _GREATEST_SEED)
         self.command = command()
         self.environment = {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ, BOOT_VARIABLE: "1"}
@@ -88,7 +91,7 @@ class Surroundings:
 
     def renewed(self) -> Self:
         """Take the surroundings of now; the hash seed stays, as processes of both kinds overlap."""
-        return type(self)(self.hash_seed)
+        return type(self)(self.tracker, self.hash_seed)
 
     @property
     def fds(self) -> tuple[int, ...]:

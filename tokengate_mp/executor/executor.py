@@ -5,13 +5,11 @@ Docstrings of methods say in what they differ from `concurrent.futures.ProcessPo
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from itertools import count
 from multiprocessing.context import BaseContext
-from multiprocessing.process import current_process
 from signal import SIGKILL, SIGTERM
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
@@ -38,7 +36,7 @@ from tokengate_mp.sigint import HeldBack
 from tokengate_mp.tokens.enrolled import Version
 from tokengate_mp.tokens.numbers import next_number
 from tokengate_mp.wire.protocol.call_encoder import CallEncoder
-from tokengate_mp.wire.protocol.initializer import pack_initializer, with_authkey
+from tokengate_mp.wire.protocol.initializer import pack_initializer
 from tokengate_mp.worker.run.applied import apply
 
 P = ParamSpec("P")
@@ -222,12 +220,8 @@ class TokenGateExecutor(Observed, Executor):
                         "processes, which would start executors …). If a module does so when it is "
                         'imported, put that part of it under `if __name__ == "__main__":`.'
                     )
-                initializer = self._initializer
-                if "multiprocessing.managers" in sys.modules:
-                    # Whoever has managers passes what they serve, as to a standard executor.
-                    initializer = with_authkey(bytes(current_process().authkey), initializer)
                 with HeldBack():
-                    runtime = self._runtime = ExecutorRuntime(self._settings, initializer)
+                    runtime = self._runtime = ExecutorRuntime(self._settings, self._initializer)
                     # Forgotten without shutdown(), it ends with its last call.
                     weakref.finalize(self, runtime.end_later).atexit = False
             return runtime

@@ -12,6 +12,7 @@ thread is the watchdog.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import select
@@ -43,8 +44,11 @@ from tokengate_mp.wire.protocol.control import (
 from tokengate_mp.worker.crew.control import CrewControl
 from tokengate_mp.worker.crew.crew import Crew
 from tokengate_mp.worker.crew.watchdog import Watchdog
+from tokengate_mp.worker.ending import OrdinaryEnd, flush_files, read_message
 from tokengate_mp.worker.nested.calls import Calls
-from tokengate_mp.worker.output.forwarding import Forwarding, forward_output
+from tokengate_mp.worker.output.forwarding import forward_output
+from tokengate_mp.worker.process.dispositions import leave_ctrl_c_to_parent
+from tokengate_mp.worker.process.pool_worker import be_worker
 from tokengate_mp.worker.run.main_module import adopt_main
 from tokengate_mp.worker.run.memory_limit import limit_memory
 from tokengate_mp.worker.run.pinning import pin, yield_to_the_parent
@@ -60,8 +64,8 @@ which has an item or a token to end, or something to give to a core that is idle
 
 def main(brief_json: bytes) -> None:
     """Run a core process until its parent ends the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     brief = msgspec.json.decode(brief_json, type=CoreBrief)
+    leave_ctrl_c_to_parent(blocked=brief.sigint_blocked)
     _die_with_parent(brief.lifeline)
     if brief.cpu is not None:
         pin(brief.cpu)
@@ -74,8 +78,10 @@ def main(brief_json: bytes) -> None:
     # What a token starts must not keep these open after this process is gone.
     for fd in brief.fds:
         os.set_inheritable(fd, False)
+    atexit.register(flush_files)  # first of all, and so the last to run
     shared = _taken_in(brief)
     adopt_main(shared.main)
+    be_worker(brief, shared.identity)
     mailbox = Mailbox.attach(brief.mailbox)
     output = forward_output(brief.output, shared, brief.core, brief.prefix, mailbox.words)
     arena = None if brief.arena is None else CoreArena(brief.arena)
@@ -89,12 +95,14 @@ def main(brief_json: bytes) -> None:
     output.pipe.know_tokens(crew.here, crew.known.operation_of)
     this_process.open_calls(Calls(crew, brief.process, brief.prefix))
     control, watchdog = CrewControl(crew), Watchdog(crew)
-    _thread("control", partial(_serve, brief.control, control, watchdog, watchdog_bell, output))
+    end = OrdinaryEnd(brief.core, brief.grace, crew, output)
+    _thread("control", partial(_serve, brief.control, control, watchdog, watchdog_bell, end))
     for slot in range(1, brief.threads):
-        _thread(f"crew-{slot}", partial(crew.serve, slot))
+        end.threads.append(_thread(f"crew-{slot}", partial(crew.serve, slot)))
     mailbox.words[READY] = 1
     mailbox.outcomes.ring()
     _or_die(partial(crew.serve, 0))
+    end.come_out()
 
 
 def _taken_in(brief: CoreBrief) -> SharedBrief:
@@ -111,8 +119,10 @@ def _taken_in(brief: CoreBrief) -> SharedBrief:
     return shared
 
 
-def _thread(name: str, body: Callable[[], None]) -> None:
-    threading.Thread(target=_or_die, args=(body,), name=f"tokengate-{name}", daemon=True).start()
+def _thread(name: str, body: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=_or_die, args=(body,), name=f"tokengate-{name}", daemon=True)
+    thread.start()
+    return thread
 
 
 def _or_die(body: Callable[[], None]) -> None:
@@ -156,7 +166,7 @@ def _serve(
     control: CrewControl,
     watchdog: Watchdog,
     watchdog_bell: Doorbell,
-    output: Forwarding,
+    end: OrdinaryEnd,
 ) -> None:
     """Body of the control thread: messages of the parent, and the watchdog's looks."""
     waiting = select.poll()
@@ -178,24 +188,8 @@ def _serve(
             if message == RECALL:
                 control.give_back()
             elif message == END:
-                control.end_token(token_number(_read(socket, NUMBER_BYTES)))
-            elif message == LEAVE:
-                control.stop_crew()
-            elif message == STOP:
-                control.stop_crew()
-                output.flush_all()
-                if control.running_tokens():
-                    os._exit(0)  # what is running has been ended already, as far as anybody cares
+                control.end_token(token_number(read_message(socket, NUMBER_BYTES)))
+            elif message in {LEAVE, STOP}:
+                end.see_to_it(socket, control, at_once=message == STOP)
             else:
                 os._exit(ORPHANED)
-
-
-def _read(socket: int, size: int) -> bytes:
-    """Read the rest of a message, which a stream may break anywhere."""
-    read = b""
-    while len(read) < size:
-        piece = os.read(socket, size - len(read))
-        if not piece:
-            os._exit(ORPHANED)
-        read += piece
-    return read

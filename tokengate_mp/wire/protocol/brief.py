@@ -114,11 +114,15 @@ class CoreBrief(msgspec.Struct, frozen=True):
     Attributes:
         core: The number of its core.
         process: How many core processes were started before this one, plus one.
+        worker: The number of the process among all that `multiprocessing` has started.
+        tracker: Descriptor of a socket at which to ask for the parent's resource tracker.
         shared: Descriptor of the file with the `SharedBrief`.
         directory: Descriptor of the working directory; None for the one it is in.
         prefix: The beginning of the ids of tokens.
         cpu: The CPU to run on; None for any.
         threads: Crew threads.
+        grace: Seconds that the process may take to end.
+        sigint_blocked: Whether SIGINT is blocked in the parent; until it is up, it is blocked.
         mailbox: Descriptors of its mailbox.
         control: Descriptor of the control socket.
         lifeline: Descriptor that reaches its end when the parent is gone.
@@ -132,11 +136,15 @@ class CoreBrief(msgspec.Struct, frozen=True):
 
     core: int
     process: int
+    worker: int
+    tracker: int
     shared: int
     directory: int | None
     prefix: str
     cpu: int | None
     threads: int
+    grace: float
+    sigint_blocked: bool
     mailbox: MailboxAddress
     control: int
     lifeline: int
@@ -149,7 +157,14 @@ class CoreBrief(msgspec.Struct, frozen=True):
     @property
     def fds(self) -> tuple[int, ...]:
         """Every descriptor that the process inherits."""
-        needed = (*self.mailbox.fds, self.control, self.lifeline, self.output.fd, self.shared)
+        needed = (
+            *self.mailbox.fds,
+            self.control,
+            self.lifeline,
+            self.output.fd,
+            self.shared,
+            self.tracker,
+        )
         if self.directory is not None:
             needed = (*needed, self.directory)
         if self.initializer is not None:

@@ -59,29 +59,9 @@ def _packed(initializer: Callable[..., Any], arguments: tuple[Any, ...]) -> Pack
     return PackedInitializer(dumps((define(initializer), to_pickle(arguments)), PROTOCOL))
 
 
-def with_authkey(authkey: bytes, packed: bytes) -> bytes:
-    """Pack an initializer that first sets the authkey of multiprocessing, for its managers.
-
-    Args:
-        authkey: The parent's key.
-        packed: The initializer that follows, from `pack_initializer`; empty for none.
-    """
-    with_key = pack_initializer(_adopt_authkey, (authkey, bytes(packed)))
-    with_key.inheritance = inheritance_of(packed)
-    return with_key
-
-
 def inheritance_of(packed: bytes) -> Inheritance | None:
     """Return what core processes have to be started with for a packed initializer, if anything."""
     return packed.inheritance if isinstance(packed, PackedInitializer) else None
-
-
-def _adopt_authkey(authkey: bytes, packed: bytes) -> None:
-    from multiprocessing.process import current_process  # noqa: PLC0415 - ms, seldom needed
-
-    current_process().authkey = authkey
-    if packed:
-        unpack_initializer(packed)()
 
 
 def unpack_initializer(packed: bytes) -> Callable[[], object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tokengate_mp.worker.crew.crew import Crew
 from tokengate_mp.worker.run.cutting import cut_all
 
@@ -16,9 +18,20 @@ class CrewControl:
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
 
-    def running_tokens(self) -> list[int]:
-        """Return the tokens that threads are running."""
-        return self._crew.mailbox.running_tokens()
+    def is_idle(self, seconds: float) -> bool:
+        """Whether no thread runs a token, now or within so many seconds."""
+        running = self._crew.mailbox.running_tokens
+        deadline = time.monotonic() + seconds
+        while running():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.001)
+        return True
+
+    def interrupt_all(self) -> None:
+        """Interrupt every token that runs."""
+        for number in self._crew.mailbox.running_tokens():
+            self.end_token(number)
 
     def stop_crew(self) -> None:
         """Begin no further token; threads that wait for mail return from `Crew.serve`."""

@@ -11,7 +11,7 @@ from tokengate_mp.wire.protocol import output as wire
 from tokengate_mp.wire.protocol.brief import OutputBrief, SharedBrief
 from tokengate_mp.worker.output.pipe import OutputPipe
 from tokengate_mp.worker.output.streams import Stream
-from tokengate_mp.worker.run.imports import when_imported
+from tokengate_mp.worker.process.imports import when_imported
 
 
 class Forwarding:

@@ -14,7 +14,7 @@ from types import FunctionType
 from typing import Any
 
 from tokengate_mp.wire.protocol.brief import MainBrief
-from tokengate_mp.worker.run.imports import when_imported
+from tokengate_mp.worker.process.imports import when_imported
 
 
 def adopt_main(brief: MainBrief) -> None:

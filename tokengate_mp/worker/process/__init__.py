@@ -1,0 +1,1 @@
+"""What a core process is to the system, and to `multiprocessing`."""
