@@ -149,6 +149,8 @@ def test_errors_of_calls_have_the_way():
     with TokenGateExecutor(1) as executor, OperationsCoordinator(cores=1) as coordinator:
         error = executor.submit(scope["job"], 1).exception()
         assert "job → summarize → Clean.add → inner → HANDLE, of type Stubborn" in str(error)
+        with pytest.raises(PayloadError, match="sent to a core process: job → summarize → Clean"):
+            list(executor.map(scope["job"], [1]))
         with pytest.raises(PayloadError, match=r"argument 2\[1\]\.handle, of type Stubborn"):
             coordinator.submit(print, 1, [0, Row(STUBBORN)])
         with pytest.raises(PayloadError, match=r"an item\.handle, of type Stubborn, cannot be"):
@@ -165,6 +167,7 @@ def test_advice_fits_the_thing():
     """What is inherited is to be given by initargs; what says itself what to do is not added to."""
     with socket.socket() as open_socket, pytest.raises(PayloadError) as caught:
         arguments_to_pickle("op", ([open_socket],), {}, list)
+    assert "argument 1[0], of type socket" in str(caught.value)
     assert str(caught.value).endswith("as one of the `initargs` of an `initializer`")
     import multiprocessing
 

@@ -21,7 +21,7 @@ from tokengate_mp.config.manner import ORDINARY, Manner
 from tokengate_mp.locks import new_lock
 from tokengate_mp.tokens.enrolled import Version
 from tokengate_mp.wire.payload.codec import to_pickle
-from tokengate_mp.wire.payload.definition import defined
+from tokengate_mp.wire.payload.definition import defined, innermost
 from tokengate_mp.wire.payload.diagnosis.path import refused_function
 
 
@@ -63,7 +63,7 @@ class Functions:
         try:
             definition, _key, unchanged, watches = defined(function, manner)
         except Exception as error:
-            raise refused_function(operation_type, function, error, to_pickle) from error
+            raise refused_function(operation_type, innermost(function), error, to_pickle) from error
         with self._lock:
             latest = self._latest.get(identity)
             if latest is not known and latest is not None and latest.is_current():

@@ -53,6 +53,13 @@ OWN: Final = "__tokengate_define__"
 """Method of a callable that knows by itself how it travels; what it gives unpickles as that."""
 
 
+def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the user's function that a callable of ours calls."""
+    while hasattr(type(function), OWN):
+        function = function._function  # type: ignore[attr-defined]  # noqa: SLF001 - of all of these
+    return function
+
+
 def name_of(function: Callable[..., Any]) -> str | None:
     """Return `module:qualname` if importing that gives `function` or its wrapper; else None."""
     try:

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tokengate_mp.wire.payload.codec import to_pickle
-from tokengate_mp.wire.payload.definition import defined
+from tokengate_mp.wire.payload.definition import defined, innermost
 from tokengate_mp.wire.protocol.records import ENROL, NESTED_BITS, Enrolment, encode
 from tokengate_mp.worker.crew.crew import Crew
 from tokengate_mp.worker.run.function import Function
@@ -54,7 +54,7 @@ class Enrolments:
             )
 
             name = options.operation_type
-            raise refused_function(name, function, error, to_pickle) from error
+            raise refused_function(name, innermost(function), error, to_pickle) from error
         index = None if key is None else functions.enrolled_index(key, manner)
         if index is None:
             index = next(self._indices)

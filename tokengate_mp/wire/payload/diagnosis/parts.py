@@ -26,6 +26,7 @@ def parts_of(thing: Any) -> Iterator[Part]:
             break
     if kind not in _WITHOUT_MORE and not issubclass(kind, type):
         yield from _attributes(thing)
+        yield f"{STEP}its class {kind.__name__}", kind
 
 
 def _of_sequence(sequence: Any) -> Iterator[Part]:
@@ -103,6 +104,8 @@ def _attributes(thing: Any) -> Iterator[Part]:
     for cls in type(thing).__mro__:
         slots = cls.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else tuple(slots):
+            if name in {"__dict__", "__weakref__"}:
+                continue
             try:
                 yield f".{name}", object.__getattribute__(thing, name)
             except AttributeError:

@@ -1,8 +1,8 @@
 """The search for the part of a value that cannot be pickled.
 
-Part after part is pickled by itself, until one fails; then the parts of that. It is done after a
-failure, and for a tenth of a second at most: an error is clear enough without a way, and the event
-loop has other things to do.
+Part after part is pickled by itself, until one fails as the whole did; then the parts of that. It
+is done after a failure, and for two tenths of a second at most: an error is clear enough without a
+way, and the event loop has other things to do.
 """
 
 from __future__ import annotations
@@ -52,10 +52,15 @@ class _Search:
 
     Args:
         to_pickle: Pickles a value, or raises.
+        error: What pickling the whole raised.
+        same: Whether only parts count that fail with the same words: the first that fails.
     """
 
-    def __init__(self, to_pickle: Callable[[Any], object]) -> None:
+    def __init__(
+        self, to_pickle: Callable[[Any], object], error: BaseException, *, same: bool
+    ) -> None:
         self._to_pickle = to_pickle
+        self._words = describe(error) if same else None
         self._until = monotonic() + _SECONDS
         self._seen: dict[int, Any] = {}
 
@@ -81,8 +86,8 @@ class _Search:
             if monotonic() > self._until:
                 break
             failure = self._failure(part)
-            if failure is None or (_is_inherited(error) and not _is_inherited(failure)):
-                continue  # (What a lock consists of is no news to anybody.)
+            if failure is None:
+                continue
             found = self.culprit(part, failure, way + words, depth + 1)
             if found is not None:
                 return found
@@ -104,7 +109,7 @@ class _Search:
         try:
             self._to_pickle(part)
         except Exception as error:  # noqa: BLE001 - it is the answer
-            return error
+            return error if self._words in {None, describe(error)} else None
         return None
 
 
@@ -119,7 +124,13 @@ def find_culprit(thing: Any, error: BaseException, to_pickle: Callable[[Any], ob
     about_the_whole = isinstance(error, (PayloadError, RecursionError, MemoryError))
     if about_the_whole or not isinstance(error, Exception):
         return Culprit("", thing, error)
-    return _Search(to_pickle).culprit(thing, error) or Culprit("", thing, error)
+    for same in (True, False):
+        found = _Search(to_pickle, error, same=same).culprit(thing, error)
+        if found is not None and found.way:
+            return found
+        if _is_inherited(error):
+            break  # what a lock consists of is no news to anybody
+    return Culprit("", thing, error)
 
 
 def refused_function(
