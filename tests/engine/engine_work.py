@@ -24,6 +24,7 @@ timed = work.options(operation_type="timed", timeout=1.0)
 retried = work.options(operation_type="retried", retries=2, backoff=1.0)
 impatient = work.options(operation_type="impatient", retries=2)
 idempotent = work.options(operation_type="idempotent", idempotent=True)
+alone = work.options(operation_type="alone", exclusive=True)
 lead = work.options(operation_type="lead", external_calls=["work"])
 broken = work.options(
     operation_type="broken",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from engine_work import timed, work
+from engine_work import alone, timed, work
 
 from tokengate_mp import TokenKilled, WorkerLost
 
@@ -87,6 +87,36 @@ def test_a_token_behind_another_is_no_exception_once_it_runs(make_rig):
     assert core.interrupted == [token.number] * 2
     assert rig.backend.condemned == []
     rig.after(GRACE)
+    assert rig.backend.condemned == [core]
+
+
+def test_a_token_that_an_exclusive_one_holds_up_has_its_time_later(make_rig):
+    """One that waited when the exclusive token began: that is not lost for its sake."""
+    rig = make_rig(grace=GRACE)
+    waiting, taking = work(), alone()
+    rig.run()
+    core = rig.begun(waiting)
+    core.begin_on_top(taking)
+    rig.run()
+    waiting.kill()
+    rig.after(20 * GRACE)
+    assert rig.backend.condemned == []
+    core.finish(taking, 7)
+    rig.after(2 * GRACE)
+    assert taking.result() == 7
+    assert rig.backend.condemned == [core], "it may go on, and does not end"
+
+
+def test_a_token_on_top_of_an_exclusive_one_is_no_exception(make_rig):
+    """It runs in the place of the exclusive one, and so has to heed its interruption."""
+    rig = make_rig(grace=GRACE)
+    below, above = alone(), work()
+    rig.run()
+    core = rig.begun(below)
+    core.begin_on_top(above, below)
+    rig.run()
+    above.kill()
+    rig.after(1.01 * GRACE)
     assert rig.backend.condemned == [core]
 
 

@@ -67,5 +67,15 @@ class FakeSeat:
         return [ticket.number for thread in self.threads for ticket in thread.stack]
 
     def waits(self):
-        """Whether every thread waits."""
-        return all(thread.waits for thread in self.threads)
+        """Whether every thread waits, of those that may go on."""
+        return all(thread.waits for thread in self.threads[: 1 if self.is_taken else None])
+
+    @property
+    def is_taken(self):
+        """Whether an exclusive token has the process, in its first thread."""
+        return any(ticket.operation.exclusive for ticket in self.threads[0].stack)
+
+    @property
+    def is_quiet(self):
+        """Whether an exclusive token may begin in the first thread, as far as others are it."""
+        return all(thread.waits or not thread.stack for thread in self.threads[1:])

@@ -31,6 +31,7 @@ KINDS = {
     "one": Policy(max_running=1),
     "two": Policy(max_running=2),
     "again": Policy(retries=1),
+    "alone": Policy(exclusive=True),
     "lead": Policy(lead=Lead("[]")),
 }
 STEP = st.tuples(
@@ -53,7 +54,7 @@ class ClaimsMachine(RuleBasedStateMachine):
 
     @initialize(
         cores=st.integers(1, 3),
-        threads=st.integers(1, 2),
+        threads=st.integers(1, 3),
         routing=st.sampled_from(["strict", "work_conserving"]),
     )
     def start(self, cores, threads, routing):
@@ -101,20 +102,48 @@ class ClaimsMachine(RuleBasedStateMachine):
 
     def begin_next(self, seat, thread):
         """A free thread takes the next token of its process, which drops those that were ended."""
-        if thread.stack:
+        if thread.stack or (seat.is_taken and thread is not seat.threads[0]):
             return False
-        for ticket in self.unbegun(seat):
-            if not ticket.stage.ended:
-                thread.begin(ticket)
-                return True
+        ticket = self.next_of(seat)
+        if ticket is None or (ticket.operation.exclusive and not self.may_be_alone(seat, thread)):
+            return False
+        thread.begin(ticket)
+        return True
+
+    def next_of(self, seat):
+        """The token that a process comes to next: an exclusive one that is awaited there is."""
+        unbegun = self.unbegun(seat)
+        for ticket in [t for t in unbegun if t.stage.ended]:
             self.scheduler.dropped(seat.seat, [ticket.number])
-        return False
+        left = [t for t in unbegun if not t.stage.ended]
+        awaited = [thread.awaited[-1] for thread in seat.threads if thread.waits]
+        first = [t for t in left if t.operation.exclusive and any(t is a for a in awaited)]
+        return next(iter([*first, *left]), None)
+
+    def may_be_alone(self, seat, thread):
+        """Whether a thread may begin an exclusive token: the first, beside none but who waits."""
+        RAN["not yet alone"] += thread is seat.threads[0] and not seat.is_quiet
+        return thread is seat.threads[0] and seat.is_quiet
+
+    def begin_alone_on_top(self, seat, thread):
+        """The first thread begins an exclusive token whose turn it is, on top of one that waits."""
+        ticket = self.next_of(seat)
+        if seat.is_taken or len(seat.threads) == 1 or ticket is None:
+            return False
+        if not (ticket.operation.exclusive and self.may_be_alone(seat, thread)):
+            return False
+        thread.begin(ticket)
+        RAN["alone on top"] += 1
+        return True
 
     def begin_awaited(self, seat, thread):
         """A thread that waits for a token begins it, if its process has it."""
         awaited = thread.awaited[-1] if thread.waits else None
         for ticket in [] if awaited is None else with_dependencies(awaited):
+            if ticket.operation.exclusive and not self.may_be_alone(seat, thread):
+                continue
             if any(ticket is mine for mine in self.unbegun(seat)) and not ticket.stage.ended:
+                RAN["alone"] += ticket.operation.exclusive
                 below = thread.top.number
                 thread.begin(ticket)
                 RAN["on top"] += 1
@@ -124,7 +153,7 @@ class ClaimsMachine(RuleBasedStateMachine):
         if awaited is not None and not thread.claimed[-1]:
             thread.claimed[-1] = True
             self.claim(awaited, seat, thread.top.number)
-        return False
+        return awaited is not None and self.begin_alone_on_top(seat, thread)
 
     def finish(self, seat, thread, *, fails=False):
         """The token that a thread runs ends there; if it was ended here, the core says no more."""
@@ -169,7 +198,9 @@ class ClaimsMachine(RuleBasedStateMachine):
         action, kind, weight, choice = step
         threads = [(seat, t) for seat in self.seats.values() for t in seat.threads]
         seat, thread = threads[at % len(threads)]
-        if thread.waits:
+        if seat.is_taken and thread is not seat.threads[0]:
+            RAN["held up"] += bool(thread.stack) and not thread.waits
+        elif thread.waits:
             self.begin_awaited(seat, thread)
         elif not thread.stack:
             self.begin_next(seat, thread)
@@ -357,6 +388,8 @@ class ClaimsMachine(RuleBasedStateMachine):
         for seat in self.seats.values():
             held = held_by(self.scheduler, seat.seat)
             assert set(seat.running()) <= held.keys(), "a thread runs what its process has not got"
+            for thread in seat.threads[1:]:
+                assert not any(t.operation.exclusive for t in thread.stack), "not in the first"
 
     def teardown(self):
         """With nothing but threads that go on where they can, every token ends."""
@@ -385,7 +418,10 @@ class ClaimsMachine(RuleBasedStateMachine):
         assert not self.waits._waiters
 
 
-IMPORTANT = ["wait", "granted", "on top", "dependent", "member", "orphans", "given back", "lost"]
+IMPORTANT = [
+    *["wait", "granted", "on top", "dependent", "member", "orphans", "given back", "lost"],
+    "alone",
+]
 """What has to have happened, or the examples show little."""
 
 

@@ -151,6 +151,34 @@ def test_tokens_that_may_block_are_not_sent_beyond_the_crew(known):
     assert len(held) == 4
 
 
+@pytest.mark.parametrize(("duration", "count"), [(100 * MS, 1), (8 * MS, 2)])
+def test_exclusive_tokens_that_wait_are_charged_as_if_they_computed(duration, count):
+    """They share their core with nobody: it holds no more of them, whatever threads are free."""
+    scheduler = Scheduler(1, 4, "strict")
+    scheduler.core_ready(1)
+    maker = Maker(scheduler)
+    measured(maker, duration, name="alone", blocked=True)
+    tickets = maker.submit(name="alone", count=10)
+    assert scheduler.assign(0) == {1: tickets[:count]}
+    scheduler.hungry(1, numbers(tickets[:1]))
+    assert scheduler.assign(0) == {}
+
+
+def test_exclusive_tokens_are_not_sent_beside_those_that_block():
+    """Threads that are free are none for an exclusive token, which would wait for the others."""
+    scheduler = Scheduler(1, 4, "strict")
+    scheduler.core_ready(1)
+    maker = Maker(scheduler)
+    measured(maker, 1000 * MS, name="sleep", blocked=True)
+    measured(maker, 20 * MS, name="alone")
+    sleepers = maker.submit(name="sleep", count=3)
+    assert scheduler.assign(0) == {1: sleepers}
+    scheduler.hungry(1, numbers(sleepers))
+    maker.submit(name="alone", count=3)
+    assert scheduler.assign(0) == {}
+    scheduler.validate()
+
+
 def test_a_long_token_goes_to_a_core_that_is_nearly_dry():
     """Where 4 ms of work or less are left, the next token may take as long as it likes."""
     scheduler = Scheduler(1, 4, "strict")

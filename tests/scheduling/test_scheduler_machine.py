@@ -14,6 +14,7 @@ from hypothesis.stateful import (
 )
 from tickets import MS, WEIGHTS, FakeTicket, homes, numbers
 
+from tokengate_mp.config.options import Policy
 from tokengate_mp.lifecycle import TokenState, path
 from tokengate_mp.scheduling.cores.recall import RECALL_NS
 from tokengate_mp.scheduling.model.pacing import DEEP_NS, DEEPEST_NS, MAX_HELD, nearly_dry
@@ -22,7 +23,7 @@ from tokengate_mp.scheduling.scheduler import Scheduler
 
 DURATIONS = st.sampled_from([0, 1_000, 50_000, MS, 5 * MS, 40 * MS])
 CALLS = st.lists(
-    st.tuples(st.sampled_from(WEIGHTS), st.sampled_from("ab"), st.integers(1, 8)),
+    st.tuples(st.sampled_from(WEIGHTS), st.sampled_from("abx"), st.integers(1, 8)),
     min_size=1,
     max_size=6,
 )
@@ -85,7 +86,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(calls=CALLS, at_once=AT_ONCE)
     def call(self, calls, at_once):
         for weight, name, count in calls:
-            operation = self.scheduler.operations.declare(name, weight)
+            policy = Policy(exclusive=True) if name == "x" else None
+            operation = self.scheduler.operations.declare(name, weight, policy)
             operation.divisible = name == "b"
             for _ in range(count):
                 ticket = FakeTicket(len(self.tickets) + 1, operation)

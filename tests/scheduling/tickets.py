@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tokengate_mp.config.options import Policy
 from tokengate_mp.lifecycle import TokenState
 from tokengate_mp.scheduling.model.operation import Operation
 
@@ -40,8 +41,9 @@ class Maker:
         self.made = 0
 
     def __call__(self, weight="medium", name="work", count=1):
-        """Make tickets of one operation."""
-        operation = self.scheduler.operations.declare(name, weight)
+        """Make tickets of one operation; those of "alone" are exclusive."""
+        policy = Policy(exclusive=True) if name == "alone" else None
+        operation = self.scheduler.operations.declare(name, weight, policy)
         self.made += count
         return [FakeTicket(self.made - count + 1 + i, operation) for i in range(count)]
 
