@@ -18,7 +18,7 @@ engine's to see.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -261,8 +261,8 @@ class CoreBackend(Protocol):
         raise NotImplementedError
 
     @property
-    def irreplaceable_cores(self) -> Iterable[int]:
-        """Cores whose process cannot be replaced while well."""
+    def irreplaceable_cores(self) -> Mapping[int, str]:
+        """Cores whose process cannot be replaced while well, each with the reason."""
         raise NotImplementedError
 
     @property
@@ -298,6 +298,13 @@ class CoreBackend(Protocol):
 
     def replace(self, core: int) -> None:
         """Start a process that is to take over from a core's while that is well."""
+
+    def renew(self) -> None:
+        """Have processes that are started from now on begin with the surroundings of now.
+
+        Raises:
+            CoreStartError: What they begin with cannot be found out.
+        """
 
     def is_replacing(self, core: int) -> bool:
         """Whether a core's successor was started, or will be in a moment."""

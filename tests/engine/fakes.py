@@ -466,7 +466,7 @@ class FakeBackend:
         self._to_start: deque[int] = deque(range(1, cores + 1))
         self.links: dict[int, CoreLink] = {}
         self.successors: dict[int, CoreLink] = {}
-        self.irreplaceable_cores: set[int] = set()
+        self.irreplaceable_cores: dict[int, str] = {}
         self.restarts = dict.fromkeys(range(1, cores + 1), 0)
         self.recycled = dict.fromkeys(range(1, cores + 1), 0)
         self.condemned: list[FakeLink] = []
@@ -530,6 +530,10 @@ class FakeBackend:
             link.drop_unread()
         if link not in self.condemned:
             self.condemned.append(link)
+
+    def renew(self) -> None:
+        """There are no surroundings that fake cores would begin with."""
+        self.irreplaceable_cores.clear()
 
     def return_results(self) -> None:
         """There is no arena that anything could be returned to."""
@@ -626,7 +630,7 @@ class FakeBackend:
     def cannot_replace(self, core: int) -> None:
         """Say that no process can take over from a core's."""
         self.successors.pop(core, None)
-        self.irreplaceable_cores.add(core)
+        self.irreplaceable_cores[core] = "no process can be started"
         self._events.irreplaceable(core)
 
     def drain(self, link: FakeLink) -> None:

@@ -29,11 +29,13 @@ from tokengate_mp.config.settings import (
     coordinator_settings,
 )
 from tokengate_mp.coordinator.calls import PlainCalls, decorated_plainly
+from tokengate_mp.coordinator.restarting import Restartable, run_in
 from tokengate_mp.coordinator.run import CoordinatorRun
 from tokengate_mp.coordinator.shared import Shared
+from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning
+from tokengate_mp.loops.host import Host
 from tokengate_mp.observe.control_port import ControlPort
-from tokengate_mp.observe.observed import Observed
 from tokengate_mp.sigint import HeldBack
 from tokengate_mp.tokens.token import Token
 from tokengate_mp.wire.protocol.initializer import pack_initializer
@@ -43,7 +45,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class OperationsCoordinator(Observed):
+class OperationsCoordinator(Restartable):
     """The coordinator of a process: runs all tokens that are made there on core processes.
 
     Started within a running event loop, it serves that loop. Without one, it runs a loop of its own
@@ -337,17 +339,16 @@ class OperationsCoordinator(Observed):
         host, engine = self._run.host, self._run.engine
         if host is None or engine is None or not engine.takes_calls():
             return  # then every token has ended
-        if asyncio.get_running_loop() is host.loop:
-            await engine.join()
-        else:
-            joined = asyncio.run_coroutine_threadsafe(engine.join(), host.loop)
-            await asyncio.wrap_future(joined)
+        await run_in(host, engine.join)
 
     # ---- controls
 
     def __repr__(self) -> str:
         label = f" {self.label!r}" if self.label else ""
         return f"<OperationsCoordinator{label}: cores={len(self.settings.cpus)}, {self._run.stage}>"
+
+    def _to_restart(self) -> tuple[Host, Engine]:
+        return self._run.require_running(_not_running("restart() was awaited"))
 
     def _status_port(self, never_started: str) -> ControlPort:
         return self._run.control_port(never_started)

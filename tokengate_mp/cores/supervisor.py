@@ -303,6 +303,21 @@ class Supervisor:
         else:
             self._events.launched(successor)
 
+    def renew(self) -> None:
+        """Have processes that are started from now on begin with the surroundings of now.
+
+        Raises:
+            CoreStartError: There is no interpreter, or no descriptor is left.
+        """
+        before = self._surroundings
+        if before is not None:
+            try:
+                self._surroundings = before.renewed()
+            except OSError as error:
+                raise CoreStartError(f"core processes cannot be started: {error}") from error
+            before.close()
+        self.irreplaceable_cores.clear()
+
     def is_replacing(self, core: int) -> bool:
         """Whether a core's successor was started, or will be in a moment."""
         return core in self.successors or core in self._retries

@@ -407,6 +407,11 @@ class Engine:
         """How many tokens were made and have not ended."""
         return self._accounts.unended_count + self.intake.count()
 
+    async def restart(self) -> None:
+        """Replace all core processes while they are well (see `Recycling.restart`)."""
+        if not self._ended:
+            await self._recycling.restart()
+
     async def join(self) -> None:
         """Wait, in the engine's loop, until every token has ended."""
         if not self._ended:

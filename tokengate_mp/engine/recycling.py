@@ -27,8 +27,9 @@ import psutil
 
 from tokengate_mp.config.settings import CoordinatorSettings
 from tokengate_mp.engine.peers import Peer, Peers
+from tokengate_mp.errors import CoordinatorNotRunning, CoreStartError
 from tokengate_mp.loops.timers import Timer
-from tokengate_mp.ports import CoreBackend
+from tokengate_mp.ports import CoreBackend, CoreLink
 from tokengate_mp.scheduling.policy.recycling import ProcessFacts, RecyclingPolicy
 from tokengate_mp.scheduling.scheduler import Scheduler
 
@@ -50,7 +51,7 @@ class Recycling:
         request_turn: Asks for a turn, in which `advance` is called.
 
     Attributes:
-        active: Whether there are any limits.
+        active: Whether there are any limits, or processes were replaced without.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that takes part in a handover
@@ -72,6 +73,9 @@ class Recycling:
         self._request_turn = request_turn
         self._weighing = Timer(loop, self._weigh)
         self.active = limit is not None or max_rss is not None
+        self._loop = loop
+        self._old: frozenset[CoreLink] = frozenset()
+        self._waiters: list[asyncio.Future[None]] = []
 
     def begin_shift(self, peer: Peer) -> None:
         """Count anew for a process that has taken over its core and is up."""
@@ -90,8 +94,58 @@ class Recycling:
         self._policy.process_ended(peer.core)
         return peer.excused or self._handover.answered_by_process(peer.core) > 0
 
+    async def restart(self) -> None:
+        """Have all processes of now replaced by such as begin with the surroundings of now.
+
+        Returns when the last of them has been relieved. In the engine's loop.
+
+        Raises:
+            CoreStartError: A process cannot be replaced; it goes on.
+            CoordinatorNotRunning: The engine was closed meanwhile.
+        """
+        self._backend.renew()
+        # Successors that are about to take over have begun with what was before.
+        self._old = frozenset(self._backend.all_links())
+        self.active = True
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        self._request_turn()
+        await waiter
+
+    def _go_on_restarting(self) -> None:
+        """Have the next process replaced, and end the wait when there is none."""
+        backend, policy = self._backend, self._policy
+        left = [link for link in backend.all_links() if link in self._old]
+        # (What was relieved finishes its tokens under a seat of its own.)
+        left = [link for link in left if link.seat in {0, link.core}]
+        for link in left:
+            if link.core in backend.irreplaceable_cores:
+                reason = backend.irreplaceable_cores[link.core]
+                kept = f"core {link.core} keeps its process, as no other can be started: {reason}"
+                self._end_restart(CoreStartError(kept))
+                return
+            if link.seat:
+                policy.replacement_wanted(link.core)
+        if not left:
+            self._end_restart(None)
+
+    def _end_restart(self, error: Exception | None) -> None:
+        for core in {link.core for link in self._old}:
+            self._policy.replacement_unwanted(core)
+        self._old = frozenset()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
     def advance(self) -> None:
         """Go on with what is under way, and begin what is due."""
+        if self._waiters:
+            self._go_on_restarting()
         accounts, peers = self._scheduler.accounts, self._peers
         draining: dict[int, int] = {}
         serving: list[ProcessFacts] = []
@@ -107,6 +161,8 @@ class Recycling:
             self._relieve(peers[core])
         for core in orders.start:
             self._backend.replace(core)
+        if self._waiters and orders.hand_over:
+            self._request_turn()
         if self._weighs:
             self._weighing.run_within(WEIGH_SECONDS)
 
@@ -153,8 +209,9 @@ class Recycling:
                 self._request_turn()
 
     def cancel(self) -> None:
-        """Look at no more resident sets."""
+        """Replace nothing more, and look at no more memory."""
         self._weighing.cancel()
+        self._end_restart(CoordinatorNotRunning("the core processes were stopped meanwhile"))
 
 
 def _own_memory(process: psutil.Process) -> int:

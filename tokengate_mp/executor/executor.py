@@ -23,13 +23,15 @@ from tokengate_mp.config.checks import buffered_items, whole
 from tokengate_mp.config.cpus import usable_cpus
 from tokengate_mp.config.option_table import token_options
 from tokengate_mp.config.settings import coordinator_settings
+from tokengate_mp.coordinator.restarting import Restartable
 from tokengate_mp.coordinator.shared import Shared
+from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, PayloadError
 from tokengate_mp.executor.future import CallFuture
 from tokengate_mp.executor.runtime import ExecutorRuntime
 from tokengate_mp.locks import new_lock
+from tokengate_mp.loops.host import Host
 from tokengate_mp.observe.control_port import StatusPort
-from tokengate_mp.observe.observed import Observed
 from tokengate_mp.observe.unstarted import UnstartedPort
 from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.sigint import HeldBack
@@ -52,7 +54,7 @@ _next_cpu = count()
 """So that executors with few workers each do not all sit on the first CPUs."""
 
 
-class TokenGateExecutor(Observed, Executor):
+class TokenGateExecutor(Restartable, Executor):
     """Runs calls on core processes, and gives standard futures.
 
         with TokenGateExecutor() as executor:
@@ -316,6 +318,10 @@ class TokenGateExecutor(Observed, Executor):
             and so is a batch of `map`. An operation goes by the function's qualified name.
         """
         return {"label": self.label, **super().get_stats()}
+
+    def _to_restart(self) -> tuple[Host, Engine] | None:
+        runtime = self._runtime
+        return None if runtime is None or runtime.ending else runtime.parts
 
     def _status_port(self, never_started: str) -> StatusPort:
         del never_started  # here that is no error, as an executor starts by itself

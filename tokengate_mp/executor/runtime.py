@@ -16,6 +16,7 @@ from typing import Any
 from tokengate_mp.bulk.feed import Feed
 from tokengate_mp.config.settings import CoordinatorSettings
 from tokengate_mp.coordinator.opening import open_engine
+from tokengate_mp.engine.engine import Engine
 from tokengate_mp.engine.outbound.intake import Intake
 from tokengate_mp.errors import TokenKilled
 from tokengate_mp.loops.host import Host
@@ -56,6 +57,11 @@ class ExecutorRuntime:
         self.intake: Intake = self._engine.intake
         self.control_port: ControlPort | None = self._engine.control_port
         _runtimes.add(self)
+
+    @property
+    def parts(self) -> tuple[Host, Engine]:
+        """The loop, and the engine that lives in it."""
+        return self._host, self._engine
 
     def withdraw_token(self, token: ForwardingToken[Any]) -> bool:
         """Withdraw a token; False if the token was sent to a core, or is withdrawn already."""

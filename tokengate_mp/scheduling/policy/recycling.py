@@ -3,7 +3,8 @@
 With a limit that is not exact, a process that has answered for so many tokens is due, and what it
 runs until its successor is up is beyond the limit. With an exact limit it is never sent more, so
 the successor is started ahead, by the pace so far; but the core waits for it if it is late. A
-process whose resident set was seen to be too large is *heavy*, and due at once.
+process whose own memory was seen to be too large, or that is to be replaced because somebody wants
+it so, is due at once.
 
 Where no limit is exact, successors get ready one after the other: so there is one process more than
 there are cores, and not twice as many.
@@ -58,17 +59,17 @@ class RecyclingPolicy:
     Args:
         limit: The most tokens that a process answers for; None for any number.
         exact: Whether a process is never sent more than that.
-        max_rss: The largest resident set of a process, bytes; None for any size.
+        max_rss: The most memory that a process has for itself, bytes; None for any size.
     """
 
-    __slots__ = ("_began", "_exact", "_heavy", "_lead", "_limit", "_max_rss")
+    __slots__ = ("_began", "_due", "_exact", "_lead", "_limit", "_max_rss")
 
     def __init__(self, limit: int | None, *, exact: bool, max_rss: int | None) -> None:
         self._limit = limit
         self._exact = exact
         self._max_rss = max_rss
         self._began: dict[int, int] = {}
-        self._heavy: set[int] = set()
+        self._due: set[int] = set()
         self._lead = 0
 
     @property
@@ -87,13 +88,21 @@ class RecyclingPolicy:
             lead: How long the process took to get ready; None if nobody knows.
         """
         self._began[core] = now
-        self._heavy.discard(core)
+        self._due.discard(core)
         if lead is not None:
             self._lead = lead
 
     def process_ended(self, core: int) -> None:
-        """Forget that a process was heavy which takes the core's tokens no more."""
-        self._heavy.discard(core)
+        """Forget that a process was due which takes the core's tokens no more."""
+        self._due.discard(core)
+
+    def replacement_wanted(self, core: int) -> None:
+        """Count a core's process as due, whatever it has done so far."""
+        self._due.add(core)
+
+    def replacement_unwanted(self, core: int) -> None:
+        """Take that back: a process cannot be replaced."""
+        self._due.discard(core)
 
     def worth_weighing(self, core: int, answered: int) -> bool:
         """Whether to look at the resident set of a core's process.
@@ -104,17 +113,17 @@ class RecyclingPolicy:
             core: The core.
             answered: How many outcomes the process has given.
         """
-        return self._max_rss is not None and answered > 0 and core not in self._heavy
+        return self._max_rss is not None and answered > 0 and core not in self._due
 
     def weighed(self, core: int, rss: int) -> bool:
-        """Count a core's process as heavy if its resident set, bytes, is too large.
+        """Count a core's process as due if its own memory, bytes, is too large.
 
         Returns:
             Whether that is news.
         """
-        if self._max_rss is None or rss <= self._max_rss or core in self._heavy:
+        if self._max_rss is None or rss <= self._max_rss or core in self._due:
             return False
-        self._heavy.add(core)
+        self._due.add(core)
         return True
 
     # ---- orders
@@ -141,19 +150,19 @@ class RecyclingPolicy:
             elif (self._exact or not busy) and self._is_due(process, now):
                 orders.start.append(process.core)
                 busy = True
-        self._heavy.difference_update(orders.hand_over)
+        self._due.difference_update(orders.hand_over)
         return orders
 
     def _is_over(self, process: ProcessFacts) -> bool:
         """Whether the time of a process whose successor is up has come."""
-        exact = self._exact and process.core not in self._heavy
+        exact = self._exact and process.core not in self._due
         return not exact or process.closed
 
     def _is_due(self, process: ProcessFacts, now: int) -> bool:
         """Whether a successor should be started."""
         if not process.ready or process.successor_due:
             return False
-        if process.core in self._heavy:
+        if process.core in self._due:
             return True
         if self._limit is None:
             return False

@@ -1,0 +1,45 @@
+"""Restarting: all core processes are replaced while they are well."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from tokengate_mp.engine.engine import Engine
+from tokengate_mp.loops.host import Host
+from tokengate_mp.observe.observed import Observed
+
+
+async def run_in(host: Host, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Await a coroutine that belongs to the loop of a host, from whatever loop."""
+    if asyncio.get_running_loop() is host.loop:
+        await work()
+    else:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), host.loop))
+
+
+class Restartable(Observed):
+    """A coordinator or executor, whose core processes can be replaced."""
+
+    def _to_restart(self) -> tuple[Host, Engine] | None:
+        """The engine, and its loop; None if there are no core processes yet."""
+        raise NotImplementedError
+
+    async def restart(self) -> None:
+        """Replace every core process while it is well, and lose no token.
+
+        The next process of a core gets ready beside the one before, which finishes what it has
+        begun. All begin with the environment, the working directory, `sys.path` and the log levels
+        as they are now, and run the initializer. Returns when the last core has its new process.
+        From any event loop; calls at one time are one restart.
+
+        Raises:
+            CoordinatorNotRunning: The core processes were stopped.
+            CoreStartError: A process cannot be started. The old one goes on; those of other cores
+                may have been replaced.
+        """
+        there = self._to_restart()
+        if there is not None:
+            host, engine = there
+            await run_in(host, engine.restart)
