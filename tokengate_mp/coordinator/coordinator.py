@@ -29,23 +29,22 @@ from tokengate_mp.config.settings import (
     coordinator_settings,
 )
 from tokengate_mp.coordinator.calls import PlainCalls, decorated_plainly
-from tokengate_mp.coordinator.restarting import Restartable, run_in
+from tokengate_mp.coordinator.core_pool import CorePool, run_in
 from tokengate_mp.coordinator.run import CoordinatorRun
-from tokengate_mp.coordinator.shared import Shared
 from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning
 from tokengate_mp.loops.host import Host
 from tokengate_mp.observe.control_port import ControlPort
 from tokengate_mp.sigint import HeldBack
 from tokengate_mp.tokens.token import Token
+from tokengate_mp.wire.arena.arena import Arena
 from tokengate_mp.wire.protocol.initializer import pack_initializer
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 
 
-class OperationsCoordinator(Restartable):
+class OperationsCoordinator(CorePool):
     """The coordinator of a process: runs all tokens that are made there on core processes.
 
     Started within a running event loop, it serves that loop. Without one, it runs a loop of its own
@@ -300,20 +299,6 @@ class OperationsCoordinator(Restartable):
         )
         return mapped
 
-    def share(self, value: T) -> Shared[T]:
-        """Store a value in shared memory, once for any number of calls.
-
-        Returns:
-            A handle. Calls take it in place of the value, and their functions get the value; an
-            array is a read-only view. It can be closed, and be used in a `with` statement.
-
-        Raises:
-            CoordinatorNotRunning: This coordinator is not running.
-            PayloadError: It cannot be pickled, or there is no room for it.
-        """
-        _, engine = self._run.require_running(_not_running("share() was called"))
-        return Shared(value, engine.arena)
-
     async def ready(self) -> None:
         """Wait until there is room for a call within `max_pending` and `max_pending_bytes`.
 
@@ -346,6 +331,9 @@ class OperationsCoordinator(Restartable):
     def __repr__(self) -> str:
         label = f" {self.label!r}" if self.label else ""
         return f"<OperationsCoordinator{label}: cores={len(self.settings.cpus)}, {self._run.stage}>"
+
+    def _to_share(self) -> Arena | None:
+        return self._run.require_running(_not_running("share() was called"))[1].arena
 
     def _to_restart(self) -> tuple[Host, Engine]:
         return self._run.require_running(_not_running("restart() was awaited"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from itertools import count
 from multiprocessing.context import BaseContext
 from signal import SIGKILL, SIGTERM
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
@@ -23,12 +22,12 @@ from tokengate_mp.config.checks import buffered_items, whole
 from tokengate_mp.config.cpus import usable_cpus
 from tokengate_mp.config.option_table import token_options
 from tokengate_mp.config.settings import coordinator_settings
-from tokengate_mp.coordinator.restarting import Restartable
-from tokengate_mp.coordinator.shared import Shared
+from tokengate_mp.coordinator.core_pool import CorePool
 from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, PayloadError
 from tokengate_mp.executor.future import CallFuture
 from tokengate_mp.executor.runtime import ExecutorRuntime
+from tokengate_mp.executor.workers import cpus_of_workers
 from tokengate_mp.locks import new_lock
 from tokengate_mp.loops.host import Host
 from tokengate_mp.observe.control_port import StatusPort
@@ -37,24 +36,19 @@ from tokengate_mp.scheduling.model.operation import Operation
 from tokengate_mp.sigint import HeldBack
 from tokengate_mp.tokens.enrolled import Version
 from tokengate_mp.tokens.numbers import next_number
+from tokengate_mp.wire.arena.arena import Arena
 from tokengate_mp.wire.protocol.call_encoder import CallEncoder
 from tokengate_mp.wire.protocol.initializer import pack_initializer
 from tokengate_mp.worker.run.applied import apply
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
-
-MAX_WORKERS: Final = 4096
 
 _FIXED: Final = frozenset({range, tuple, str, bytes, frozenset})
 """Iterables that stay as they are, whatever becomes of those who hold them."""
 
-_next_cpu = count()
-"""So that executors with few workers each do not all sit on the first CPUs."""
 
-
-class TokenGateExecutor(Restartable, Executor):
+class TokenGateExecutor(CorePool, Executor):
     """Runs calls on core processes, and gives standard futures.
 
         with TokenGateExecutor() as executor:
@@ -117,7 +111,7 @@ class TokenGateExecutor(Restartable, Executor):
             raise TypeError("initializer must be callable")
         usable = tuple(usable_cpus())
         self._settings = coordinator_settings(
-            _cpus(max_workers, usable),
+            cpus_of_workers(max_workers, usable),
             usable,
             threads_per_core=threads_per_core,
             routing="work_conserving",
@@ -291,20 +285,6 @@ class TokenGateExecutor(Restartable, Executor):
         runtime.feeds.add(feed)
         return synchronously(feed, ordered=True, timeout=timeout)
 
-    def share(self, value: T) -> Shared[T]:
-        """Store a value in shared memory, once for any number of calls; starts the core processes.
-
-        Returns:
-            A handle, as `OperationsCoordinator.share` gives: calls of this executor take it in
-            place of the value.
-
-        Raises:
-            RuntimeError: The executor was shut down.
-            PayloadError: It cannot be pickled, or there is no room for it.
-            CoreStartError: The core processes cannot be started.
-        """
-        return Shared(value, self._running().intake.arena)
-
     # ---- statistics
 
     def get_stats(self) -> dict[str, Any]:
@@ -318,6 +298,9 @@ class TokenGateExecutor(Restartable, Executor):
             and so is a batch of `map`. An operation goes by the function's qualified name.
         """
         return {"label": self.label, **super().get_stats()}
+
+    def _to_share(self) -> Arena | None:
+        return self._running().intake.arena
 
     def _to_restart(self) -> tuple[Host, Engine] | None:
         runtime = self._runtime
@@ -437,18 +420,3 @@ def _enrolled(
     # There are no weights here: "heavy" may run on every core.
     options = token_options(encoder.operation_type, weight="heavy", exclusive=exclusive)
     return _Enrolled(*runtime.intake.enrol(function, options), encoder, forgotten)
-
-
-def _cpus(max_workers: int | None, usable: tuple[int, ...]) -> list[int]:
-    """The CPU of each worker."""
-    workers = len(usable) if max_workers is None else max_workers
-    if isinstance(workers, bool) or not isinstance(workers, int):
-        raise TypeError(f"max_workers must be an int, not {type(workers).__name__}")
-    if workers <= 0:
-        raise ValueError("max_workers must be greater than 0")
-    if workers > MAX_WORKERS:
-        raise ValueError(f"max_workers must be <= {MAX_WORKERS}")
-    if workers >= len(usable):
-        return [usable[i % len(usable)] for i in range(workers)]
-    # Those of the next such executor come after these.
-    return [usable[next(_next_cpu) % len(usable)] for _ in range(workers)]

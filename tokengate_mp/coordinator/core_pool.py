@@ -1,14 +1,18 @@
-"""Restarting: all core processes are replaced while they are well."""
+"""What coordinators and executors have in common as pools of core processes: share and restart."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
+from tokengate_mp.coordinator.shared import Shared
 from tokengate_mp.engine.engine import Engine
 from tokengate_mp.loops.host import Host
 from tokengate_mp.observe.observed import Observed
+from tokengate_mp.wire.arena.arena import Arena
+
+T = TypeVar("T")
 
 
 async def run_in(host: Host, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -19,12 +23,33 @@ async def run_in(host: Host, work: Callable[[], Coroutine[Any, Any, None]]) -> N
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), host.loop))
 
 
-class Restartable(Observed):
-    """A coordinator or executor, whose core processes can be replaced."""
+class CorePool(Observed):
+    """A coordinator or executor."""
 
     def _to_restart(self) -> tuple[Host, Engine] | None:
         """The engine, and its loop; None if there are no core processes yet."""
         raise NotImplementedError
+
+    def _to_share(self) -> Arena | None:
+        """The arena in which values are shared; None if there is none."""
+        raise NotImplementedError
+
+    def share(self, value: T) -> Shared[T]:
+        """Store a value in shared memory, once for any number of calls of this pool.
+
+        (An executor starts its core processes for that.)
+
+        Returns:
+            A handle. Calls take it in place of the value, and their functions get the value; an
+            array is a read-only view. It can be closed, and be used in a `with` statement.
+
+        Raises:
+            CoordinatorNotRunning: This coordinator is not running.
+            RuntimeError: This executor was shut down.
+            PayloadError: It cannot be pickled, or there is no room for it.
+            CoreStartError: The core processes of an executor cannot be started.
+        """
+        return Shared(value, self._to_share())
 
     async def restart(self) -> None:
         """Replace every core process while it is well, and lose no token.
