@@ -23,8 +23,7 @@ from tokengate_mp.cores.incarnation import Incarnation
 from tokengate_mp.cores.launch import launch
 from tokengate_mp.cores.leases import Leases
 from tokengate_mp.cores.output import OutputStreams
-from tokengate_mp.cores.surroundings import Surroundings
-from tokengate_mp.cores.tracker_door import TrackerDoor
+from tokengate_mp.cores.shared_start import SharedStart
 from tokengate_mp.cores.watch import ProcessWatch
 from tokengate_mp.errors import CoreStartError
 from tokengate_mp.loops.timers import Timer
@@ -60,8 +59,7 @@ class Supervisor:
         self._loop = loop
         self._events: BackendEvents
         self._output: OutputStreams
-        self._surroundings: Surroundings | None = None
-        self._tracker_door: TrackerDoor | None = None
+        self._start = SharedStart(loop)
         self._watch = ProcessWatch(loop, self._heard, self.reap)
         self._glance = Timer(loop, self._look_around)
         self._to_start: deque[int] = deque()
@@ -140,7 +138,7 @@ class Supervisor:
         berth = None if self.arena is None else self.arena.berth()
         leases = Leases(self.arena, berth)
         try:
-            launched = launch(core, self._settings, self._taken_surroundings(), berth)
+            launched = launch(core, self._settings, self._start.surroundings(), berth)
         except CoreStartError:
             leases.close_leases()
             raise
@@ -309,13 +307,7 @@ class Supervisor:
         Raises:
             CoreStartError: There is no interpreter, or no descriptor is left.
         """
-        before = self._surroundings
-        if before is not None:
-            try:
-                self._surroundings = before.renewed()
-            except OSError as error:
-                raise CoreStartError(f"core processes cannot be started: {error}") from error
-            before.close()
+        self._start.renew()
         self.irreplaceable_cores.clear()
 
     def is_replacing(self, core: int) -> bool:
@@ -411,7 +403,7 @@ class Supervisor:
                     self._end_overdue(incarnation)
         finally:  # also at a Ctrl-C, for somebody who has no patience
             _end_processes(leaving)
-            self._close_surroundings()
+            self._start.close()
             if self.arena is not None:
                 self.arena.close_arena()
 
@@ -422,31 +414,9 @@ class Supervisor:
             os.close(incarnation.launched.lifeline)
             incarnation.launched.control.close()
             os.close(incarnation.launched.voice)
-        if self._tracker_door is not None:
-            self._tracker_door.disown()
-            self._tracker_door = None
-        self._close_surroundings()
+        self._start.disown()
         if self.arena is not None:
             self.arena.disown_arena()
-
-    def _taken_surroundings(self) -> Surroundings:
-        """What all processes begin with: as it was when that of the first was started."""
-        try:
-            if self._tracker_door is None:
-                self._tracker_door = TrackerDoor(self._loop)
-            if self._surroundings is None:
-                self._surroundings = Surroundings(self._tracker_door.fd)
-        except OSError as error:
-            raise CoreStartError(f"core processes cannot be started: {error}") from error
-        return self._surroundings
-
-    def _close_surroundings(self) -> None:
-        door, self._tracker_door = self._tracker_door, None
-        surroundings, self._surroundings = self._surroundings, None
-        if door is not None:
-            door.close()
-        if surroundings is not None:
-            surroundings.close()
 
 
 def _end_processes(processes: list[Incarnation]) -> None:
