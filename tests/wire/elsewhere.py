@@ -36,6 +36,11 @@ def _define(key, definition):
 def _call(key, *arguments):
     function = made[key]
     return (function.call or function.load())(*arguments)
+def _try_call(key):
+    try:
+        return _call(key)
+    except NameError as error:
+        return type(error).__name__, error.name
 def _load(pickled):
     return repr(pickle.loads(pickled))
 def _main(expression):
@@ -71,6 +76,10 @@ class Elsewhere:
     def call(self, key, *arguments):
         """Call the function of a definition; its result."""
         return self._ask("call", key, *arguments)
+
+    def try_call(self, key):
+        """Call the function of a definition; its result, or the name that is not bound."""
+        return self._ask("try_call", key)
 
     def load(self, pickled):
         """Load a pickle; the text of what it is."""

@@ -42,6 +42,10 @@ _IMPLIED: Final = frozenset(
 _versions = count(1)
 
 
+NEVER_BOUND: Final = 0
+"""The version of a name that has been bound to nothing since its module travels."""
+
+
 class Namespace:
     """The variables of a module whose functions travel by value.
 
@@ -77,8 +81,8 @@ class Namespace:
     def bind(self, name: str, version: int, value: Any) -> None:
         """Bind a variable that came from elsewhere, unless it has that version already."""
         known = self.bound.get(name)
-        if known is not None and known[0] == version:
-            return
+        if (NEVER_BOUND if known is None else known[0]) == version:
+            return  # (so what an initializer has bound to a name that nobody else has, stays)
         # (Kept as it is, not by a weak reference: the variable keeps it too.)
         self.bound[name] = version, lambda: value
         if value is UNBOUND:
@@ -190,6 +194,8 @@ class Bindings:
             self._bound[name] = self._namespace.version(name, value), value
         elif name in self._namespace.bound:  # it was deleted
             self._gone[name] = self._namespace.version(name, UNBOUND)
+        else:
+            self._gone[name] = NEVER_BOUND
 
     def _add_foreign(self, name: str, value: Any, dump: Callable[[Any], bytes]) -> None:
         version, came = self._namespace.bound.get(name, (0, None))
@@ -198,7 +204,9 @@ class Bindings:
                 self._gone[name] = version
             else:
                 self._bound[name] = version, value
-        elif value is not UNBOUND:
+        elif value is UNBOUND:
+            self._gone[name] = NEVER_BOUND
+        else:
             # What this process has made of it is its own: another process takes it if it has
             # nothing under that name, and if it can be sent at all (connections cannot).
             begun, key = current_dumps(), (self._namespace.identity, name)
@@ -211,6 +219,9 @@ class Bindings:
                 pass
             finally:
                 begun.discard(key)
+
+    def __bool__(self) -> bool:
+        return bool(self._bound or self._changed or any(self._gone.values()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _bind, (self._namespace.reference, self._bound, self._gone, self._changed)
