@@ -68,6 +68,26 @@ NOT_APPLICABLE = {
 }
 """The tests that are not run, and why."""
 
+_LATER = {
+    "test_broken_process_pool_traceback": "kills one of `_processes`",
+    "test_shutdown_no_wait_max_tasks_gh119592": "joins `_executor_manager_thread`",
+    "test_gc_during_max_tasks_worker_exit_gh152967": "joins `_executor_manager_thread`",
+    "test_force_shutdown_during_max_tasks_worker_exit": "joins `_executor_manager_thread`",
+    "test_failed_worker_replacement_breaks_pool": "replaces `_spawn_worker`",
+    "test_terminate_workers": "replaces `_force_shutdown`; see test_ending_workers",
+    "test_kill_workers": "replaces `_force_shutdown`; see test_ending_workers",
+    "test_force_shutdown_workers_invalid_op": "calls `_force_shutdown`",
+    "test_force_shutdown_workers": "looks into `_processes`; see test_ending_workers",
+    "test_force_shutdown_workers_stops_pool": "looks into `_processes`; see test_ending_workers",
+}
+"""Further such tests, which Python 3.14 and 3.15 have brought."""
+
+NOT_APPLICABLE |= {
+    name: why
+    for name, why in _LATER.items()
+    if hasattr(_pool.ProcessPoolExecutorTest, name)  # it is there in this version
+}
+
 
 class _OurExecutor:
     """Takes the place of the mixin that makes a standard executor."""

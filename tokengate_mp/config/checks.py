@@ -45,9 +45,9 @@ def buffered_items(buffersize: int | None) -> int | None:
     if buffersize is None:
         return None
     if isinstance(buffersize, bool) or not isinstance(buffersize, int):
-        raise TypeError(f"buffersize must be an int or None, not {type(buffersize).__name__}")
+        raise TypeError(f"buffersize must be an integer or None, not {type(buffersize).__name__}")
     if buffersize < 1:
-        raise ValueError(f"buffersize must be at least 1, not {buffersize}")
+        raise ValueError(f"buffersize must be None or > 0, not {buffersize}")
     return buffersize
 
 
