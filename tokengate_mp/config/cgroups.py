@@ -17,7 +17,7 @@ def groups(root: Path, own: Path, controller: str) -> list[Path]:
         controller: The controller that is asked for, where each has groups of its own (version 1).
     """
     try:
-        lines = own.read_text().splitlines()
+        lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:  # no control groups on this system
         return []
     found: list[Path] = []

@@ -40,6 +40,6 @@ def memory() -> int:
 
 def _limit(file: Path) -> int | None:
     try:
-        return int(file.read_text())
+        return int(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # no such file, or "max"
         return None
