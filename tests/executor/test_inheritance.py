@@ -12,96 +12,70 @@ import socket
 import sys
 from tokengate_mp import OperationsCoordinator, TokenGateExecutor
 
-def take(*given):
+def take(given):
     global shared
-    shared = given[0]
+    shared = given
 
 def add(number):
-    with shared.get_lock():
-        shared.value += number
+    with shared["value"].get_lock():
+        shared["value"].value += number
 
 def fill(number):
-    shared[number % 3] = 1
+    shared["array"][number % 3] = shared["raw"][number % 3] = 1
 
 def hold(number):
-    with shared:
-        return number
+    for name in ("lock", "rlock", "semaphore", "condition"):
+        with shared[name]:
+            pass
+    with shared["condition"]:
+        shared["condition"].notify_all()
 
-def notify(number):
-    with shared:
-        shared.notify_all()
-
-def raise_flag(number):
-    shared.set()
-
-def put(number):
-    shared.put(number)
-
-def send(number):
-    shared.send(number)
-
-def send_byte(number):
-    shared.sendall(b"x")
-
-def drained(queue):
-    return sorted(queue.get() for _ in range(10))
-
-def free(lock):
-    return lock.acquire(timeout=5)
-
-WAYS = {
-    "value": (lambda context: context.Value("i", 0), add, lambda value: value.value == 45),
-    "array": (lambda context: context.Array("i", 3), fill, lambda array: array[:] == [1, 1, 1]),
-    "raw": (lambda context: context.RawArray("i", 3), fill, lambda array: array[:] == [1, 1, 1]),
-    "lock": (lambda context: context.Lock(), hold, free),
-    "rlock": (lambda context: context.RLock(), hold, free),
-    "semaphore": (lambda context: context.BoundedSemaphore(2), hold, free),
-    "condition": (lambda context: context.Condition(), notify, free),
-    "event": (lambda context: context.Event(), raise_flag, lambda event: event.is_set()),
-    "queue": (lambda context: context.Queue(), put, lambda q: drained(q) == [*range(10)]),
-    "simple": (lambda context: context.SimpleQueue(), put, lambda q: drained(q) == [*range(10)]),
-}
+def hand_over(number):
+    shared["event"].set()
+    shared["queue"].put(number)
+    shared["simple"].put(number)
+    shared["end"].send(number)
+    shared["socket"].sendall(b"x")
 
 def descriptors():
-    return sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in map(int, os.listdir("/proc/self/fd"))
-                  if os.path.lexists(f"/proc/self/fd/{fd}"))
-
-def replaced():
-    context = multiprocessing.get_context()
-    shared = context.Value("i", 0)
-    with TokenGateExecutor(1, initializer=take, initargs=(shared,), max_tasks_per_child=3) as own:
-        list(own.map(add, range(10), chunksize=1))  # so the fourth process of a core has it too
-    print("replaced", shared.value == 45)
-
-def closed():
-    before = descriptors()
-    near, far = multiprocessing.Pipe()
-    with TokenGateExecutor(2, initializer=take, initargs=(far,)) as own:
-        list(own.map(send, range(10), chunksize=1))
-    print("pipe", sorted(near.recv() for _ in range(10)) == [*range(10)])
-    ours, theirs = socket.socketpair()
-    with TokenGateExecutor(2, initializer=take, initargs=(theirs,)) as own:
-        list(own.map(send_byte, range(10), chunksize=1))
-    print("socket", ours.recv(100) == b"x" * 10)
-    for each in (near, far, ours, theirs):
-        each.close()
-    del own
-    print("closed", descriptors() == before)
+    found = map(int, os.listdir("/proc/self/fd"))
+    links = [f"/proc/self/fd/{fd}" for fd in found]
+    return sorted(os.readlink(link) for link in links if os.path.lexists(link))
 
 def main(method):
     multiprocessing.set_start_method(method)
-    context = multiprocessing.get_context()
-    for name, (make, use, check) in WAYS.items():
-        if method == "fork" or name in {"value", "queue", "event"}:
-            shared = make(context)
-            with TokenGateExecutor(1, initializer=take, initargs=(shared,)) as executor:
+    make = multiprocessing.get_context()
+    near, far = make.Pipe()
+    ours, theirs = socket.socketpair()
+    given = {
+        "value": make.Value("i", 0), "array": make.Array("i", 3), "raw": make.RawArray("i", 3),
+        "lock": make.Lock(), "rlock": make.RLock(), "semaphore": make.BoundedSemaphore(2),
+        "condition": make.Condition(), "event": make.Event(), "queue": make.Queue(),
+        "simple": make.SimpleQueue(), "end": far, "socket": theirs,
+    }
+    before = None
+    for _ in range(2):
+        with TokenGateExecutor(
+            1, initializer=take, initargs=(given,), max_tasks_per_child=25
+        ) as executor:  # so a call of the second process is the last
+            for use in (add, fill, hold, hand_over):
                 list(executor.map(use, range(10), chunksize=1))
-                print(name, check(shared))
-    with OperationsCoordinator(cores=1, initializer=take, initargs=(context.Lock(),)) as c:
-        print("coordinator", c.submit(hold, 1).get() == 1)
-    del shared, executor, c
-    replaced()
-    closed()
+            for receive in (given["queue"].get, given["simple"].get, near.recv):
+                print(receive, sorted(receive() for _ in range(10)) == [*range(10)])
+        print("socket", ours.recv(100) == b"x" * 10)
+        print("event", given["event"].is_set())
+        del executor
+        before, last = descriptors(), before
+    print("closed", before == last)
+    print("value", given["value"].value == 2 * 45)
+    print("arrays", given["array"][:] == given["raw"][:] == [1, 1, 1])
+    for name in ("lock", "rlock", "semaphore", "condition"):
+        print(name, given[name].acquire(timeout=5))
+        given[name].release()
+    with OperationsCoordinator(cores=1, initializer=take, initargs=(given,)) as coordinator:
+        print("coordinator", coordinator.submit(hold, 1).get() is None)
+    for each in (near, far, ours, theirs):
+        each.close()
 
 if __name__ == "__main__":
     main(sys.argv[1])
@@ -147,7 +121,7 @@ def test_what_multiprocessing_shares_is_given_by_initargs_however_it_was_made(tm
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr  # (core processes may complain of sockets left open)
     lines = ended.stdout.splitlines()
-    assert len(lines) >= 3 + 1 + 1 + 3
+    assert len(lines) == 2 * 5 + 3 + 4 + 1
     assert [line for line in lines if not line.endswith(" True")] == []
 
 
