@@ -122,10 +122,10 @@ def by_doors(report):
         with joblib.parallel_config(backend="tokengate", n_jobs=1):
             doors = {
                 "decorator": lambda name, position, args: (
-                    globals()[f"{name}_{position}_guarded"](*args).get(20)
+                    globals()[f"{name}_{position}_guarded"](*args).get(60)
                 ),
                 "executor": lambda name, position, args: (
-                    executor.submit(globals()[f"{name}_{position}"], *args).result(20)
+                    executor.submit(globals()[f"{name}_{position}"], *args).result(60)
                 ),
                 "map": lambda name, position, args: (
                     list(coordinator.map(globals()[f"{name}_{position}"], args))[0]
@@ -142,7 +142,7 @@ def by_doors(report):
 def by_pool(report):
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         door = lambda name, position, args: (
-            pool.submit(globals()[f"{name}_{position}"], *args).result(20)
+            pool.submit(globals()[f"{name}_{position}"], *args).result(60)
         )
         through({"pool": door}, report)
     report.update({

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +29,10 @@ GROUPS: Final = {
 }
 
 
+PATIENCE: Final = 120
+"""Seconds until a script that is not done is killed. Each takes a few, where there is a core."""
+
+
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Any:
     """Gives the report of a group; its script runs once, whichever process asks first."""
@@ -34,7 +40,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Any:
     if worker_id != "master":
         root = root.parent  # what all processes of this run share
 
-    def report(group: str) -> dict[str, list[str]]:
+    def report(group: str) -> dict[str, Any]:
         kept = root / f"matrix-{group}.json"
         with (root / f"matrix-{group}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -43,7 +49,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Any:
                 path = root / f"matrix_{group}.py"
                 path.write_text(script(items), encoding="utf-8")
                 kept.write_text(json.dumps(_run(path)), encoding="utf-8")
-        found: dict[str, list[str]] = json.loads(kept.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        assert "failed" not in found, found["failed"]
         return found
 
     return report
@@ -57,14 +64,24 @@ def _run(path: Path) -> dict[str, Any]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0,
         )
         for part in ("doors", "pool")
     ]
     report: dict[str, Any] = {}
-    for process in running:
-        said, complained = process.communicate(timeout=50)
-        assert process.returncode == 0, complained[-3000:]
-        report |= json.loads(said)
+    try:
+        for process in running:
+            said, complained = process.communicate(timeout=PATIENCE)
+            if process.returncode != 0:
+                return {"failed": complained[-3000:]}
+            report |= json.loads(said)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {PATIENCE} s"}
+    finally:
+        for process in running:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
     return report
 
 
@@ -77,6 +94,7 @@ def _parameters() -> list[Any]:
     ]
 
 
+@pytest.mark.timeout(2 * PATIENCE + 20)  # the first of a group runs its script
 @pytest.mark.parametrize(("group", "item", "position"), _parameters())
 def test_thing_of_a_script_is_what_it_is_in_a_pool(
     group: str, item: Item, position: str, reports: Any
