@@ -431,3 +431,26 @@ def test_cancelling_a_call_that_its_callback_makes(executor):
         executor.submit(abs, 0).result(PATIENCE)
     assert made[0].result(PATIENCE) == 1
     assert made[1].cancelled() or made[1].result(PATIENCE) == 2
+
+
+@pytest.mark.parametrize("chunksize", [None, 1, 7])
+def test_map_goes_through_another_submit(chunksize):
+    """As with the standard executors, whether a subclass has it or the executor itself."""
+
+    class Counting(TokenGateExecutor):
+        count = 0
+
+        def submit(self, fn, /, *args, **kwargs):
+            self.count += 1
+            return super().submit(fn, *args, **kwargs)
+
+    with Counting(1) as executor:
+        results = executor.map(pow, range(20), [2] * 20, chunksize=chunksize, timeout=20)
+        assert list(results) == [n * n for n in range(20)]
+        assert executor.count == (3 if chunksize == 7 else 20)
+        submitted, ordinary = [], executor.submit
+        executor.submit = lambda *call: submitted.append(call) or ordinary(*call)
+        assert list(executor.map(abs, [-1, 2])) == [1, 2]
+        assert len(submitted) == 2
+        with pytest.raises(ZeroDivisionError):
+            list(executor.map(divmod, [1, 1], [1, 0], chunksize=chunksize))

@@ -27,6 +27,7 @@ from tokengate_mp.engine.engine import Engine
 from tokengate_mp.errors import CoordinatorNotRunning, CoordinatorRunning, PayloadError
 from tokengate_mp.executor.future import CallFuture
 from tokengate_mp.executor.runtime import ExecutorRuntime
+from tokengate_mp.executor.standard_map import map_by_submit
 from tokengate_mp.executor.workers import cpus_of_workers
 from tokengate_mp.locks import new_lock
 from tokengate_mp.loops.host import Host
@@ -39,7 +40,7 @@ from tokengate_mp.tokens.numbers import next_number
 from tokengate_mp.wire.arena.arena import Arena
 from tokengate_mp.wire.protocol.call_encoder import CallEncoder
 from tokengate_mp.wire.protocol.initializer import pack_initializer
-from tokengate_mp.worker.run.applied import apply
+from tokengate_mp.worker.run.applied import apply, apply_each
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -232,6 +233,9 @@ class TokenGateExecutor(CorePool, Executor):
     ) -> Iterator[R]:
         """Call `fn` for each item, in batches; the results in order.
 
+        Where `submit` is another one, by a subclass or set on this executor, each `chunksize` items
+        (default: 1) go through that, as with the standard executors.
+
         Args:
             fn: The function.
             iterables: As for the built-in `map`. They are read to their end at once, unless there
@@ -257,6 +261,16 @@ class TokenGateExecutor(CorePool, Executor):
             if chunksize < 1:
                 raise ValueError("chunksize must be >= 1.")
         buffered_items(buffersize)
+        if "submit" in vars(self) or type(self).submit is not TokenGateExecutor.submit:
+            return map_by_submit(
+                self,
+                fn,
+                iterables,
+                call_each=apply_each,
+                timeout=timeout,
+                chunksize=1 if chunksize is None else chunksize,
+                buffersize=buffersize,
+            )
         function = fn.__wrapped__ if isinstance(fn, TokenFunction) else fn
         refuse_unsuitable(function)
         rows: Iterable[Any] = iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False)
