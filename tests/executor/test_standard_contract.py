@@ -88,6 +88,11 @@ NOT_APPLICABLE |= {
     if hasattr(_pool.ProcessPoolExecutorTest, name)  # it is there in this version
 }
 
+if sys.version_info >= (3, 15):
+    NOT_APPLICABLE["test_traceback_when_child_process_terminates_abruptly"] = (
+        "wants a `_RemoteTraceback` as the cause; WorkerLost itself says how the process ended"
+    )
+
 
 class _OurExecutor:
     """Takes the place of the mixin that makes a standard executor."""
