@@ -25,7 +25,6 @@ import enum
 import io
 import os
 import pickle
-import sys
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -318,12 +317,4 @@ def _by_identity(thing: object, identity: bytes, definition: bytes) -> tuple[Any
 
 
 def _complete_bound(made: Any, state: tuple[Any, Any]) -> None:
-    contents, _bindings = state
-    if _singles.find(contents[0]) is made:
-        return
-    _complete(made, contents)
-    module = vars(made).get("__module__") if isinstance(made, type) else None
-    if type(module) is str:
-        # One text for all classes of a module, as where they are from: pickles refer to it by its
-        # place in memory, so that equal instances have equal pickles.
-        type.__setattr__(made, "__module__", sys.intern(module))
+    _complete(made, state[0])

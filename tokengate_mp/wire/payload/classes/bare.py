@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import sys
 from collections.abc import Iterator
 from threading import get_ident
 from types import GetSetDescriptorType, MemberDescriptorType
@@ -67,12 +68,24 @@ def is_made_by_type(cls: type, name: str, value: object) -> bool:
 def make(metaclass: Any, name: str, bases: tuple[Any, ...], namespace: dict[str, Any]) -> type:
     """Make a class, and run nobody's code."""
     with quiet(bases):
-        made: type = type.__new__(metaclass, name, bases, namespace)
+        made: type = type.__new__(metaclass, name, bases, interned(namespace))
     if issubclass(metaclass, abc.ABCMeta):
         abc._abc_init(made)  # type: ignore[attr-defined]  # noqa: SLF001 - as ABCMeta.__new__
         # What is abstract is among its attributes; until then an enum may make its members.
         assign(made, "__abstractmethods__", frozenset())
     return made
+
+
+def interned(namespace: dict[str, Any]) -> dict[str, Any]:
+    """Return a class's first attributes with one text for all classes of its module.
+
+    So it is where they are from, and pickles refer to it by its place in memory: equal instances
+    have equal pickles. (To set it later would take the class's first line from it.)
+    """
+    module = namespace.get("__module__")
+    if type(module) is str:
+        namespace["__module__"] = sys.intern(module)
+    return namespace
 
 
 @contextlib.contextmanager

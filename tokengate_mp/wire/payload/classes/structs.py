@@ -37,7 +37,7 @@ def make(
 ) -> type:
     """Make a Struct without its methods. The user's own code in a metaclass is not run."""
     with bare.quiet(bases):
-        made: type = META.__new__(metaclass, name, bases, namespace, **options)
+        made: type = META.__new__(metaclass, name, bases, bare.interned(namespace), **options)
     return made
 
 

@@ -29,7 +29,7 @@ def is_ctype(cls: type) -> bool:
 def make(metaclass: Any, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
     """Make a structure without fields."""
     with bare.quiet(bases):
-        made: type = metaclass(name, bases, namespace)
+        made: type = metaclass(name, bases, bare.interned(namespace))
     return made
 
 
