@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import alone_work as work
 import gates
 import pytest
@@ -52,12 +54,13 @@ def test_plain_functions_are_exclusive_and_decorated_ones_are_what_they_say(gate
             lambda: coordinator.map(work.thread_and_wait, [gate.address] * 2, "ab"),
             lambda: work.alone.map([gate.address] * 2, "ab"),
         ]
-        for mapped in maps:
-            results = iter(mapped())
-            for name in "ab":
-                assert gate.names() == [name]
-                gate.open()
-            assert list(results) == [True, True]
+        with ThreadPoolExecutor(1) as reader:  # as items are sent while results are asked for
+            for mapped in maps:
+                results = reader.submit(list, mapped())
+                for name in "ab":
+                    assert gate.names() == [name]
+                    gate.open()
+                assert results.result(20) == [True, True]
 
 
 def test_calls_of_executors_are_exclusive_unless_they_are_decorated(gate):
