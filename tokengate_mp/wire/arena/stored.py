@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
-LEAST: Final = 1 << 16
+LEAST: Final = 1 << 18
 """Shorter parts are not looked for, bytes."""
 
 _SAMPLE: Final = 256
