@@ -19,8 +19,6 @@ from tokengate_mp.wire.payload.codec import loads
 from tokengate_mp.wire.payload.fingerprint import digest
 from tokengate_mp.wire.payload.module_files import check_file, file_of
 from tokengate_mp.wire.payload.msgpack import decoder, encode
-from tokengate_mp.wire.payload.namespaces.reach import reaching
-from tokengate_mp.wire.payload.namespaces.watch import Unchanged
 from tokengate_mp.wire.payload.pickle_format import is_registered
 
 IDENTITY: Final = "__tokengate_identity__"
@@ -99,6 +97,10 @@ def identify(function: Callable[..., Any]) -> None:
         vars(function)[IDENTITY] = os.urandom(8).hex()
 
 
+Unchanged = Callable[[], bool]
+"""Tells whether global variables are bound as they were."""
+
+
 class Defined(NamedTuple):
     """A function as it travels, and for how long.
 
@@ -131,6 +133,9 @@ def defined(function: Callable[..., Any], manner: Manner = ORDINARY) -> Defined:
     if name is not None:
         by_name = encode((name, None, manner, file_of(name.partition(":")[0])))
         return Defined(by_name, name, None, None)
+    # Not above: most core processes define nothing, and would start later by as long as it takes.
+    from tokengate_mp.wire.payload.namespaces.reach import reaching  # noqa: PLC0415
+
     own = getattr(type(function), OWN, None)
     key: str | None = None
     with reaching() as reach:
