@@ -60,6 +60,8 @@ REMEMBERED: Final = 1024
 A class that only arguments refer to would otherwise be put together anew for every token.
 """
 
+_NOTHING: Final = object()
+
 _lock = new_lock()
 """Held while classes are put together, so that no other thread finds half a class."""
 
@@ -102,9 +104,18 @@ def define(function: Callable[..., Any]) -> bytes:
     return pickled
 
 
-def _dump(value: object, reach: Reach, *, whole: bool, buffer_callback: Any = None) -> bytes:
+def _dump(
+    value: object,
+    reach: Reach,
+    *,
+    whole: bool,
+    buffer_callback: Any = None,
+    beside: object = _NOTHING,
+) -> bytes:
     with io.BytesIO() as file:
-        _Pickler(file, reach, whole=whole, buffer_callback=buffer_callback).dump(value)
+        _Pickler(file, reach, whole=whole, buffer_callback=buffer_callback, beside=beside).dump(
+            value
+        )
         return file.getvalue()
 
 
@@ -134,6 +145,11 @@ def _single(identity: bytes, definition: bytes) -> Any:
             known = pickle.loads(zlib.decompress(definition))
             _remember(known, identity, definition)
     return known
+
+
+def _known(identity: bytes) -> Any:
+    """Return the object of that identity, which came with this pickle."""
+    return _singles.find(identity)
 
 
 def _made(identity: bytes, make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
@@ -194,7 +210,7 @@ def _single_bound(identity: bytes, definition: bytes, stamp: bytes, variables: b
     known = _single(identity, definition)
     if _stamps.get(stamp) != epoch():
         with _lock:
-            pickle.loads(variables)
+            pickle.loads(zlib.decompress(variables))
             if len(_stamps) >= REMEMBERED:
                 _stamps.clear()
             _stamps[stamp] = epoch()
@@ -208,23 +224,30 @@ def _homes(identity: bytes) -> list[tuple[bindings.Namespace, tuple[str, ...]]]:
 
 def _variables_of(thing: object, identity: bytes) -> bindings.SingleBindings | None:
     """Return what binds the variables that an object refers to, as they are; None for none."""
-    if identity not in _reaches:  # it came from elsewhere
+    names = _reaches.get(identity)
+    if names is None:  # it came from elsewhere
         reach = Reach()
         _dump(thing, reach, whole=True)
-        _reaches[identity] = reach.names()
+        names = _reaches[identity] = reach.names()
+    # (Kept with the variables, to which it refers.)
+    first = bindings.known(names[0][0]) if names else None
+    found = None if first is None else first.of_singles.get(identity)
+    if found is None or not (found.unchanged is None or found.unchanged()):
+        found = _bind_anew(thing, identity)
+    return found if found is not None and found.pickled else None
+
+
+def _bind_anew(thing: object, identity: bytes) -> bindings.SingleBindings | None:
     homes = _homes(identity)
     if not homes:
         return None
-    # (Kept with the variables, to which it refers.)
-    of_singles = homes[0][0].of_singles
-    found = of_singles.get(identity)
-    if found is None or not (found.unchanged is None or found.unchanged()):
-        reach = Reach()
-        needed = [bindings.Bindings(home, each, reach, dumps) for home, each in homes]
-        pickled = _dump(needed, reach, whole=True) if any(needed) else b""
-        found = bindings.SingleBindings(reach.watch(), os.urandom(8), pickled)
-        of_singles[identity] = found
-    return found if found.pickled else None
+    reach, pickled = Reach(), b""
+    needed = [bindings.Bindings(home, each, reach, dumps) for home, each in homes]
+    if any(needed):
+        pickled = zlib.compress(_dump(needed, reach, whole=True, beside=thing))
+    found = bindings.SingleBindings(reach.watch(), os.urandom(8), pickled)
+    homes[0][0].of_singles[identity] = found
+    return found
 
 
 # ---- the pickler
@@ -238,15 +261,23 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
         reach: Gets the global variables that functions and classes in it refer to.
         whole: Whether classes are part of this pickle, and not of their own.
         buffer_callback: As for `pickle.dumps`.
+        beside: What a process knows that loads this pickle, as it comes beside.
     """
 
     def __init__(
-        self, file: io.BytesIO, reach: Reach, *, whole: bool, buffer_callback: Any
+        self,
+        file: io.BytesIO,
+        reach: Reach,
+        *,
+        whole: bool,
+        buffer_callback: Any,
+        beside: object,
     ) -> None:
         self.dispatch_table = table()
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self._reach = reach
         self._whole = whole
+        self._beside = beside
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce `obj`; NotImplemented to let pickle decide."""
@@ -301,8 +332,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
     def _reduce_single(self, thing: Any, take_apart: Callable[[Any], Apart]) -> Any:
         if not self._whole:
             return _by_identity(thing, *_definition(thing))
-        apart = take_apart(thing)
         identity = _identity(thing)
+        if thing is self._beside:
+            return _known, (identity,)
+        apart = take_apart(thing)
         arguments = identity, apart.make, apart.arguments
         own = bindings.of_single(thing, self._reach, dumps)
         contents = (identity, apart.fill, apart.contents), own
