@@ -300,6 +300,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
         return NotImplemented if apart is None else self._reduce_single(obj, lambda _: apart)
 
     def _reduce_function(self, function: FunctionType) -> Any:
+        if function is _single_bound or function is _single:
+            return NotImplemented  # by name, which cloudpickle takes a while to see
         reduced = super().reducer_override(function)
         if reduced is NotImplemented:
             return reduced
