@@ -86,10 +86,11 @@ class Admission:
 
     def enter(self, record: bytes | AttachedRecord | PendingCall) -> None:
         """A call was taken in."""
-        size = counted_bytes(record)
-        if size > COUNTED_BYTES:
-            with self._counting:
-                self.large += size
+        if len(record) > COUNTED_BYTES:
+            size = counted_bytes(record)
+            if size > COUNTED_BYTES:
+                with self._counting:
+                    self.large += size
 
     def release(self, token: Token[Any]) -> None:
         """The token has ended, and its arguments are not needed any more."""

@@ -34,8 +34,11 @@ class Version:
 
     def is_current(self) -> bool:
         """Whether the variables are bound as they were."""
-        unchanged = self.unchanged
-        return unchanged is None or unchanged()
+        reference = self._unchanged
+        if reference is None:
+            return True
+        unchanged = reference()
+        return unchanged is not None and unchanged()
 
 
 def _changed() -> bool:

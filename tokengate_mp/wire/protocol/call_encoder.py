@@ -108,7 +108,8 @@ class CallEncoder:
         """
         if not kwargs:
             if SCALARS.issuperset(map(type, args)):
-                if home is None or not _has_large(args):
+                sized = home is not None and not _SIZED.isdisjoint(map(type, args))
+                if not sized or not _has_large(args):
                     try:
                         return encode((number, index, args))
                     except NOT_MSGPACK:
