@@ -33,19 +33,6 @@ _PROBE: Final = 1 << 12
 """Where not so many bytes at its beginning, or at its end, are equal, a pickle is another one."""
 
 
-class BlockReferenceerence(Protocol):
-    """A weak reference to a block.
-
-    Attributes:
-        samples: By which samples its parts are known.
-    """
-
-    samples: list[tuple[int, bytes]]
-
-    def __call__(self) -> Any:
-        """Return the block; None if it is no more."""
-
-
 class BlockReference(Protocol):
     """A weak reference to a block.
 
