@@ -137,3 +137,33 @@ def test_what_a_hook_prints_is_heard(capsys):
     with OperationsCoordinator(cores=1) as coordinator:
         coordinator.submit(atexit.register, print, "at the end").get(20)
     assert capsys.readouterr().out == "at the end\n"
+
+
+def _hold_main_thread_until_hook(folder):
+    hook_runs, again = threading.Event(), threading.Event()
+
+    def hook():
+        with Path(folder, "hooks").open("a", encoding="utf-8") as file:
+            file.write("hook\n")
+        if hook_runs.is_set():
+            again.set()
+        hook_runs.set()
+        again.wait(0.3)  # in which a second run would begin
+
+    atexit.register(hook)
+    Path(folder, "held").touch()
+    while not hook_runs.is_set():
+        try:
+            hook_runs.wait()
+        except BaseException:  # noqa: BLE001, S112 - as code does that nothing interrupts
+            continue
+
+
+def test_hooks_run_once_though_the_main_thread_comes_out_meanwhile(tmp_path):
+    """While the control thread runs the hooks of a stuck process, the main thread runs none."""
+    with pytest.raises(KeyError), OperationsCoordinator(cores=1, grace=5) as coordinator:  # noqa: PT012 - all of the block
+        coordinator.submit(_hold_main_thread_until_hook, str(tmp_path))
+        while not (tmp_path / "held").exists():
+            time.sleep(0.001)
+        raise KeyError
+    assert (tmp_path / "hooks").read_text(encoding="utf-8") == "hook\n"

@@ -65,6 +65,7 @@ class OrdinaryEnd:
         self._crew = crew
         self._output = output
         self._out = threading.Event()
+        self._turn = threading.Lock()  # of the thread that ends the process; never given back
         self._begun = 0.0
         self.threads: list[threading.Thread] = []
         atexit.register(self._let_go)
@@ -74,8 +75,10 @@ class OrdinaryEnd:
     def come_out(self) -> None:
         """Note that the main thread has left the crew, and wait a moment for the other threads.
 
-        What they refer to lives on with them.
+        What they refer to lives on with them. Does not return if the control thread ends the
+        process: what is registered with `atexit` runs once.
         """
+        self._turn.acquire()
         self._out.set()
         deadline = time.monotonic() + JOIN_SECONDS
         for thread in self.threads:
@@ -122,7 +125,7 @@ class OrdinaryEnd:
             kill_descendants(os.getpid())
             control.interrupt_all()
             control.is_idle(STUCK_SECONDS)
-        if not self._out.wait(STUCK_SECONDS):
+        if not self._out.wait(STUCK_SECONDS) and self._turn.acquire(blocking=False):
             atexit._run_exitfuncs()  # noqa: SLF001 - no public way; `flush_files` is among them
             os._exit(0)
 
