@@ -47,10 +47,12 @@ class Identities:
         """
         key = id(thing)
 
-        def forget(_gone: object) -> None:
+        def forget(gone: object) -> None:
             if self._identities.get(key) == identity:
                 del self._identities[key]
-            self._objects.pop(identity, None)
+            # (The collector tells late: another object may have come under that identity.)
+            if self._objects.get(identity) is gone:
+                del self._objects[identity]
 
         try:
             self._objects[identity] = ref(thing, forget)
