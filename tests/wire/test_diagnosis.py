@@ -200,3 +200,65 @@ def test_objects_that_raise_when_looked_at_do_no_harm():
 
     with pytest.raises(PayloadError, match="argument 1"):
         arguments_to_pickle("op", (Sly([1]),), {}, list)
+
+
+class Shy(type):
+    """A class of classes that do not tell their name."""
+
+    @property
+    def __name__(cls):
+        raise SystemExit(1)
+
+
+class Base(metaclass=Shy):
+    def __reduce__(self):
+        raise TypeError("I stay here")
+
+
+class Derived(Base):
+    pass
+
+
+class Closed(list):
+    """A list that does not let anybody look."""
+
+    def __iter__(self):
+        raise SystemExit(2)
+
+    def __reduce__(self):
+        raise TypeError("I stay here")
+
+
+class Leaving:
+    """What ends the program when it is pickled."""
+
+    def __reduce__(self):
+        raise SystemExit(3)
+
+
+def test_what_hides_its_name_is_looked_at_without_asking():
+    """Classes, bases and keys of a metaclass that raises where a name is asked for."""
+    assert way([Derived()]).way.startswith("[0]")
+    assert type(way({Derived(): 1}).thing) is Derived
+    assert type(way(Derived()).thing) is Derived
+
+
+def test_what_raises_system_exit_when_looked_at_is_not_looked_into():
+    """The search goes on without, as what it looks for raised something else."""
+    assert way([1, Closed([2])]).way == "[1]"
+    found = find_culprit([Leaving(), STUBBORN], TypeError("I stay here"), to_pickle)
+    assert found.way == "[1]"
+
+
+def test_control_c_stops_the_search():
+    """What comes from outside while it looks is no answer of the object's."""
+    came = []
+
+    def pickle_once(_value):
+        if not came:
+            came.append(1)
+            raise KeyboardInterrupt
+        raise TypeError("I stay here")
+
+    with pytest.raises(KeyboardInterrupt):
+        find_culprit([STUBBORN], TypeError("I stay here"), pickle_once)

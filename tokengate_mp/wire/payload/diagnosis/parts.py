@@ -7,6 +7,8 @@ from functools import partial
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any, Final
 
+from tokengate_mp.errors import short_name
+
 STEP: Final = " → "
 """Leads from a function to a variable that the function refers to."""
 
@@ -26,7 +28,7 @@ def parts_of(thing: Any) -> Iterator[Part]:
             break
     if kind not in _WITHOUT_MORE and not issubclass(kind, type):
         yield from _attributes(thing)
-        yield f"{STEP}its class {kind.__name__}", kind
+        yield f"{STEP}its class {short_name(kind)}", kind
 
 
 def _of_sequence(sequence: Any) -> Iterator[Part]:
@@ -90,7 +92,7 @@ def _of_class(cls: type) -> Iterator[Part]:
         if name not in {"__dict__", "__weakref__", "__doc__", "__module__"}:
             yield f".{name}", value
     for base in cls.__bases__:
-        yield f"{STEP}its base {base.__name__}", base
+        yield f"{STEP}its base {short_name(base)}", base
 
 
 def _attributes(thing: Any) -> Iterator[Part]:
@@ -138,7 +140,7 @@ def _shown(key: object) -> str:
     if type(key) in {str, int, bool, bytes, float}:
         text = repr(key)
         return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    return f"<{type(key).__name__}>"
+    return f"<{short_name(type(key))}>"
 
 
 _PARTS: Final[tuple[tuple[Any, Callable[[Any], Iterator[Part]]], ...]] = (

@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Any, Final, NamedTuple
 
 from tokengate_mp.errors import PayloadError, describe, short_name
+from tokengate_mp.sigint import is_raised_by
 from tokengate_mp.wire.payload.diagnosis.parts import Part, parts_of
 
 _SECONDS: Final = 0.1
@@ -95,9 +96,14 @@ class _Search:
         return None if led_back and depth else Culprit(way, thing, error)
 
     def _candidates(self, thing: Any) -> Sequence[Part]:
+        def look() -> list[Part]:
+            return [each for each in parts_of(thing) if type(each[1]) not in _PLAIN]
+
         try:
-            parts = [each for each in parts_of(thing) if type(each[1]) not in _PLAIN]
-        except Exception:  # noqa: BLE001 - a user's object may do anything when looked at
+            parts = look()
+        except BaseException as error:
+            if not is_raised_by(look, error):  # a user's object may do anything when looked at
+                raise
             return ()
         while len(parts) > _FEW and monotonic() < self._until:
             half = len(parts) // 2
@@ -110,7 +116,10 @@ class _Search:
             self._to_pickle(part)
         except Exception as error:  # noqa: BLE001 - it is the answer
             return error if self._words in {None, describe(error)} else None
-        return None
+        except BaseException as error:
+            if not is_raised_by(lambda: self._to_pickle(part), error):
+                raise
+        return None  # or it raises what is no `Exception`, which the whole did not
 
 
 def find_culprit(thing: Any, error: BaseException, to_pickle: Callable[[Any], object]) -> Culprit:
