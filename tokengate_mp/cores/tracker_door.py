@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from multiprocessing import resource_tracker
 
 
 class TrackerDoor:
@@ -45,6 +44,9 @@ class TrackerDoor:
         self._far.close()
 
     def _answer(self) -> None:
+        # (Loaded before it is asked for, it would fix which interpreter multiprocessing starts.)
+        from multiprocessing import resource_tracker  # noqa: PLC0415 - seldom needed
+
         try:
             _, fds, _, _ = socket.recv_fds(self._near, 1, 1)
         except BlockingIOError:
