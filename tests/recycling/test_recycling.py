@@ -20,6 +20,7 @@ from tokengate_mp import (
     WorkerLost,
     task_token_guard,
 )
+from tokengate_mp.config.settings import LEAST_RSS
 from tokengate_mp.cores import supervisor
 from tokengate_mp.cores.launch import launch
 from tokengate_mp.engine import recycling
@@ -325,7 +326,7 @@ def test_a_limit_below_what_an_empty_process_takes(monkeypatch):
     monkeypatch.setattr(recycling, "WEIGH_SECONDS", 0.02)
 
     async def main():
-        async with OperationsCoordinator(cores=1, max_rss=1 << 24) as coordinator:
+        async with OperationsCoordinator(cores=1, max_rss=LEAST_RSS) as coordinator:
             while recycled(coordinator) < 2:
                 assert await asyncio.gather(*map(work.square, range(50))) == [
                     n * n for n in range(50)

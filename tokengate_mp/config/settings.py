@@ -35,8 +35,8 @@ MAX_RING_BYTES: Final = 1 << 30
 MAX_PENDING_BYTES: Final = 1 << 30
 """How many bytes of large arguments may be pending where nothing else is said."""
 
-LEAST_RSS: Final = 1 << 24
-"""A fresh interpreter with this package takes more than that, bytes: less is no limit in bytes."""
+LEAST_RSS: Final = 1 << 23
+"""A fresh interpreter with this package has more than that for itself, bytes: no limit is less."""
 
 LEAST_MEMORY: Final = 1 << 27
 """With less than that, bytes, a core process could hardly do more than start."""
