@@ -412,9 +412,9 @@ def test_an_argument_that_will_not_load_in_the_core_fails_its_token_alone(kind):
 
 
 def test_payloads_are_not_kept():
-    """Once a token has ended, neither its arguments nor its function are held by it."""
+    """Once a token has ended, neither its arguments nor what its function was are held by it."""
     with OperationsCoordinator(cores=1):
         token = work.echo(bytes(1_000_000))
         assert len(token.get(20)) == 1_000_000
         assert len(token.record) == 0
-        assert token.function is None
+        assert token.version is None

@@ -104,8 +104,9 @@ def test_the_watchdog_rings_only_for_what_cannot_wait(
         reporter=SimpleNamespace(wake_up=bell, ring_parent=rung.append),
         mailbox=SimpleNamespace(words=[0] * (RUNNING + 1), running_tokens=lambda: running),
         inbox=SimpleNamespace(has_mail=lambda: False),
-        run_slot=SimpleNamespace(holder=0),
+        run_slot=SimpleNamespace(holder=0, kept=False),
         natives={},
+        interrupts=SimpleNamespace(postponed=[]),
         threads=1,
     )
     watchdog.Watchdog(crew).look_at_crew()
