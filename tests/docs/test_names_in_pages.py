@@ -73,6 +73,19 @@ def is_there(name):
     return False
 
 
+def has_member(kind, member, sources):
+    """Return whether a class, or what it derives from, is in a source that defines the member."""
+    for source in sources:
+        head = re.search(rf"^class {kind}\b([^:]*):", source, re.MULTILINE)
+        if head is None:
+            continue
+        if re.search(rf"\bdef {member}\b|\b{member}:|\bself\.{member}\b", source):
+            return True
+        if any(has_member(base, member, sources) for base in re.findall(r"\w+", head[1])):
+            return True
+    return False
+
+
 @pytest.fixture(params=PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def page(request):
     """One page after the other."""
@@ -99,18 +112,13 @@ def test_every_constant_of_a_page_is_found(page):
 
 
 def test_every_member_of_a_class_is_found(page):
-    """The class is defined in a module, which defines the name of the member too."""
+    """The class, or a base, is defined in a module that defines the name of the member too."""
     sources = [path.read_text("utf-8") for path in PACKAGE.rglob("*.py")]
     named = set(_MEMBER.findall(_FENCED.sub("", page.read_text("utf-8"))))
     missing = [
         f"{kind}.{member}"
         for kind, member in named
-        if kind not in OTHERS
-        and not any(
-            re.search(rf"^class {kind}\b", source, re.MULTILINE)
-            and re.search(rf"\bdef {member}\b|\b{member}:|\bself\.{member}\b", source)
-            for source in sources
-        )
+        if kind not in OTHERS and not has_member(kind, member, sources)
     ]
     assert sorted(missing) == []
 
@@ -138,4 +146,16 @@ def test_what_counts_as_a_name():
     assert names_in(text) == ["tokengate_mp.worker.main.main", "tokengate_mp.errors"]
     assert is_there("tokengate_mp.errors.TokenGateError.args")
     assert not is_there("tokengate_mp.errors.Nobody")
+
+
+def test_what_counts_as_a_member():
+    """A name that the module of the class defines, or that of a class above."""
+    sources = [
+        "class Low(Middle[int], other.Base):\n    def own(self): ...",
+        "class Base:\n    x: int",
+    ]
+    assert has_member("Low", "own", sources)
+    assert has_member("Low", "x", sources)
+    assert not has_member("Base", "own", sources)
+    assert not has_member("Nobody", "x", sources)
     assert not is_there("tokengate_mp.no.such.module")
