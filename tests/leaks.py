@@ -2,7 +2,8 @@
 
 What is watched: child processes (zombies too, and children of children), threads, and on Linux file
 descriptors and the entries of /dev/shm. Each of them is compared by identity before and after, so
-that one that ended does not make up for another that was left.
+that one that ended does not make up for another that was left. Tests run beside each other, so an
+entry of /dev/shm does not count that a process uses which this one has not started.
 
 Some ends take a moment after the test's last line: a thread returns after it set its last event, a
 process is reaped after its pipe closed. So what is left is looked at again until nothing is, up to
@@ -17,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import sys
 import threading
 import time
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _LOOK_AGAIN = 0.01
 _FDS = Path("/proc/self/fd")
 _SHM = Path("/dev/shm")  # noqa: S108 - it is looked at, nothing is put there
+_FOLDER_OF = re.compile(r"/joblib_memmapping_folder_(\d+)_")
 
 # Helpers that live as long as the process once something has started them: a test that happens to
 # be the first to need one has not leaked it. Each is a module that may or may not be loaded, the
@@ -108,9 +111,36 @@ def _own_segments() -> Iterator[str]:
             pass  # unlinked between the listing and the look
 
 
+def _of_others(segments: Collection[str]) -> set[str]:
+    """Find the entries of /dev/shm that live processes use beside this one and what it started."""
+    me = psutil.Process()
+    own = {me.pid, *(child.pid for child in me.children(recursive=True))}
+    theirs: set[str] = set()
+    for pid in set(psutil.pids()) - own:
+        used = "\n".join(_used_by(pid))
+        for segment in segments:
+            its_folder = f"{pid}" in _FOLDER_OF.findall(segment)
+            if its_folder or re.search(rf"{re.escape(segment)}(?![^/\s])", used):
+                theirs.add(segment)
+    return theirs
+
+
+def _used_by(pid: int) -> Iterator[str]:
+    process = Path(f"/proc/{pid}")
+    with contextlib.suppress(OSError):  # it has ended, or is another user's
+        yield (process / "maps").read_text(errors="replace")
+        for fd in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed in between
+                yield os.readlink(fd)  # noqa: PTH115 - a target need not be a path
+
+
 def _left_beyond(before: Collection[Hashable], settle: float) -> dict[Hashable, str]:
     def look() -> dict[Hashable, str]:
-        return {thing: words for thing, words in holdings().items() if thing not in before}
+        left = {thing: words for thing, words in holdings().items() if thing not in before}
+        segments = [thing for thing in left if isinstance(thing, str)]
+        for segment in _of_others(segments) if segments else ():
+            del left[segment]
+        return left
 
     left = look()
     if not left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from textwrap import dedent
 
@@ -38,7 +39,8 @@ LEAKING = """
         os.open("/dev/zero", os.O_RDONLY)
 
     def test_segment():
-        SharedMemory(create=True, size=64).close()
+        # (It stays mapped, so that no test that runs beside takes it for its own.)
+        kept.append(SharedMemory(create=True, size=64))
 
     def test_child():
         kept.append(cat())
@@ -193,3 +195,30 @@ def test_what_is_cleaned_up_is_no_leak(run):
     """Event loops, executors, processes, segments and Hypothesis leave nothing behind."""
     result = run(CLEAN)
     result.assert_outcomes(passed=CLEAN.count("def test_") + len(["forkserver"]))
+
+
+BESIDE = """
+    from multiprocessing.shared_memory import SharedMemory
+
+    import leaks
+
+    def test_beside():
+        segment = SharedMemory(create=True, size=64)
+        own, other = f"/dev/shm/{segment.name}", "/dev/shm/OTHER"
+        try:
+            assert leaks._of_others({own, other}) == {other}
+            segment.close()
+            assert leaks._of_others({own}) == set()
+        finally:
+            segment.unlink()
+"""
+
+
+def test_what_a_process_beside_uses_is_no_leak(run):
+    """A segment is that of the process which has it mapped or open."""
+    segment = SharedMemory(create=True, size=64)
+    try:
+        run(BESIDE.replace("OTHER", segment.name)).assert_outcomes(passed=1)
+    finally:
+        segment.close()
+        segment.unlink()
