@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 Address = tuple[str, int]
@@ -81,17 +83,19 @@ class Gate:
         self.close()
 
 
-def _arrive(address: Address, name: str) -> socket.socket:
-    connection = socket.create_connection(address)
-    line = f"{name} {os.getpid()} {threading.get_native_id()}\n"
-    connection.sendall(line.encode())
-    return connection
+@contextmanager
+def _arrival(address: Address, name: str) -> Iterator[socket.socket]:
+    # (A token that has been seen at the gate may be interrupted at once: it closes what it opened.)
+    with socket.create_connection(address) as connection:
+        line = f"{name} {os.getpid()} {threading.get_native_id()}\n"
+        connection.sendall(line.encode())
+        yield connection
 
 
 def wait_at(address: Address, name: str = "") -> str:
     """Wait at a gate, off the CPU, until the test opens it."""
     try:
-        with _arrive(address, name) as connection:
+        with _arrival(address, name) as connection:
             connection.recv(1)
     except OSError:  # the gate is closed: nobody is held up
         pass
@@ -100,7 +104,7 @@ def wait_at(address: Address, name: str = "") -> str:
 
 def spin_at(address: Address, name: str = "") -> str:
     """Wait at a gate, computing, until the test opens it."""
-    with _arrive(address, name) as connection:
+    with _arrival(address, name) as connection:
         connection.setblocking(False)
         while True:
             try:
@@ -114,4 +118,5 @@ def spin_at(address: Address, name: str = "") -> str:
 
 def report_to(address: Address, name: str = "") -> None:
     """Be seen at a gate, and go on at once."""
-    _arrive(address, name).close()
+    with _arrival(address, name):
+        pass
