@@ -81,8 +81,19 @@ class Gate:
         self.close()
 
 
+class _Connection(socket.socket):
+    """A token's side of a gate, closed without a warning when nothing refers to it.
+
+    A token is interrupted at any line, so also before its `with`.
+    """
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def _arrive(address: Address, name: str) -> socket.socket:
-    connection = socket.create_connection(address)
+    connection = _Connection()
+    connection.connect(address)
     line = f"{name} {os.getpid()} {threading.get_native_id()}\n"
     connection.sendall(line.encode())
     return connection

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from multiprocessing import resource_tracker
 
 
 class TrackerDoor:
@@ -49,6 +48,10 @@ class TrackerDoor:
             _, fds, _, _ = socket.recv_fds(self._near, 1, 1)
         except BlockingIOError:
             return
+        # Loaded for who asks only: it loads `multiprocessing.spawn`, which keeps `sys.executable`
+        # of that moment as the interpreter that `set_executable` has not named yet.
+        from multiprocessing import resource_tracker  # noqa: PLC0415 - ms, seldom needed
+
         for fd in fds:
             os.set_inheritable(fd, False)
             with socket.socket(fileno=fd) as asking:
