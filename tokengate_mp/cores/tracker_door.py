@@ -44,13 +44,14 @@ class TrackerDoor:
         self._far.close()
 
     def _answer(self) -> None:
-        # (Loaded before it is asked for, it would fix which interpreter multiprocessing starts.)
-        from multiprocessing import resource_tracker  # noqa: PLC0415 - seldom needed
-
         try:
             _, fds, _, _ = socket.recv_fds(self._near, 1, 1)
         except BlockingIOError:
             return
+        # Loaded for who asks only: it loads `multiprocessing.spawn`, which keeps `sys.executable`
+        # of that moment as the interpreter that `set_executable` has not named yet.
+        from multiprocessing import resource_tracker  # noqa: PLC0415 - ms, seldom needed
+
         for fd in fds:
             os.set_inheritable(fd, False)
             with socket.socket(fileno=fd) as asking:
