@@ -86,7 +86,10 @@ import gc
 import os
 import multiprocessing
 import time
+import warnings
 from tokengate_mp import PayloadError, TokenGateExecutor
+
+warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads, from 3.12 on
 
 def refusal(given):
     try:

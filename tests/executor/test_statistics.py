@@ -103,7 +103,9 @@ def test_in_a_fork_there_is_nothing_to_count(tmp_path):
     """The calls are the parent's, and asking for them does not wait for its loop."""
     code = """
         import os
+        import warnings
         from tokengate_mp import TokenGateExecutor
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads, from 3.12 on
         if __name__ == "__main__":
             with TokenGateExecutor(1) as executor:
                 executor.submit(abs, -1).result(20)

@@ -183,6 +183,7 @@ _ASKING = """
 
 
 @pytest.mark.parametrize(("what", "answer"), [("ask", b"ended 77"), ("change", b"ended 0")])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_function_may_use_the_terminal(tmp_path, what, answer):
     """As a worker of a pool may: its process is in the foreground with the program, not stopped."""
     command = [*scripts.command(tmp_path / "asks.py", _ASKING), what]

@@ -364,7 +364,7 @@ def make(what: str) -> object:
         return (n for n in range(3))
     if what == "deep":
         deep: list[object] = []
-        for _ in range(20_000):
+        for _ in range(200_000):  # Python 3.14 manages 20 000
             deep = [deep]
         return deep
     return NotLoadable()

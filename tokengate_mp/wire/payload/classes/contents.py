@@ -10,9 +10,9 @@ import functools
 import io
 import numbers
 import os
-import sys
 from typing import Any, Final, NamedTuple
 
+from tokengate_mp.wire.payload.class_annotations import KEPT, annotations_of
 from tokengate_mp.wire.payload.classes import bare
 
 _NOT_SENT: Final = frozenset(
@@ -20,10 +20,8 @@ _NOT_SENT: Final = frozenset(
         "_abc_impl",  # the caches of an abstract base class; its register is sent
         "__msgspec_cache__",  # what msgspec has worked out for the class, and works out again
         "__slotnames__",  # copyreg's memory
-        # Annotations that are evaluated when they are first asked for: see `_annotations`.
-        "__annotate_func__",
-        "__annotations_cache__",
     }
+    | KEPT
 )
 
 
@@ -52,8 +50,9 @@ def of(cls: type) -> Contents:
         and name not in bare.FROM_THE_START
         and not bare.is_made_by_type(cls, name, value)
     }
-    if sys.version_info >= (3, 14) and cls.__annotate__ is not None:
-        attributes["__annotations__"] = _annotations(cls)
+    annotations = annotations_of(cls)
+    if annotations is not None:
+        attributes["__annotations__"] = annotations
     subclasses = _registered_with(cls) if isinstance(cls, abc.ABCMeta) else []
     bases = [base for base in _abstract() if any(found is cls for found in _registered_with(base))]
     reducer = None
@@ -76,24 +75,6 @@ def _abstract() -> list[Any]:
         for value in vars(module).values()
         if isinstance(value, abc.ABCMeta)
     ]
-
-
-def _annotations(cls: Any) -> dict[str, Any]:
-    """Return a class's annotations, as strings if there are names in them without a value yet.
-
-    They are not kept for the class, as they are when the class is asked for them.
-    """
-    from annotationlib import (  # type: ignore[import-not-found]  # noqa: PLC0415 - Python 3.14
-        Format,
-        call_annotate_function,
-    )
-
-    annotations: dict[str, Any]
-    try:
-        annotations = call_annotate_function(cls.__annotate__, Format.VALUE, owner=cls)
-    except Exception:  # noqa: BLE001 - it is code of the user
-        annotations = call_annotate_function(cls.__annotate__, Format.STRING, owner=cls)
-    return annotations
 
 
 def fill(cls: Any, contents: Contents) -> None:

@@ -22,6 +22,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
+from tokengate_mp.wire.payload.class_annotations import annotations_of
 from tokengate_mp.wire.payload.namespaces.arrivals import count_binding, current_arrivals, lock
 from tokengate_mp.wire.payload.namespaces.code_names import names_in, names_in_annotations
 from tokengate_mp.wire.payload.namespaces.generators import warn_of_generator
@@ -324,7 +325,7 @@ def of_single(thing: Any, reach: Reach, dump: Callable[[Any], bytes]) -> Binding
     namespace = namespace_of(vars(home))
     names: frozenset[str] = frozenset()
     if isinstance(thing, type):
-        names = _described(namespace, vars(thing).get("__annotations__"))
+        names = _described(namespace, annotations_of(thing))
     name = _text(thing, "__qualname__") or _text(thing, "__name__")
     if name is not None and _leads_to(namespace.variables, name, thing):
         names |= {name.partition(".")[0]}
