@@ -102,6 +102,10 @@ def test_a_later_process_has_the_path_whatever_comes_into_it(tmp_path):
     assert "True\n" in scripts.run(scripts.command(tmp_path / "later.py", code)).stdout
 
 
+@pytest.mark.skipif(
+    (3, 13) <= sys.version_info < (3, 13, 3),
+    reason="no `python -c` can import socket there: CPython's gh-130932",
+)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_directory_that_was_deleted(tmp_path, when):
     """Core processes start in a working directory that is gone, before the program or after."""
