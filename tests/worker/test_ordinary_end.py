@@ -122,13 +122,13 @@ def test_a_hook_that_hangs_is_named(caplog):
     begun = time.monotonic()
     with (
         caplog.at_level(logging.WARNING),
-        OperationsCoordinator(cores=1, grace=0.5) as coordinator,
+        OperationsCoordinator(cores=1, grace=2) as coordinator,
     ):
         pid = coordinator.submit(os.getpid).get(20)
         coordinator.submit(atexit.register, _hang_at_exit).get(20)
         begun = time.monotonic()
-    assert 0.4 < time.monotonic() - begun < 5
-    assert f"process {pid} was told to end, and has not within 0.5 s" in caplog.text
+    assert 1.9 < time.monotonic() - begun < 8
+    assert f"process {pid} was told to end, and has not within 2 s" in caplog.text
     assert "_hang_at_exit" in caplog.text
 
 
