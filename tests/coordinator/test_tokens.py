@@ -38,7 +38,8 @@ def test_attributes(run):
     """Id, operation, weight, seed, core and status of a token, before and after."""
 
     async def main():
-        async with OperationsCoordinator(cores=2):
+        async with OperationsCoordinator(cores=2) as coordinator:
+            coordinator.pause_admission()  # a core may be up already, and get it within the call
             token = work.square.options(weight="heavy")(3)
             assert isinstance(token, Token)
             assert isinstance(token, asyncio.Future)
@@ -47,6 +48,7 @@ def test_attributes(run):
             assert token.seed is None
             assert token.core is None
             assert token.timing.admitted is token.timing.started is token.timing.finished is None
+            coordinator.resume_admission()
             assert await token == 9
             assert token.state is TokenState.COMPLETED
             assert token.core in {1, 2}
